@@ -1,0 +1,3 @@
+//! Binds DPDK (feature `dpdk`).
+
+fn main() {}

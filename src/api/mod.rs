@@ -1,0 +1,1 @@
+//! The control socket: requests, replies, and the tables that `warren show` prints.

@@ -1,0 +1,1 @@
+//! Model → tables, incrementally: a change copies what it touches.

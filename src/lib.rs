@@ -1,0 +1,35 @@
+//! Warren: the virtual network that AWS gives EC2 instances, for bare-metal hosts.
+//!
+//! A node runs poll-mode workers over DPDK ports: **instance ports** (one ENI each), **uplink ports** into an IP
+//! underlay. The crate is two halves that meet in one place only:
+//!
+//! | half | holds | may do |
+//! | --- | --- | --- |
+//! | [`model`] → [`compile`] | what the orchestrator said, in EC2's words | allocate, fail with a clear error, take its time |
+//! | [`tables`] → [`pipeline`] | what a worker reads: immutable, index-linked, compact | never allocate, lock, block, panic or make a system call |
+//!
+//! The management thread ([`node`]) turns a change of the model into new tables and publishes them through [`rcu`]; a
+//! worker pins them once per burst. Read the modules in this order:
+//!
+//! 1. [`packet`]: addresses, buffers, header views, checksums, encapsulations. No I/O, no clock.
+//! 2. [`tables`]: the ENI maps, route tables, hosts and ports as a worker sees them.
+//! 3. [`pipeline`]: what happens to a burst, stage by stage; [`pipeline::Reason`] names every drop.
+//! 4. [`services`]: what the node answers itself (ARP, neighbour discovery).
+//! 5. [`model`] and [`compile`]: from state documents to tables.
+//! 6. [`rcu`]: publish, pin, reclaim.
+//! 7. [`node`]: configuration, workers, management thread, replay.
+//! 8. [`api`]: the control socket and what `warren show` prints.
+//! 9. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
+
+pub mod api;
+pub mod compile;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
+pub mod ffi;
+pub mod model;
+pub mod node;
+pub mod packet;
+pub mod pipeline;
+pub mod rcu;
+pub mod services;
+pub mod tables;

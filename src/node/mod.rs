@@ -1,0 +1,1 @@
+//! A running node: configuration, workers, management thread, replay.

@@ -1,0 +1,133 @@
+//! What the pipeline asks of a packet buffer, and the buffer of tests and replays.
+
+/// Bytes that a buffer keeps free in front of a received frame: DPDK's `RTE_PKTMBUF_HEADROOM`. The longest outer header
+/// (Geneve with Warren's option over IPv6, 86 bytes) fits.
+pub const HEADROOM: usize = 128;
+
+/// One frame in contiguous memory, with free space in front. An `rte_mbuf` and a [`HeapBuffer`] both are one; the
+/// pipeline is monomorphised over it.
+pub trait Buffer: Sized {
+    /// The frame, from the first octet of its link-layer header.
+    fn data(&self) -> &[u8];
+
+    /// The frame, writable.
+    fn data_mut(&mut self) -> &mut [u8];
+
+    /// Grows the frame by `n` bytes at its front and returns those bytes (of any content) together with the old frame
+    /// behind them; `None`, changing nothing, where the headroom is too small.
+    fn prepend(&mut self, n: usize) -> Option<&mut [u8]>;
+
+    /// Removes `n` bytes from the front; `false`, changing nothing, if the frame is shorter.
+    fn trim_front(&mut self, n: usize) -> bool;
+
+    /// Cuts the frame to its first `n` bytes; nothing if it is no longer than that.
+    fn truncate(&mut self, n: usize);
+
+    /// Grows the frame at its end to `n` bytes (the new ones of any content); `false`, changing nothing, where the
+    /// buffer has no room. Used by what the node answers itself, never for forwarding.
+    fn extend_to(&mut self, n: usize) -> bool;
+
+    /// Whether [`Buffer::data`] is the whole frame. A chained mbuf is not, and is dropped by name.
+    fn is_contiguous(&self) -> bool {
+        true
+    }
+
+    /// What the device found of the IPv4 header checksum of the frame as received.
+    fn ip_checksum(&self) -> Checked {
+        Checked::Unknown
+    }
+
+    /// What the device found of the UDP or TCP checksum of the frame as received.
+    fn l4_checksum(&self) -> Checked {
+        Checked::Unknown
+    }
+
+    /// Asks the device to fill in the UDP checksum of the frame's outermost IPv6 header, which is `l2` bytes from the
+    /// front and whose pseudo-header sum the UDP checksum field holds; `false` if this kind of buffer can't.
+    fn offload_udp6_checksum(&mut self, l2: usize, l3: usize) -> bool {
+        let _ = (l2, l3);
+        false
+    }
+
+    /// Starts loading the frame's first cache line.
+    fn prefetch(&self) {}
+}
+
+/// A device's verdict on a checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// The device did not look: software has to.
+    Unknown,
+    /// The device found it right.
+    Good,
+    /// The device found it wrong.
+    Bad,
+}
+
+/// A frame on the heap, with [`HEADROOM`] in front: for tests, replays and criterion benchmarks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeapBuffer {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl HeapBuffer {
+    /// A buffer that holds a copy of `frame`.
+    pub fn new(frame: &[u8]) -> Self {
+        let mut bytes = vec![0; HEADROOM];
+        bytes.extend_from_slice(frame);
+        Self { bytes, start: HEADROOM }
+    }
+}
+
+impl Buffer for HeapBuffer {
+    fn data(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    fn data_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.start..).unwrap_or_default()
+    }
+
+    fn prepend(&mut self, n: usize) -> Option<&mut [u8]> {
+        self.start = self.start.checked_sub(n)?;
+        Some(self.data_mut())
+    }
+
+    fn trim_front(&mut self, n: usize) -> bool {
+        let fits = n <= self.data().len();
+        if fits {
+            self.start = self.start.saturating_add(n);
+        }
+        fits
+    }
+
+    fn truncate(&mut self, n: usize) {
+        self.bytes.truncate(self.start.saturating_add(n));
+    }
+
+    fn extend_to(&mut self, n: usize) -> bool {
+        let end = self.start.saturating_add(n);
+        if end > self.bytes.len() {
+            self.bytes.resize(end, 0);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn front_moves_within_the_headroom() {
+        let mut buffer = HeapBuffer::new(b"frame");
+        assert!(buffer.prepend(HEADROOM + 1).is_none());
+        buffer.prepend(2).unwrap()[..2].copy_from_slice(b"a ");
+        assert_eq!(buffer.data(), b"a frame");
+        assert!(!buffer.trim_front(8));
+        assert!(buffer.trim_front(2));
+        buffer.truncate(2);
+        assert_eq!(buffer.data(), b"fr");
+    }
+}

@@ -1,0 +1,100 @@
+//! Why a packet was dropped.
+
+use std::fmt;
+
+/// Declares [`Reason`], so that a reason, its name and its explanation stand in one place.
+macro_rules! reasons {
+    ($($variant:ident $name:literal $help:literal;)*) => {
+        /// Why a packet was dropped. One counter each; the same name everywhere it is shown.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Reason {
+            $(#[doc = $help] $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of its number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name in counters, traces, logs and tests.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What the drop means, in a sentence for an operator.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    // Frame sanity, on any port.
+    Truncated "truncated" "The frame ends before the headers that it announces.";
+    Malformed "malformed" "A header contradicts itself: version, header length or total length.";
+    MultiSegment "multi_segment" "The frame is longer than one buffer of the port's pool: its MTU was raised behind Warren's back.";
+    Ethertype "ethertype" "The EtherType is not IPv4, ARP or IPv6 (semantics L2-1, L2-2).";
+    Vlan "vlan" "An 802.1Q or 802.1ad tag on a port whose `vlan` is `refuse` (L2-2).";
+    FragInvalid "frag_invalid" "A fragment that cuts the transport header or overlaps it (SEC-16, RFC 1858).";
+    OversizeFrame "oversize" "The IP packet is larger than the ENI's MTU (MTU-2).";
+    // From an instance.
+    NoEni "no_eni" "No ENI is attached to the port that the frame came from.";
+    SrcMac "src_mac" "The source MAC is not the sending ENI's (L2-3).";
+    SrcCheck "src_check" "The source address is none of the sending ENI's, and its source/destination check is on (ADDR-5).";
+    UnknownMac "unknown_mac" "The destination MAC is neither the subnet router's nor an ENI's of the same subnet (L2-7).";
+    Broadcast "broadcast" "A broadcast frame or address: a VPC delivers none (L2-8, ADDR-2).";
+    Multicast "multicast" "A multicast frame in a subnet without a multicast domain (L2-9).";
+    Garp "garp" "A gratuitous or unsolicited ARP: it changes nothing (L2-14).";
+    ArpUnanswered "arp_unanswered" "An ARP request that the node does not answer: for an address of no ENI of the subnet, a probe for the own address, or with a false sender (L2-12, L2-13, L2-15, L2-16).";
+    NdSpoof "nd_spoof" "An unsolicited neighbour advertisement, a router advertisement or a redirect from an instance (L2-22).";
+    NdUnanswered "nd_unanswered" "A neighbour solicitation that the node does not answer (L2-21, L2-23).";
+    Service "service" "Addressed to the subnet router or a link-local service that this node does not run (ADDR-24, ADDR-25).";
+    InvalidDestination "invalid_destination" "An IP destination that is never routed: 0/8, 127/8, 224/4, 240/4 and their IPv6 kin (FWD-20).";
+    ToSelf "to_self" "Sent by an ENI to its own address (FWD-19).";
+    NoRoute "no_route" "No route of the subnet's table matches (RT-13).";
+    NoMapping "no_mapping" "The route is `local` and no ENI of the VPC has the address (FWD-4).";
+    Unattached "unattached" "The destination ENI is attached to no host.";
+    // Towards an instance.
+    DstCheck "dst_check" "The destination address is none of the receiving ENI's, and its source/destination check is on (ADDR-6).";
+    // From and to the underlay.
+    UnderlayUnresolved "underlay_unresolved" "The link-layer address of the next hop to the destination's host is not known (yet).";
+    UnderlayUnreachable "underlay_unreachable" "No uplink leads to the destination's host.";
+    UnderlayMtu "underlay_mtu" "The encapsulated packet is larger than the uplink's MTU.";
+    UnderlayDestination "underlay_destination" "Not addressed to this node's underlay address.";
+    UnderlayProtocol "underlay_protocol" "Not the configured encapsulation, nor ARP or neighbour discovery.";
+    UnderlayChecksum "underlay_checksum" "A wrong checksum of the outer IP or UDP header.";
+    UnderlayFragment "underlay_fragment" "A fragmented outer packet: raise the underlay's MTU.";
+    UnderlaySpoof "underlay_spoof" "The inner sender does not live behind the outer source (P-4).";
+    UnderlayNeighbour "underlay_neighbour" "An ARP or neighbour-discovery message of the uplink that needed no answer (consumed; not a fault).";
+    UnknownVni "unknown_vni" "The encapsulation's network identifier belongs to no VPC.";
+    NotHere "not_here" "The inner destination is not attached to this host: the sender's tables are older or newer than ours.";
+    // In the node.
+    HandoffFull "handoff_full" "The ring to the worker that owns the packet's ENI is full.";
+    TxFull "tx_full" "The device's transmit queue is full.";
+    NoHeadroom "no_headroom" "The buffer has no room for the outer header.";
+}
+
+impl Reason {
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_numbers_are_positions() {
+        for (position, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, position);
+            assert_eq!(Reason::ALL.iter().filter(|other| other.name() == reason.name()).count(), 1);
+        }
+    }
+}

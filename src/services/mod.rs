@@ -1,0 +1,1 @@
+//! What the node answers itself: ARP and neighbour discovery.

@@ -1,0 +1,1 @@
+//! What a worker reads: immutable, index-linked, compact.
