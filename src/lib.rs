@@ -33,3 +33,13 @@ pub mod pipeline;
 pub mod rcu;
 pub mod services;
 pub mod tables;
+
+/// The synchronisation primitives of [`rcu`]; `tests/rcu_loom.rs` puts loom's in their place.
+mod sync {
+    pub(crate) use std::sync::{
+        Arc,
+        atomic::{AtomicPtr, AtomicU64, Ordering, fence},
+    };
+
+    pub(crate) use crossbeam::utils::CachePadded;
+}
