@@ -1,1 +1,268 @@
 //! Resources as the orchestrator states them, in EC2's words, and their validation.
+//!
+//! State documents (YAML or JSON in the shape that `aws ec2 describe-*` prints, see [`load`]) become a [`Model`] in
+//! two steps. `raw` reads the documents leniently: any scalar as text, wrong kinds and unknown keys recorded, never
+//! a stop at the first mistake. `validate` turns each raw resource into its validated type here, or into
+//! [`StateError`]s that name the file, the path, the resource, the problem and the fix. A `Model` that exists is
+//! consistent: every reference resolves, no two blocks overlap, every address is where EC2 would allow it.
+//!
+//! [`diff`] compares two models, for people and for the compiler.
+
+mod diff;
+mod document;
+mod errors;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::Serialize;
+
+pub use self::{
+    diff::{Change, Diff, FieldChange, Kind, diff},
+    document::{Document, load, read_documents},
+    errors::{Errors, StateError},
+};
+use crate::packet::{Mac, Vni};
+
+/// A resource's id, such as `eni-a1`. Every mention of one resource in a loaded [`Model`] shares one allocation.
+pub type Id = Arc<str>;
+
+/// Resources of one kind by their ids.
+pub type ById<T> = hashbrown::HashMap<Id, T>;
+
+/// The keys of a resource that EC2 prints and no packet depends on (`Tags`, `OwnerId`, `State`…), as they were
+/// stated. `None` when there are none, which is the common case for a large state.
+pub type Descriptive = Option<Box<serde_json::Map<String, serde_json::Value>>>;
+
+/// A whole, validated state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Model {
+    /// The VPCs.
+    pub vpcs: ById<Vpc>,
+    /// The subnets of all VPCs.
+    pub subnets: ById<Subnet>,
+    /// The security groups of all VPCs.
+    pub security_groups: ById<SecurityGroup>,
+    /// The elastic network interfaces of all VPCs.
+    pub enis: ById<Eni>,
+    /// The route tables of all VPCs; each VPC has exactly one main table, made up if the documents have none.
+    pub route_tables: ById<RouteTable>,
+    /// The hosts of the underlay.
+    pub hosts: ById<Host>,
+}
+
+/// A virtual private cloud: one forwarding domain in one region.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vpc {
+    /// `VpcId`.
+    pub id: Id,
+    /// The network identifier it has on the wire, no other VPC's.
+    pub vni: Vni,
+    /// IPv4 blocks, the primary (`CidrBlock`) first. Disjoint, /16 to /28.
+    pub cidrs4: Vec<Ipv4Net>,
+    /// IPv6 blocks, as stated. Disjoint, /44 to /60 in steps of four.
+    pub cidrs6: Vec<Ipv6Net>,
+    /// What no packet depends on.
+    pub descriptive: Descriptive,
+}
+
+/// A subnet: a block of its VPC in one availability zone. It has an IPv4 block, an IPv6 block, or both.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subnet {
+    /// `SubnetId`.
+    pub id: Id,
+    /// Its VPC.
+    pub vpc: Id,
+    /// Its availability zone, such as `eu-central-1a`.
+    pub zone: Arc<str>,
+    /// Its IPv4 block, /16 to /28; `None` in an IPv6-only subnet (ADDR-26).
+    pub cidr4: Option<Ipv4Net>,
+    /// Its IPv6 block, /44 to /64 in steps of four.
+    pub cidr6: Option<Ipv6Net>,
+    /// The route table in force: the explicitly associated one, else the VPC's main table (RT-1).
+    pub route_table: Id,
+    /// What no packet depends on.
+    pub descriptive: Descriptive,
+}
+
+/// An elastic network interface. A million of them live in memory, so ids are shared and lists are exact.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Eni {
+    /// `NetworkInterfaceId`.
+    pub id: Id,
+    /// Its subnet's VPC.
+    pub vpc: Id,
+    /// Its subnet.
+    pub subnet: Id,
+    /// Its MAC address: unicast, and unique in the VPC.
+    pub mac: Mac,
+    /// The primary private IPv4 address; `None` exactly in an IPv6-only subnet.
+    pub primary4: Option<Ipv4Addr>,
+    /// The secondary private IPv4 addresses.
+    pub secondary4: Box<[Ipv4Addr]>,
+    /// Delegated IPv4 prefixes, /28.
+    pub prefixes4: Box<[Ipv4Net]>,
+    /// IPv6 addresses, in the order stated.
+    pub addresses6: Box<[Ipv6Addr]>,
+    /// Delegated IPv6 prefixes, /80.
+    pub prefixes6: Box<[Ipv6Net]>,
+    /// Whether its packets must come from, and go to, its own addresses (`SourceDestCheck`).
+    pub source_dest_check: bool,
+    /// Its security groups, all of its VPC.
+    pub groups: Box<[Id]>,
+    /// Where it is plugged in, if anywhere.
+    pub attachment: Option<Attachment>,
+    /// What no packet depends on.
+    pub descriptive: Descriptive,
+}
+
+/// The port an ENI is plugged into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Attachment {
+    /// The host.
+    pub host: Id,
+    /// The port's name in that host's configuration.
+    pub port: Arc<str>,
+}
+
+/// A route table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteTable {
+    /// `RouteTableId`; `rtb-main-of-<VpcId>` for the main table of a VPC whose documents state none.
+    pub id: Id,
+    /// Its VPC.
+    pub vpc: Id,
+    /// Whether subnets of the VPC without an explicit association use it.
+    pub main: bool,
+    /// The subnets explicitly associated with it, in the order stated.
+    pub subnets: Vec<Id>,
+    /// Its routes, destinations unique: first the local route of each block of the VPC (RT-2), then the others as
+    /// stated.
+    pub routes: Vec<Route>,
+    /// What no packet depends on.
+    pub descriptive: Descriptive,
+}
+
+/// A route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// `DestinationCidrBlock` or `DestinationIpv6CidrBlock`.
+    pub destination: IpNet,
+    /// Where its packets go.
+    pub target: Target,
+}
+
+/// Where a route's packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// Within the VPC (`GatewayId: local`).
+    Local,
+}
+
+/// A host of the underlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// `HostId`.
+    pub id: Id,
+    /// The address at which other hosts reach it: unicast, and no other host's.
+    pub underlay: IpAddr,
+}
+
+/// A security group: rules that allow, each in one direction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecurityGroup {
+    /// `GroupId`.
+    pub id: Id,
+    /// Its VPC.
+    pub vpc: Id,
+    /// What may come in (`IpPermissions`).
+    pub ingress: Vec<Permission>,
+    /// What may go out (`IpPermissionsEgress`).
+    pub egress: Vec<Permission>,
+    /// What no packet depends on.
+    pub descriptive: Descriptive,
+}
+
+/// One element of `IpPermissions`: traffic, and the peers it is allowed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// What kind of traffic.
+    pub traffic: Traffic,
+    /// `IpRanges`.
+    pub ranges4: Vec<Peer<Ipv4Net>>,
+    /// `Ipv6Ranges`.
+    pub ranges6: Vec<Peer<Ipv6Net>>,
+    /// `PrefixListIds`.
+    pub prefix_lists: Vec<Peer<Id>>,
+    /// `UserIdGroupPairs`: the members of other groups, which the model has too.
+    pub groups: Vec<Peer<Id>>,
+}
+
+/// A peer of a [`Permission`], and why it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer<T> {
+    /// The block, prefix list or group.
+    pub peer: T,
+    /// `Description`.
+    pub description: Option<Box<str>>,
+}
+
+/// The traffic of a [`Permission`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Every protocol (`IpProtocol: -1`).
+    All,
+    /// TCP (6) or UDP (17) to a range of destination ports, both ends included.
+    Ports {
+        /// IP protocol number, 6 or 17.
+        protocol: u8,
+        /// The lowest destination port.
+        from: u16,
+        /// The highest destination port.
+        to: u16,
+    },
+    /// ICMP (1) or ICMPv6 (58); `None` is every type, or every code.
+    Icmp {
+        /// IP protocol number, 1 or 58.
+        protocol: u8,
+        /// `FromPort`.
+        kind: Option<u8>,
+        /// `ToPort`.
+        code: Option<u8>,
+    },
+    /// Any other protocol, by its IP protocol number.
+    Protocol(u8),
+}
+
+/// The MAC address of a subnet's router: `02` and the low 40 bits of the FNV-1a 64 hash of the subnet's id.
+///
+/// It is the same on all hosts, so that a guest's neighbour cache stays valid when it moves (L2-11).
+pub fn router_mac(subnet_id: &str) -> Mac {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x100_0000_01b3;
+    let hash = subnet_id.bytes().fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    let [_, _, _, a, b, c, d, e] = hash.to_be_bytes();
+    Mac([0x02, a, b, c, d, e])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn router_mac_is_stable_local_unicast_and_differs_by_subnet() {
+        // FNV-1a 64 of "a" is af63dc4c8601ec8c (the algorithm's published test vector).
+        assert_eq!(router_mac("a"), Mac([0x02, 0x4c, 0x86, 0x01, 0xec, 0x8c]));
+        assert!(router_mac("subnet-a").is_unicast());
+        assert_ne!(router_mac("subnet-a"), router_mac("subnet-b"));
+    }
+
+    #[test]
+    fn an_eni_stays_compact() {
+        assert!(size_of::<Eni>() <= 208, "{}", size_of::<Eni>());
+    }
+}
