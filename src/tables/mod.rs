@@ -1,1 +1,71 @@
 //! What a worker reads: immutable, index-linked, compact.
+//!
+//! [`Tables`] is one snapshot of everything, so that a packet sees exactly one configuration. Snapshots share the pieces
+//! that a change did not touch.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+mod enis;
+mod hosts;
+mod ports;
+mod routes;
+mod sharded;
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+
+pub use enis::{
+    DELEGATED_V4, DELEGATED_V6, Destination, Enis, Location, MacKey, MacSlot, Place, V4Key, V4Slot, V6Key, V6Slot,
+};
+pub use hosts::{Host, Hosts, Reachability};
+pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
+pub use routes::{Lpm, RouteTable, Target};
+pub use sharded::{SHARD_SLOTS, Secret, ShardedMap, Slot};
+
+use crate::packet::{Encapsulation, Mac, Vni};
+use rustc_hash::FxBuildHasher;
+
+/// A port of this node: its position in the host file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortIndex(pub u16);
+
+/// A host, by its position in [`Hosts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostIndex(pub u32);
+
+/// A subnet: a number that differs between the subnets of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubnetIndex(pub u32);
+
+/// One snapshot of everything that decides what happens to a packet.
+#[derive(Clone)]
+pub struct Tables {
+    /// The encapsulation of the overlay.
+    pub encapsulation: Encapsulation,
+    /// The node's ports, by [`PortIndex`].
+    pub ports: Box<[Port]>,
+    /// The ENIs of all VPCs.
+    pub enis: Enis,
+    /// The other hosts.
+    pub hosts: Arc<Hosts>,
+    /// The ports of the ENIs attached to this node, by VPC and MAC.
+    pub local: HashMap<(Vni, Mac), PortIndex, FxBuildHasher>,
+    /// The VNIs of all VPCs.
+    pub vnis: Arc<HashSet<Vni>>,
+}
+
+impl Tables {
+    /// The port with an index; `None` for an index that is not of this node.
+    #[inline]
+    pub fn port(&self, index: PortIndex) -> Option<&Port> {
+        self.ports.get(usize::from(index.0))
+    }
+
+    /// Memory of the tables, in bytes, without the few that grow with the node's own ports.
+    pub fn bytes(&self) -> usize {
+        self.enis.bytes() + self.hosts.bytes()
+    }
+}

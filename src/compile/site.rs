@@ -1,0 +1,98 @@
+//! The node that tables are compiled for: which host it is, and its ports.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+
+use crate::{
+    model::Id,
+    packet::{Encapsulation, Mac, OuterChecksum, mapped},
+    tables::{PortIndex, Uplink, VlanMode},
+};
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The host that it is.
+    pub host: Id,
+    /// The encapsulation of the overlay.
+    pub encapsulation: Encapsulation,
+    /// Its ports, in the order of the host file.
+    pub ports: Vec<SitePort>,
+}
+
+/// A port of a node.
+#[derive(Clone, Debug)]
+pub struct SitePort {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The largest IP packet it carries, in bytes.
+    pub mtu: u16,
+    /// What happens to tagged frames from it.
+    pub vlan: VlanMode,
+    /// The underlay behind it; `None` for an instance port.
+    pub uplink: Option<SiteUplink>,
+}
+
+/// The underlay side of an uplink port.
+#[derive(Clone, Debug)]
+pub struct SiteUplink {
+    /// The port's link-layer address.
+    pub mac: Mac,
+    /// The node's underlay address on it.
+    pub address: IpAddr,
+    /// The addresses that are on the link.
+    pub on_link: IpNet,
+    /// The next hop for others.
+    pub gateway: Option<IpAddr>,
+    /// The port's MTU, in bytes.
+    pub mtu: u16,
+    /// What is put into the outer UDP checksum.
+    pub checksum: OuterChecksum,
+}
+
+impl SiteUplink {
+    pub(super) fn to_table(&self) -> Uplink {
+        Uplink { mac: self.mac, address: self.address, mapped: mapped(self.address), checksum: self.checksum }
+    }
+}
+
+/// The way to an underlay address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The port.
+    pub uplink: PortIndex,
+    /// The address on the port's link to send to.
+    pub next_hop: IpAddr,
+}
+
+impl Site {
+    /// The port with a name.
+    pub fn port(&self, name: &str) -> Option<PortIndex> {
+        self.ports.iter().position(|port| &*port.name == name).map(|index| PortIndex(index as u16))
+    }
+
+    /// The uplink at an index.
+    pub fn uplink(&self, index: PortIndex) -> Option<&SiteUplink> {
+        self.ports.get(usize::from(index.0))?.uplink.as_ref()
+    }
+
+    /// The uplinks with their indexes.
+    pub fn uplinks(&self) -> impl Iterator<Item = (PortIndex, &SiteUplink)> {
+        self.ports.iter().zip(0..).filter_map(|(port, index)| Some((PortIndex(index), port.uplink.as_ref()?)))
+    }
+
+    /// The way to an underlay address: the uplink on whose link it is, else the first with a gateway of its family.
+    pub fn link_to(&self, address: IpAddr) -> Option<Link> {
+        let direct = self.uplinks().find(|(_, uplink)| uplink.on_link.contains(&address));
+        let via = || {
+            let mut routed = self.uplinks().filter_map(|(index, uplink)| Some((index, uplink.gateway?)));
+            routed.find(|(_, gateway)| gateway.is_ipv4() == address.is_ipv4())
+        };
+        let (uplink, next_hop) = direct.map(|(index, _)| (index, address)).or_else(via)?;
+        Some(Link { uplink, next_hop })
+    }
+}

@@ -1,0 +1,48 @@
+//! A sender's subnet, as the services that answer for it see it.
+
+use std::net::IpAddr;
+
+use crate::{
+    packet::Mac,
+    services::Subnet,
+    tables::{LocalEni, Tables},
+};
+
+/// The subnet of an ENI of this node.
+pub(super) struct SubnetOf<'a> {
+    pub(super) tables: &'a Tables,
+    pub(super) eni: &'a LocalEni,
+}
+
+impl Subnet for SubnetOf<'_> {
+    fn asker(&self) -> Mac {
+        self.eni.mac
+    }
+
+    fn asker_has(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.eni.v4.contain(address.to_bits()),
+            IpAddr::V6(address) => self.eni.v6.contain(address.to_bits()),
+        }
+    }
+
+    fn router(&self) -> Mac {
+        self.eni.router_mac
+    }
+
+    fn is_router(&self, address: IpAddr) -> bool {
+        self.eni.is_router(address)
+    }
+
+    fn eni(&self, address: IpAddr) -> Option<Mac> {
+        let found = match address {
+            IpAddr::V4(address) => self.tables.enis.get_v4(self.eni.vni, address.to_bits()),
+            IpAddr::V6(address) => self.tables.enis.get_v6(self.eni.vni, address.to_bits()),
+        };
+        found.filter(|found| found.subnet == self.eni.subnet).map(|found| found.mac)
+    }
+
+    fn has_eni(&self, mac: Mac) -> bool {
+        self.tables.enis.get_mac(self.eni.vni, mac).is_some_and(|found| found.subnet == self.eni.subnet)
+    }
+}

@@ -1,0 +1,119 @@
+//! The other hosts of the overlay, with the ready outer header for each.
+
+use std::net::IpAddr;
+
+use hashbrown::HashSet;
+
+use super::{HostIndex, PortIndex, Secret, ShardedMap, Slot};
+use crate::packet::{OuterTemplate, Vni, mapped};
+
+/// Whether a packet can be sent to a host now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reachability {
+    /// The template is complete.
+    Ready,
+    /// The next hop's link-layer address is not known.
+    Unresolved,
+}
+
+/// Another host.
+#[derive(Clone, Copy)]
+pub struct Host {
+    /// The outer header of packets to it.
+    pub template: OuterTemplate,
+    /// The port that leads to it.
+    pub uplink: PortIndex,
+    /// Whether the template is complete.
+    pub reachability: Reachability,
+    /// The longest inner frame, link-layer header included, that fits the uplink's MTU once encapsulated.
+    pub max_inner: u16,
+}
+
+/// A host's underlay address.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct AddressSlot {
+    address: [u64; 2],
+    /// The host's index plus one; zero is the empty slot.
+    host: u64,
+}
+
+impl Slot for AddressSlot {
+    type Key = u128;
+
+    const EMPTY: Self = Self { address: [0; 2], host: 0 };
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.host == 0
+    }
+
+    fn key(&self) -> u128 {
+        let [high, low] = self.address;
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    #[inline]
+    fn holds(&self, key: &u128) -> bool {
+        !self.is_empty() && self.key() == *key
+    }
+
+    #[inline]
+    fn hash(key: &u128, secret: &Secret) -> u64 {
+        secret.mix(*key as u64, (*key >> 64) as u64)
+    }
+}
+
+/// The hosts, by index and by underlay address.
+pub struct Hosts {
+    entries: Box<[Option<Host>]>,
+    by_address: ShardedMap<AddressSlot>,
+    /// The hosts which hold an ENI of a VPC whose source/destination check is off: such an ENI sends packets with any
+    /// source (P-4).
+    forwarders: HashSet<(Vni, HostIndex)>,
+}
+
+impl Hosts {
+    /// Hosts by index, with their underlay addresses (the outer `None`: the index is not in use; the inner: no uplink
+    /// leads there), and the forwarders.
+    pub fn new(
+        hosts: impl IntoIterator<Item = Option<(IpAddr, Option<Host>)>>,
+        forwarders: HashSet<(Vni, HostIndex)>,
+    ) -> Self {
+        let hosts: Vec<_> = hosts.into_iter().collect();
+        let mut by_address = ShardedMap::with_capacity(hosts.len());
+        for (index, host) in hosts.iter().enumerate() {
+            if let Some((address, _)) = host {
+                let address = mapped(*address);
+                by_address.insert(AddressSlot {
+                    address: [(address >> 64) as u64, address as u64],
+                    host: index as u64 + 1,
+                });
+            }
+        }
+        let entries = hosts.into_iter().map(|host| host?.1).collect();
+        Self { entries, by_address, forwarders }
+    }
+
+    /// The host with an index, if an uplink leads to it.
+    #[inline]
+    pub fn get(&self, index: HostIndex) -> Option<&Host> {
+        self.entries.get(index.0 as usize)?.as_ref()
+    }
+
+    /// The host with an underlay address, an IPv4 one IPv4-mapped.
+    #[inline]
+    pub fn at(&self, address: u128) -> Option<HostIndex> {
+        self.by_address.get(&address).map(|slot| HostIndex((slot.host - 1) as u32))
+    }
+
+    /// Whether an ENI of the VPC at the host may send packets with any source.
+    pub fn forwards_for(&self, vni: Vni, host: HostIndex) -> bool {
+        self.forwarders.contains(&(vni, host))
+    }
+
+    /// Memory, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.entries) + self.by_address.bytes()
+    }
+}

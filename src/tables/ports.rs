@@ -1,0 +1,132 @@
+//! The node's own ports and the ENIs that are plugged into them.
+
+use std::{net::IpAddr, sync::Arc};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use smallvec::SmallVec;
+
+use super::{DELEGATED_V4, DELEGATED_V6, RouteTable, SubnetIndex};
+use crate::packet::{Mac, OuterChecksum, Vni};
+
+/// A port of this node.
+#[derive(Clone)]
+pub struct Port {
+    /// Its name in the host file.
+    pub name: Arc<str>,
+    /// What is behind it.
+    pub role: Role,
+    /// What happens to 802.1Q-tagged frames from it.
+    pub vlan: VlanMode,
+}
+
+/// What happens to a frame that carries an 802.1Q tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VlanMode {
+    /// It is dropped (L2-2).
+    #[default]
+    Refuse,
+    /// The tag is removed and the frame treated as if it had come without.
+    Strip,
+}
+
+/// What is behind a port.
+#[derive(Clone)]
+pub enum Role {
+    /// An instance: the ENI attached to the port, if one is.
+    Instance(Option<Arc<LocalEni>>),
+    /// The underlay.
+    Uplink(Uplink),
+}
+
+/// An uplink, as its worker needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Uplink {
+    /// Its link-layer address.
+    pub mac: Mac,
+    /// This node's underlay address on it.
+    pub address: IpAddr,
+    /// [`Uplink::address`], an IPv4 one IPv4-mapped.
+    pub mapped: u128,
+    /// What is put into the outer UDP checksum.
+    pub checksum: OuterChecksum,
+}
+
+/// The addresses of one family that belong to an ENI: single ones and delegated prefixes.
+#[derive(Clone, Debug)]
+pub struct Addresses<T> {
+    /// The primary first; host byte order.
+    single: SmallVec<[T; 4]>,
+    /// The first address of each delegated prefix.
+    delegated: SmallVec<[T; 1]>,
+}
+
+macro_rules! addresses {
+    ($word:ty, $delegated:expr) => {
+        impl Addresses<$word> {
+            /// Single addresses, the primary first, and the first addresses of delegated prefixes.
+            pub fn new(
+                single: impl IntoIterator<Item = $word>,
+                delegated: impl IntoIterator<Item = $word>,
+            ) -> Self {
+                Self { single: single.into_iter().collect(), delegated: delegated.into_iter().collect() }
+            }
+
+            /// Whether the address is one of them.
+            #[inline]
+            pub fn contain(&self, address: $word) -> bool {
+                let host_bits = <$word>::BITS - $delegated;
+                self.single.contains(&address)
+                    || self.delegated.iter().any(|prefix| (prefix ^ address) >> host_bits == 0)
+            }
+        }
+    };
+}
+
+addresses!(u32, DELEGATED_V4);
+addresses!(u128, DELEGATED_V6);
+
+/// An ENI attached to this node.
+#[derive(Clone)]
+pub struct LocalEni {
+    /// Its id, for operators.
+    pub id: Arc<str>,
+    /// Its VPC's id, for operators.
+    pub vpc: Arc<str>,
+    /// Its VPC's network identifier.
+    pub vni: Vni,
+    /// Its MAC.
+    pub mac: Mac,
+    /// The router's MAC of its subnet.
+    pub router_mac: Mac,
+    /// Its subnet.
+    pub subnet: SubnetIndex,
+    /// Its subnet's IPv4 block.
+    pub subnet_v4: Option<Ipv4Net>,
+    /// Its subnet's IPv6 block.
+    pub subnet_v6: Option<Ipv6Net>,
+    /// Its IPv4 addresses.
+    pub v4: Addresses<u32>,
+    /// Its IPv6 addresses, the link-local one of its MAC included.
+    pub v6: Addresses<u128>,
+    /// Whether its source/destination check is on.
+    pub source_dest_check: bool,
+    /// The largest IP packet that it may send, in bytes.
+    pub mtu: u16,
+    /// The route table in force in its subnet.
+    pub routes: Arc<RouteTable>,
+}
+
+impl LocalEni {
+    /// Whether the address is the subnet router's: the block's base plus one (L2-11, L2-21).
+    pub fn is_router(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => {
+                self.subnet_v4.is_some_and(|net| net.network().to_bits() | 1 == address.to_bits())
+            }
+            IpAddr::V6(address) => {
+                self.subnet_v6.is_some_and(|net| net.network().to_bits() | 1 == address.to_bits())
+            }
+        }
+    }
+}
