@@ -5,7 +5,20 @@
 )]
 
 mod addr;
+pub mod arp;
 mod buffer;
+mod bytes;
+pub mod checksum;
+mod decap;
+mod encap;
+mod headers;
+pub mod nd;
 
 pub use addr::{Mac, ParseMacError, Vni};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
+pub use decap::{Outer, apply_ecn, mapped, unmapped};
+pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};
+pub use headers::{
+    ETHERNET, Fragment, Headers, Network, ethertype, flow_hash, ipv4_addresses, ipv4_endpoints,
+    ipv6_addresses, ipv6_endpoints, parse, protocol, strip_vlan,
+};

@@ -67,6 +67,7 @@ reasons! {
     UnderlayFragment "underlay_fragment" "A fragmented outer packet: raise the underlay's MTU.";
     UnderlaySpoof "underlay_spoof" "The inner sender does not live behind the outer source (P-4).";
     UnderlayNeighbour "underlay_neighbour" "An ARP or neighbour-discovery message of the uplink that needed no answer (consumed; not a fault).";
+    EcnCe "ecn_ce" "The underlay marked congestion, and the inner transport knows no ECN: a loss tells it (RFC 6040).";
     UnknownVni "unknown_vni" "The encapsulation's network identifier belongs to no VPC.";
     NotHere "not_here" "The inner destination is not attached to this host: the sender's tables are older or newer than ours.";
     // In the node.

@@ -1,1 +1,76 @@
 //! What the node answers itself: ARP and neighbour discovery.
+//!
+//! For its instances it is the whole subnet ([`Subnet`]): a request never reaches the ENI that it asks for. On an uplink
+//! it is an ordinary [`Station`], and what it learns there goes to [`neighbours`].
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+use std::net::IpAddr;
+
+use crate::{packet::Mac, pipeline::Reason};
+
+pub mod arp;
+pub mod nd;
+pub mod neighbours;
+
+/// The subnet of an asking ENI, as the answers need it.
+pub trait Subnet {
+    /// The asking ENI's MAC.
+    fn asker(&self) -> Mac;
+
+    /// Whether `address` is one of the asking ENI's: primary, secondary, IPv6 or of a prefix. Link-local ones are no
+    /// business of the implementation.
+    fn asker_has(&self, address: IpAddr) -> bool;
+
+    /// The router's MAC.
+    fn router(&self) -> Mac;
+
+    /// Whether `address` is the router's: the subnet block's base plus one.
+    fn is_router(&self, address: IpAddr) -> bool;
+
+    /// The MAC of the ENI of this subnet that has `address`, wherever it is attached.
+    fn eni(&self, address: IpAddr) -> Option<Mac>;
+
+    /// Whether an ENI of this subnet has `mac`.
+    fn has_eni(&self, mac: Mac) -> bool;
+}
+
+/// The node itself on an uplink.
+#[derive(Clone, Copy, Debug)]
+pub struct Station<'a> {
+    /// The uplink's MAC.
+    pub mac: Mac,
+    /// The uplink's own underlay addresses.
+    pub addresses: &'a [IpAddr],
+}
+
+impl Station<'_> {
+    /// What a message tells of its sender; `None` where nobody else can have that address or that MAC.
+    fn learn(&self, address: IpAddr, mac: Mac) -> Option<Learned> {
+        let possible = mac.is_unicast()
+            && !address.is_unspecified()
+            && !address.is_multicast()
+            && !self.addresses.contains(&address);
+        possible.then_some(Learned { address, mac })
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The buffer holds the answer: send it out of the port that it came from.
+    Reply,
+    /// No answer, for this reason.
+    Drop(Reason),
+}
+
+/// What a message on an uplink says about a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// The neighbour's address.
+    pub address: IpAddr,
+    /// The neighbour's MAC.
+    pub mac: Mac,
+}

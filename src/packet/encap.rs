@@ -1,0 +1,271 @@
+//! VXLAN (RFC 7348) and Geneve (RFC 8926) over IPv4 or IPv6: putting a ready outer header in front of a frame.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Buffer, Mac, Vni,
+    bytes::{get, put},
+    checksum::Sum,
+    headers::{ETHERNET, ethertype, protocol},
+};
+use crate::pipeline::Reason;
+
+/// How frames travel between hosts. One for the whole underlay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encapsulation {
+    /// VXLAN (RFC 7348).
+    #[default]
+    Vxlan,
+    /// Geneve (RFC 8926) with Warren's option, which names the sender.
+    Geneve,
+}
+
+impl Encapsulation {
+    /// The UDP destination port: 4789 (RFC 7348 §5) or 6081 (RFC 8926 §3.3).
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Vxlan => 4789,
+            Self::Geneve => 6081,
+        }
+    }
+
+    /// Octets in front of the inner frame, from the first of the outer Ethernet header.
+    pub const fn overhead(self, ipv6: bool) -> usize {
+        ETHERNET + if ipv6 { 40 } else { 20 } + UDP + self.shim()
+    }
+
+    const fn shim(self) -> usize {
+        match self {
+            Self::Vxlan => 8,
+            Self::Geneve => 8 + 4 + SENDER_LEN,
+        }
+    }
+}
+
+/// Octets of a UDP header.
+pub(super) const UDP: usize = 8;
+/// VXLAN's flags with the I bit, which says that the VNI is valid (RFC 7348 §5).
+pub(super) const VXLAN_VALID_VNI: u8 = 0x08;
+/// Geneve's protocol type of an Ethernet frame (RFC 8926 §3.4): transparent Ethernet bridging.
+pub(super) const ETHERNET_BRIDGING: u16 = 0x6558;
+/// Class (of the experimental range, RFC 8926 §7) and type (not critical) of the option that names the sender.
+pub(super) const SENDER_OPTION: [u8; 3] = [0xff, 0x77, 0x01];
+/// Octets of that option's data: VNI (32 bits), MAC, two zeros.
+pub(super) const SENDER_LEN: usize = 12;
+
+/// Who sent a frame: the part of a packet's origin that its VNI, which is the receiver's VPC, doesn't tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The VPC of the sending ENI.
+    pub vni: Vni,
+    /// The MAC of the sending ENI, also where the inner frame carries the router's.
+    pub mac: Mac,
+}
+
+/// What the outer UDP checksum is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OuterChecksum {
+    /// Zero: none, as RFC 7348 §5 recommends over IPv4, and RFC 6935 and RFC 6936 allow for tunnels over IPv6.
+    #[default]
+    Zero,
+    /// Computed over the whole packet, in software.
+    Software,
+    /// Over IPv6 filled in by the device, or in software where the buffer's device can't; zero over IPv4.
+    Offload,
+}
+
+/// The longest outer header: Geneve over IPv6.
+const LONGEST: usize = Encapsulation::Geneve.overhead(true);
+const VXLAN_V4: usize = Encapsulation::Vxlan.overhead(false);
+const VXLAN_V6: usize = Encapsulation::Vxlan.overhead(true);
+const GENEVE_V4: usize = Encapsulation::Geneve.overhead(false);
+const GENEVE_V6: usize = Encapsulation::Geneve.overhead(true);
+const _: () = assert!(LONGEST <= super::HEADROOM);
+
+/// A ready outer header towards one host: Ethernet, IP, UDP and VXLAN or Geneve, complete but for what depends on the
+/// packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(64))]
+pub struct OuterTemplate {
+    bytes: [u8; LONGEST],
+    /// Octets of `bytes` in use; tells the four kinds apart.
+    len: u8,
+    checksum: OuterChecksum,
+    /// Folded sum of the IPv4 header without its total length and DSCP/ECN.
+    ip_sum: u16,
+    /// Folded sum of the UDP pseudo-header without its length.
+    pseudo_sum: u16,
+}
+
+const _: () = assert!(size_of::<OuterTemplate>() == 128);
+
+impl OuterTemplate {
+    /// The header of packets from `source_mac` and `source` on an uplink to `destination`, whose next hop is
+    /// `destination_mac`. `None` where source and destination are of different families.
+    pub fn new(
+        encapsulation: Encapsulation,
+        source_mac: Mac,
+        destination_mac: Mac,
+        source: IpAddr,
+        destination: IpAddr,
+        checksum: OuterChecksum,
+    ) -> Option<Self> {
+        let mut bytes = [0; LONGEST];
+        put(&mut bytes, 0, destination_mac.0);
+        put(&mut bytes, 6, source_mac.0);
+        let (udp, ip_sum, pseudo_sum) = match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                put(&mut bytes, 12, ethertype::IPV4.to_be_bytes());
+                let ip_sum = write_ipv4(&mut bytes, source, destination);
+                (ETHERNET + 20, ip_sum, Sum::pseudo_v4(source, destination, protocol::UDP, 0))
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                put(&mut bytes, 12, ethertype::IPV6.to_be_bytes());
+                write_ipv6(&mut bytes, source, destination);
+                (ETHERNET + 40, Sum::ZERO, Sum::pseudo_v6(source, destination, protocol::UDP, 0))
+            }
+            _ => return None,
+        };
+        put(&mut bytes, udp + 2, encapsulation.port().to_be_bytes());
+        let shim = udp + UDP;
+        match encapsulation {
+            Encapsulation::Vxlan => put(&mut bytes, shim, [VXLAN_VALID_VNI]),
+            Encapsulation::Geneve => {
+                // RFC 8926 §3.4: version 0, options' length in words of four octets, neither control nor critical.
+                put(&mut bytes, shim, [((4 + SENDER_LEN) / 4) as u8, 0]);
+                put(&mut bytes, shim + 2, ETHERNET_BRIDGING.to_be_bytes());
+                put(&mut bytes, shim + 8, SENDER_OPTION);
+                put(&mut bytes, shim + 11, [(SENDER_LEN / 4) as u8]);
+            }
+        }
+        Some(Self {
+            bytes,
+            len: encapsulation.overhead(source.is_ipv6()) as u8,
+            checksum: match (checksum, source) {
+                (OuterChecksum::Offload, IpAddr::V4(_)) => OuterChecksum::Zero,
+                _ => checksum,
+            },
+            ip_sum: ip_sum.fold(),
+            pseudo_sum: pseudo_sum.fold(),
+        })
+    }
+
+    /// Octets that [`OuterTemplate::encapsulate`] puts in front of a frame, the outer Ethernet header included.
+    pub const fn header_len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Puts the outer header in front of a frame for the VPC `vni`. Geneve carries the `sender`, VXLAN can't. The UDP
+    /// source port (and the IPv6 flow label) comes from `flow_hash`, [`super::flow_hash`] of the inner packet, so that
+    /// the underlay spreads flows and keeps each in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NoHeadroom`], with the frame unchanged; [`Reason::OversizeFrame`], with the frame in any state, where
+    /// the outer packet is longer than an IP packet can be.
+    #[inline]
+    pub fn encapsulate<B: Buffer>(
+        &self,
+        buffer: &mut B,
+        vni: Vni,
+        sender: Sender,
+        flow_hash: u32,
+    ) -> Result<(), Reason> {
+        match self.header_len() {
+            VXLAN_V4 => self.put_in_front::<VXLAN_V4, B>(buffer, vni, sender, flow_hash),
+            VXLAN_V6 => self.put_in_front::<VXLAN_V6, B>(buffer, vni, sender, flow_hash),
+            GENEVE_V4 => self.put_in_front::<GENEVE_V4, B>(buffer, vni, sender, flow_hash),
+            _ => self.put_in_front::<GENEVE_V6, B>(buffer, vni, sender, flow_hash),
+        }
+    }
+
+    /// Monomorphised by length, so that the copy has a constant size and all offsets are constants.
+    #[inline(always)]
+    fn put_in_front<const LEN: usize, B: Buffer>(
+        &self,
+        buffer: &mut B,
+        vni: Vni,
+        sender: Sender,
+        flow_hash: u32,
+    ) -> Result<(), Reason> {
+        let ipv6 = LEN == VXLAN_V6 || LEN == GENEVE_V6;
+        let udp = ETHERNET + if ipv6 { 40 } else { 20 };
+        let traffic_class = traffic_class(buffer.data());
+        let frame = buffer.prepend(LEN).ok_or(Reason::NoHeadroom)?;
+        let ip_len = u16::try_from(frame.len() - ETHERNET).map_err(|_| Reason::OversizeFrame)?;
+        let udp_len = ip_len - (udp - ETHERNET) as u16;
+        let head = frame.first_chunk_mut::<LEN>().ok_or(Reason::NoHeadroom)?;
+        *head = *self.bytes.first_chunk().ok_or(Reason::NoHeadroom)?;
+        if ipv6 {
+            // RFC 8200 §3: version, traffic class, flow label; RFC 6438 §3: the label tells the tunnelled flows apart.
+            let first = 6 << 28 | u32::from(traffic_class) << 20 | flow_hash & 0xf_ffff;
+            put(head, ETHERNET, first.to_be_bytes());
+            put(head, ETHERNET + 4, udp_len.to_be_bytes());
+        } else {
+            let sum = Sum::ZERO.word(self.ip_sum).word(ip_len).word(traffic_class.into());
+            put(head, ETHERNET + 1, [traffic_class]);
+            put(head, ETHERNET + 2, ip_len.to_be_bytes());
+            put(head, ETHERNET + 10, sum.checksum().to_be_bytes());
+        }
+        // RFC 7348 §5 and RFC 8926 §3.3: a hash of the inner headers, in the range 49152 to 65535.
+        put(head, udp, (0xc000 | flow_hash as u16).to_be_bytes());
+        put(head, udp + 4, udp_len.to_be_bytes());
+        // The VNI's 24 bits and a reserved octet, at the same place in both.
+        put(head, udp + UDP + 4, (vni.get() << 8).to_be_bytes());
+        if LEN == GENEVE_V4 || LEN == GENEVE_V6 {
+            put(head, udp + UDP + 12, sender.vni.get().to_be_bytes());
+            put(head, udp + UDP + 16, sender.mac.0);
+        }
+        if self.checksum != OuterChecksum::Zero {
+            self.fill_udp_checksum(buffer, udp, udp_len);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn fill_udp_checksum<B: Buffer>(&self, buffer: &mut B, udp: usize, udp_len: u16) {
+        let pseudo = Sum::ZERO.word(self.pseudo_sum).word(udp_len);
+        put(buffer.data_mut(), udp + 6, pseudo.fold().to_be_bytes());
+        let offloaded =
+            self.checksum == OuterChecksum::Offload && buffer.offload_udp6_checksum(ETHERNET, udp - ETHERNET);
+        if !offloaded {
+            // The field holds the pseudo-header's sum already.
+            let sum = Sum::of(buffer.data().get(udp..).unwrap_or_default());
+            put(buffer.data_mut(), udp + 6, sum.udp_checksum().to_be_bytes());
+        }
+    }
+}
+
+/// An IPv4 header without total length, DSCP/ECN and checksum; returns the sum of the rest.
+fn write_ipv4(bytes: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr) -> Sum {
+    // RFC 791 §3.1: version 4, five words; identification 0 (RFC 6864 §4.1: free in atomic datagrams); DF, so that the
+    // underlay never fragments; TTL 64; UDP.
+    let mut header = [0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol::UDP, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    put(&mut header, 12, source.octets());
+    put(&mut header, 16, destination.octets());
+    put(bytes, ETHERNET, header);
+    Sum::of(&header)
+}
+
+/// An IPv6 header without traffic class, flow label and payload length. RFC 8200 §3: UDP, hop limit 64.
+fn write_ipv6(bytes: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) {
+    put(bytes, ETHERNET, [0x60, 0, 0, 0, 0, 0, protocol::UDP, 64]);
+    put(bytes, ETHERNET + 8, source.octets());
+    put(bytes, ETHERNET + 24, destination.octets());
+}
+
+/// The inner packet's DSCP and ECN, which the outer header takes over (RFC 2983 §3.1 uniform model; RFC 6040 §4.1 normal
+/// mode). 0 for what is not IP.
+#[inline(always)]
+fn traffic_class(frame: &[u8]) -> u8 {
+    let [high, low, first, second] = get(frame, 12).unwrap_or_default();
+    match u16::from_be_bytes([high, low]) {
+        ethertype::IPV4 => second,
+        ethertype::IPV6 => first << 4 | second >> 4,
+        _ => 0,
+    }
+}

@@ -1,0 +1,256 @@
+//! IPv6 neighbour discovery (RFC 4861).
+
+use std::net::Ipv6Addr;
+
+use super::{
+    Buffer, Mac,
+    bytes::{get, put},
+    checksum::Sum,
+    headers::{ETHERNET, Fragment, Headers, ethertype, ipv6_endpoints, protocol},
+};
+use crate::pipeline::Reason;
+
+/// Octets of a frame with a neighbour solicitation or advertisement that carries one link-layer address.
+pub const FRAME: usize = ETHERNET + 40 + 24 + 8;
+
+/// ff02::1.
+pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// ICMPv6 types (RFC 4861 §4).
+mod kind {
+    pub(super) const ROUTER_SOLICITATION: u8 = 133;
+    pub(super) const ROUTER_ADVERTISEMENT: u8 = 134;
+    pub(super) const NEIGHBOUR_SOLICITATION: u8 = 135;
+    pub(super) const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+    pub(super) const REDIRECT: u8 = 137;
+}
+
+/// A link-layer address option's type (RFC 4861 §4.6.1): of the source, and of the target.
+const SOURCE_ADDRESS: u8 = 1;
+const TARGET_ADDRESS: u8 = 2;
+
+/// A valid neighbour-discovery message, as far as the node reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Asks who has an address (§4.3).
+    Solicitation {
+        /// The address asked for.
+        target: Ipv6Addr,
+        /// The asker's address; `::` while it tests whether the target is free (RFC 4862 §5.4).
+        source: Ipv6Addr,
+        /// The asker's MAC, if the message tells it.
+        mac: Option<Mac>,
+    },
+    /// Tells who has an address (§4.4).
+    Advertisement {
+        /// The address.
+        target: Ipv6Addr,
+        /// The MAC, if the message tells it.
+        mac: Option<Mac>,
+        /// Whether it answers a solicitation.
+        solicited: bool,
+    },
+    /// A host looks for routers (§4.1).
+    RouterSolicitation,
+    /// A router tells of itself (§4.2).
+    RouterAdvertisement,
+    /// A router tells of a better next hop (§4.5).
+    Redirect,
+}
+
+/// The multicast address at which the owner of `target` listens for solicitations (RFC 4291 §2.7.1).
+pub const fn solicited_node(target: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(0xff02_0000_0000_0000_0000_0001_ff00_0000 | target.to_bits() & 0xff_ffff)
+}
+
+/// The MAC of an IPv6 multicast address (RFC 2464 §7).
+pub const fn multicast_mac(group: Ipv6Addr) -> Mac {
+    let [.., a, b, c, d] = group.octets();
+    Mac([0x33, 0x33, a, b, c, d])
+}
+
+/// Whether a packet claims to be a message of neighbour discovery.
+pub const fn is_message(headers: &Headers) -> bool {
+    headers.protocol == protocol::ICMPV6
+        && matches!(headers.icmp_type(), Some(kind::ROUTER_SOLICITATION..=kind::REDIRECT))
+}
+
+/// Whether a packet is a message of multicast listener discovery (RFC 2710 §3, RFC 3810 §5).
+pub const fn is_listener_message(headers: &Headers) -> bool {
+    headers.protocol == protocol::ICMPV6 && matches!(headers.icmp_type(), Some(130..=132 | 143))
+}
+
+/// Reads a neighbour-discovery message, with all the checks that RFC 4861 asks of a receiver (§6.1, §7.1, §8.1).
+///
+/// # Errors
+///
+/// [`Reason::Malformed`]: the message is not one, or has to be discarded silently.
+pub fn parse(frame: &[u8], headers: &Headers) -> Result<Message, Reason> {
+    let (source, destination) = ipv6_endpoints(frame);
+    let body = frame.get(headers.l4.into()..headers.end()).unwrap_or_default();
+    let [hop_limit] = get(frame, ETHERNET + 7).unwrap_or_default();
+    let pseudo = Sum::pseudo_v6(source, destination, protocol::ICMPV6, body.len() as u32);
+    let valid = is_message(headers)
+        && headers.fragment == Fragment::Whole // RFC 6980 §5
+        && hop_limit == 255
+        && headers.destination_port & 0xff == 0 // the code
+        && pseudo.plus(Sum::of(body)).fold() == 0xffff;
+    read(body, source, destination).filter(|_| valid).ok_or(Reason::Malformed)
+}
+
+/// The message proper; `None` where a rule of its kind is broken.
+fn read(body: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Option<Message> {
+    let [kind] = get(body, 0)?;
+    let fixed = match kind {
+        kind::ROUTER_SOLICITATION => 8,
+        kind::ROUTER_ADVERTISEMENT => 16,
+        kind::REDIRECT => 40,
+        _ => 24,
+    };
+    let options = Options::parse(body.get(fixed..)?)?;
+    let target = Ipv6Addr::from(get(body, 8).unwrap_or([0; 16]));
+    match kind {
+        // §6.1.1
+        kind::ROUTER_SOLICITATION => {
+            (!source.is_unspecified() || options.source.is_none()).then_some(Message::RouterSolicitation)
+        }
+        // §6.1.2
+        kind::ROUTER_ADVERTISEMENT => source.is_unicast_link_local().then_some(Message::RouterAdvertisement),
+        // §8.1
+        kind::REDIRECT => source.is_unicast_link_local().then_some(Message::Redirect),
+        // §7.1.1
+        kind::NEIGHBOUR_SOLICITATION => {
+            let probe_is_right = destination == solicited_node(target) && options.source.is_none();
+            (!target.is_multicast() && (!source.is_unspecified() || probe_is_right))
+                .then_some(Message::Solicitation { target, source, mac: options.source })
+        }
+        // §7.1.2
+        kind::NEIGHBOUR_ADVERTISEMENT => {
+            let [flags] = get(body, 4)?;
+            let solicited = flags & SOLICITED != 0;
+            (!(target.is_multicast() || destination.is_multicast() && solicited))
+                .then_some(Message::Advertisement { target, mac: options.target, solicited })
+        }
+        _ => None,
+    }
+}
+
+/// The options that the node reads.
+#[derive(Default)]
+struct Options {
+    source: Option<Mac>,
+    target: Option<Mac>,
+}
+
+impl Options {
+    /// `None` where an option's length is zero or reaches behind the message (§4.6, §7.1).
+    fn parse(mut rest: &[u8]) -> Option<Self> {
+        let mut options = Self::default();
+        while !rest.is_empty() {
+            let [kind, len] = get(rest, 0)?;
+            let (option, behind) = rest.split_at_checked(8 * usize::from(len))?;
+            // Of length zero, this is empty.
+            let mac = Mac(get(option, 2)?);
+            match (kind, len) {
+                (SOURCE_ADDRESS, 1) => options.source = Some(mac),
+                (TARGET_ADDRESS, 1) => options.target = Some(mac),
+                _ => {}
+            }
+            rest = behind;
+        }
+        Some(options)
+    }
+}
+
+const ROUTER: u8 = 0x80;
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
+
+/// A neighbour advertisement to send, with the override flag and the target's MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advertisement {
+    /// The address asked for.
+    pub target: Ipv6Addr,
+    /// Its MAC; the frame's source too.
+    pub mac: Mac,
+    /// Whether the target is a router.
+    pub router: bool,
+    /// The asker's address; `None` where it asked from `::`: then all nodes are told (RFC 4861 §7.2.4).
+    pub asker: Option<Ipv6Addr>,
+    /// The asker's MAC.
+    pub asker_mac: Mac,
+}
+
+impl Advertisement {
+    /// The frame with this advertisement.
+    pub fn frame(&self) -> [u8; FRAME] {
+        let (destination, destination_mac, solicited) = match self.asker {
+            Some(asker) => (asker, self.asker_mac, SOLICITED),
+            None => (ALL_NODES, multicast_mac(ALL_NODES), 0),
+        };
+        let flags = OVERRIDE | solicited | if self.router { ROUTER } else { 0 };
+        frame(
+            (self.mac, self.target),
+            (destination_mac, destination),
+            [kind::NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0],
+            self.target,
+            TARGET_ADDRESS,
+        )
+    }
+
+    /// Makes the frame the buffer's; `false`, changing nothing, if it has no room.
+    #[must_use]
+    pub fn write<B: Buffer>(&self, buffer: &mut B) -> bool {
+        let fits = buffer.data().len() >= FRAME || buffer.extend_to(FRAME);
+        if fits {
+            buffer.truncate(FRAME);
+            put(buffer.data_mut(), 0, self.frame());
+        }
+        fits
+    }
+}
+
+/// The frame in which a station asks for the MAC of `target`: of its solicited-node group, or, as a probe, of the
+/// station that had it last.
+pub fn solicitation(source_mac: Mac, source: Ipv6Addr, target: Ipv6Addr, last: Option<Mac>) -> [u8; FRAME] {
+    let group = solicited_node(target);
+    let destination = match last {
+        Some(mac) => (mac, target),
+        None => (multicast_mac(group), group),
+    };
+    frame(
+        (source_mac, source),
+        destination,
+        [kind::NEIGHBOUR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0],
+        target,
+        SOURCE_ADDRESS,
+    )
+}
+
+/// A solicitation or advertisement; the link-layer address option `option` holds the source's MAC.
+fn frame(
+    source: (Mac, Ipv6Addr),
+    destination: (Mac, Ipv6Addr),
+    fixed: [u8; 8],
+    target: Ipv6Addr,
+    option: u8,
+) -> [u8; FRAME] {
+    const BODY: usize = ETHERNET + 40;
+    const LEN: u8 = (FRAME - BODY) as u8;
+    let mut frame = [0; FRAME];
+    put(&mut frame, 0, destination.0.0);
+    put(&mut frame, 6, source.0.0);
+    put(&mut frame, 12, ethertype::IPV6.to_be_bytes());
+    put(&mut frame, ETHERNET, [0x60, 0, 0, 0, 0, LEN, protocol::ICMPV6, 255]);
+    put(&mut frame, ETHERNET + 8, source.1.octets());
+    put(&mut frame, ETHERNET + 24, destination.1.octets());
+    put(&mut frame, BODY, fixed);
+    put(&mut frame, BODY + 8, target.octets());
+    put(&mut frame, BODY + 24, [option, 1]);
+    put(&mut frame, BODY + 26, source.0.0);
+    let pseudo = Sum::pseudo_v6(source.1, destination.1, protocol::ICMPV6, LEN.into());
+    let body = frame.get(BODY..).unwrap_or_default();
+    let checksum = pseudo.plus(Sum::of(body)).checksum();
+    put(&mut frame, BODY + 2, checksum.to_be_bytes());
+    frame
+}
