@@ -17,8 +17,8 @@ use crate::{
     model::{self, Diff, Id, Model, router_mac},
     packet::{ETHERNET, Mac, OuterTemplate, Vni},
     tables::{
-        Addresses, Destination, Enis, Host, HostIndex, Hosts, LocalEni, MacKey, Place, Port, PortIndex, Reachability,
-        Role, RouteTable, SubnetIndex, Tables, Target, V4Key, V6Key,
+        Addresses, Destination, Enis, Host, HostIndex, Hosts, LocalEni, MacKey, Place, Port, PortIndex,
+        Reachability, Role, RouteTable, SubnetIndex, Tables, Target, V4Key, V6Key,
     },
 };
 
@@ -126,15 +126,23 @@ impl Compiler {
         let renumbered: HashSet<&Id> = diff
             .vpcs
             .iter()
-            .filter(|id| matches!((old.vpcs.get(*id), new.vpcs.get(*id)), (Some(a), Some(b)) if a.vni != b.vni))
+            .filter(
+                |id| matches!((old.vpcs.get(*id), new.vpcs.get(*id)), (Some(a), Some(b)) if a.vni != b.vni),
+            )
             .collect();
         let of_renumbered = |model: &Model| -> Vec<Id> {
             if renumbered.is_empty() {
                 return Vec::new();
             }
-            model.enis.values().filter(|eni| renumbered.contains(&eni.vpc)).map(|eni| Arc::clone(&eni.id)).collect()
+            model
+                .enis
+                .values()
+                .filter(|eni| renumbered.contains(&eni.vpc))
+                .map(|eni| Arc::clone(&eni.id))
+                .collect()
         };
-        let outdated: HashSet<Id> = diff.enis.iter().cloned().chain(of_renumbered(old)).chain(of_renumbered(new)).collect();
+        let outdated: HashSet<Id> =
+            diff.enis.iter().cloned().chain(of_renumbered(old)).chain(of_renumbered(new)).collect();
         let mut forwarding_changed = false;
         for eni in outdated.iter().filter_map(|id| old.enis.get(id)) {
             self.remove(&mut next.enis, old, eni);
@@ -194,8 +202,12 @@ impl Compiler {
     fn destination(&self, eni: &model::Eni) -> Option<Destination> {
         let place = match &eni.attachment {
             None => Place::Nowhere,
-            Some(at) if at.host == self.site.host => self.site.port(&at.port).map_or(Place::Nowhere, Place::Local),
-            Some(at) => self.hosts.get(&at.host).map_or(Place::Nowhere, |host| Place::Remote(HostIndex(host))),
+            Some(at) if at.host == self.site.host => {
+                self.site.port(&at.port).map_or(Place::Nowhere, Place::Local)
+            }
+            Some(at) => {
+                self.hosts.get(&at.host).map_or(Place::Nowhere, |host| Place::Remote(HostIndex(host)))
+            }
         };
         Some(Destination {
             mac: eni.mac,
@@ -209,7 +221,8 @@ impl Compiler {
     /// The addresses that lead to an ENI, as keys of the maps.
     fn keys(model: &Model, eni: &model::Eni) -> Option<(Vec<V4Key>, Vec<V6Key>, MacKey)> {
         let vni = model.vpcs.get(&eni.vpc)?.vni;
-        let single = eni.primary4.iter().chain(&eni.secondary4).map(|address| V4Key::exact(vni, address.to_bits()));
+        let single =
+            eni.primary4.iter().chain(&eni.secondary4).map(|address| V4Key::exact(vni, address.to_bits()));
         let delegated = eni.prefixes4.iter().map(|prefix| V4Key::delegated(vni, prefix.network().to_bits()));
         let v4 = single.chain(delegated).collect();
         let single = eni.addresses6.iter().map(|address| V6Key::exact(vni, address.to_bits()));
@@ -251,7 +264,9 @@ impl Compiler {
     fn hosts(&self, model: &Model, resolve: &dyn Resolve) -> Hosts {
         let mut hosts = vec![None; self.hosts.by_id.len() + self.hosts.free.len()];
         for host in self.remote_hosts(model) {
-            let Some(slot) = self.hosts.get(&host.id).and_then(|index| hosts.get_mut(index as usize)) else { continue };
+            let Some(slot) = self.hosts.get(&host.id).and_then(|index| hosts.get_mut(index as usize)) else {
+                continue;
+            };
             *slot = Some((host.underlay, self.host(host.underlay, resolve)));
         }
         let forwarders = self
@@ -318,7 +333,8 @@ impl Compiler {
         let subnet = model.subnets.get(&eni.subnet)?;
         let routes = model.route_tables.get(&subnet.route_table)?;
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
-        let v6 = eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
+        let v6 =
+            eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
         Some(LocalEni {
             id: Arc::clone(&eni.id),
             vpc: Arc::clone(&eni.vpc),

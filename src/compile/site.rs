@@ -1,9 +1,6 @@
 //! The node that tables are compiled for: which host it is, and its ports.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 

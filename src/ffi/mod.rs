@@ -45,7 +45,7 @@ pub fn pin_to_cpus(cpus: &[usize]) -> io::Result<()> {
         unsafe { libc::CPU_SET(cpu, &mut set) };
     }
     // SAFETY: `set` is a valid set of the size given; 0 is the calling thread.
-    match unsafe { libc::sched_setaffinity(0, mem::size_of_val(&set), &raw const set) } {
+    match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
@@ -56,7 +56,7 @@ pub fn allowed_cpus() -> Vec<usize> {
     // SAFETY: an all-zero `cpu_set_t` is the empty set.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
     // SAFETY: `set` is writable and of the size given; 0 is the calling thread.
-    if unsafe { libc::sched_getaffinity(0, mem::size_of_val(&set), &raw mut set) } != 0 {
+    if unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) } != 0 {
         return Vec::new();
     }
     // SAFETY: `CPU_ISSET` answers false for a CPU beyond the set's size.

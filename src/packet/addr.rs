@@ -89,6 +89,24 @@ impl From<Mac> for String {
     }
 }
 
+/// Destination and source MAC of a frame; zeros of a shorter one.
+#[inline(always)]
+pub fn macs(frame: &[u8]) -> (Mac, Mac) {
+    match frame.first_chunk() {
+        Some(&[a, b, c, d, e, f, g, h, i, j, k, l]) => (Mac([a, b, c, d, e, f]), Mac([g, h, i, j, k, l])),
+        None => (Mac::ZERO, Mac::ZERO),
+    }
+}
+
+/// Writes destination and source MAC into a frame; nothing into a shorter one.
+#[inline(always)]
+pub fn set_macs(frame: &mut [u8], destination: Mac, source: Mac) {
+    if let Some(head) = frame.first_chunk_mut() {
+        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination.0, source.0);
+        *head = [a, b, c, d, e, f, g, h, i, j, k, l];
+    }
+}
+
 /// A 24-bit virtual network identifier of VXLAN (RFC 7348 §5) or Geneve (RFC 8926 §3.4), never zero.
 ///
 /// Warren gives each VPC one; the VNI on the wire is that of the VPC in which the packet is delivered.

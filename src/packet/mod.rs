@@ -14,7 +14,7 @@ mod encap;
 mod headers;
 pub mod nd;
 
-pub use addr::{Mac, ParseMacError, Vni};
+pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
 pub use decap::{Outer, apply_ecn, mapped, unmapped};
 pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};

@@ -6,8 +6,8 @@ use super::{Burst, Context, MAX_BURST, Reason, Sink, ingress, subnet::SubnetOf};
 use crate::{
     ffi::prefetch,
     packet::{
-        Buffer, Headers, Mac, Network, Sender, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse, protocol,
-        set_macs, strip_vlan,
+        Buffer, Headers, Mac, Network, Sender, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse,
+        protocol, set_macs, strip_vlan,
     },
     services::{Answer, arp, nd},
     tables::{
@@ -30,26 +30,22 @@ enum Lookup {
 #[derive(Clone, Copy)]
 enum Class {
     /// For an ENI, to be found by a lookup with this hash.
-    Unicast(Lookup, u64),
+    Unicast(Headers, Lookup, u64),
     /// For the node itself.
     Arp,
     /// For the node itself.
-    NeighbourDiscovery,
-    /// For nobody.
-    Refused(Reason),
+    NeighbourDiscovery(Headers),
 }
 
 /// What a packet is, after the second stage.
 #[derive(Clone, Copy)]
 enum Step {
     /// To be delivered to an ENI, having crossed the router or not.
-    Deliver { to: Destination, routed: bool },
+    Deliver { headers: Headers, to: Destination, routed: bool },
     /// As [`Class::Arp`].
     Arp,
     /// As [`Class::NeighbourDiscovery`].
-    NeighbourDiscovery,
-    /// As [`Class::Refused`].
-    Refused(Reason),
+    NeighbourDiscovery(Headers),
 }
 
 /// How far ahead of the packet in work the next packets' first bytes are asked for.
@@ -66,7 +62,7 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
 ) {
     let tables = ctx.tables;
     burst.iter().take(AHEAD).for_each(Buffer::prefetch);
-    let mut classified: ArrayVec<(Headers, Class), MAX_BURST> = ArrayVec::new();
+    let mut classified: ArrayVec<Result<Class, Reason>, MAX_BURST> = ArrayVec::new();
     for index in 0..burst.len() {
         if let Some(coming) = burst.get(index + AHEAD) {
             coming.prefetch();
@@ -75,32 +71,22 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
             classified.push(classify(tables, vlan, eni, frame));
         }
     }
-    let mut steps: ArrayVec<(Headers, Step), MAX_BURST> = ArrayVec::new();
-    for ((headers, class), frame) in classified.iter().zip(burst.iter()) {
-        steps.push((*headers, find(tables, eni, *class, frame.data())));
+    let mut steps: ArrayVec<Result<Step, Reason>, MAX_BURST> = ArrayVec::new();
+    for (class, frame) in classified.into_iter().zip(burst.iter()) {
+        steps.push(class.and_then(|class| find(tables, eni, class, frame.data())));
     }
-    for ((headers, step), frame) in steps.into_iter().zip(burst.drain(..)) {
+    for (step, frame) in steps.into_iter().zip(burst.drain(..)) {
         match step {
-            Step::Deliver { to, routed } => forward(ctx, port, eni, &headers, &to, routed, frame),
-            Step::Refused(reason) => ctx.drop(port, reason, frame),
-            Step::Arp => answer(ctx, port, frame, |frame| arp::answer(frame, &SubnetOf { tables, eni })),
-            Step::NeighbourDiscovery => {
+            Ok(Step::Deliver { headers, to, routed }) => {
+                forward(ctx, port, eni, &headers, &to, routed, frame)
+            }
+            Ok(Step::Arp) => answer(ctx, port, frame, |frame| arp::answer(frame, &SubnetOf { tables, eni })),
+            Ok(Step::NeighbourDiscovery(headers)) => {
                 answer(ctx, port, frame, |frame| nd::answer(frame, &headers, &SubnetOf { tables, eni }));
             }
+            Err(reason) => ctx.drop(port, reason, frame),
         }
     }
-}
-
-/// First stage: what the packet is, and whether the ENI may send it. Asks for the memory of the lookup.
-#[inline]
-fn classify<B: Buffer>(tables: &Tables, vlan: VlanMode, eni: &LocalEni, frame: &mut B) -> (Headers, Class) {
-    let parsed = parse_frame(vlan, frame);
-    let headers = match parsed {
-        Ok(headers) => headers,
-        Err(reason) => return (Headers::NONE, Class::Refused(reason)),
-    };
-    let class = classify_parsed(tables, eni, frame.data(), &headers);
-    (headers, class.unwrap_or_else(Class::Refused))
 }
 
 /// Parses a frame, first without its tag where the port says so.
@@ -115,8 +101,16 @@ pub(super) fn parse_frame<B: Buffer>(vlan: VlanMode, frame: &mut B) -> Result<He
     }
 }
 
+/// First stage: what the packet is, and whether the ENI may send it. Asks for the memory of the lookup.
 #[inline]
-fn classify_parsed(tables: &Tables, eni: &LocalEni, frame: &[u8], headers: &Headers) -> Result<Class, Reason> {
+fn classify<B: Buffer>(
+    tables: &Tables,
+    vlan: VlanMode,
+    eni: &LocalEni,
+    frame: &mut B,
+) -> Result<Class, Reason> {
+    let headers = parse_frame(vlan, frame)?;
+    let frame = frame.data();
     let (destination, source) = macs(frame);
     // L2-3: nothing waives it.
     if source != eni.mac {
@@ -128,39 +122,39 @@ fn classify_parsed(tables: &Tables, eni: &LocalEni, frame: &[u8], headers: &Head
             let (from, to) = ipv4_addresses(frame);
             // ADDR-5, ADDR-7.
             if eni.source_dest_check && !eni.v4.contain(from) {
-                return Err(if is_dhcp(headers) && from == 0 { Reason::Service } else { Reason::SrcCheck });
+                return Err(if is_dhcp(&headers) && from == 0 { Reason::Service } else { Reason::SrcCheck });
             }
-            oversize(eni, headers)?;
+            oversize(eni, &headers)?;
             if routed {
                 let hash = tables.enis.v4.hash(&V4Key::exact(eni.vni, to));
                 tables.enis.v4.prefetch(hash);
-                return Ok(Class::Unicast(Lookup::V4, hash));
+                return Ok(Class::Unicast(headers, Lookup::V4, hash));
             }
         }
         Network::Ipv6 => {
-            if nd::is_for_node(headers) {
-                return Ok(Class::NeighbourDiscovery);
+            if nd::is_for_node(&headers) {
+                return Ok(Class::NeighbourDiscovery(headers));
             }
             let (from, to) = ipv6_addresses(frame);
             if eni.source_dest_check && !eni.v6.contain(from) {
                 return Err(Reason::SrcCheck);
             }
-            oversize(eni, headers)?;
+            oversize(eni, &headers)?;
             if routed {
                 let hash = tables.enis.v6.hash(&V6Key::exact(eni.vni, to));
                 tables.enis.v6.prefetch(hash);
-                return Ok(Class::Unicast(Lookup::V6, hash));
+                return Ok(Class::Unicast(headers, Lookup::V6, hash));
             }
         }
         Network::Arp => return Ok(Class::Arp),
     }
     if destination.is_group() {
-        return Err(group(destination, headers));
+        return Err(group(destination, &headers));
     }
     // L2-5: the MAC decides, whatever the destination address.
     let hash = tables.enis.mac.hash(&MacKey::new(eni.vni, destination));
     tables.enis.mac.prefetch(hash);
-    Ok(Class::Unicast(Lookup::Mac, hash))
+    Ok(Class::Unicast(headers, Lookup::Mac, hash))
 }
 
 /// MTU-2.
@@ -187,12 +181,11 @@ fn group(destination: Mac, headers: &Headers) -> Reason {
 
 /// Second stage: the destination. Asks for the memory of the next stage.
 #[inline]
-fn find(tables: &Tables, eni: &LocalEni, class: Class, frame: &[u8]) -> Step {
-    let (lookup, hash) = match class {
-        Class::Unicast(lookup, hash) => (lookup, hash),
-        Class::Arp => return Step::Arp,
-        Class::NeighbourDiscovery => return Step::NeighbourDiscovery,
-        Class::Refused(reason) => return Step::Refused(reason),
+fn find(tables: &Tables, eni: &LocalEni, class: Class, frame: &[u8]) -> Result<Step, Reason> {
+    let (headers, lookup, hash) = match class {
+        Class::Unicast(headers, lookup, hash) => (headers, lookup, hash),
+        Class::Arp => return Ok(Step::Arp),
+        Class::NeighbourDiscovery(headers) => return Ok(Step::NeighbourDiscovery(headers)),
     };
     let found = match lookup {
         Lookup::V4 => {
@@ -210,21 +203,19 @@ fn find(tables: &Tables, eni: &LocalEni, class: Class, frame: &[u8]) -> Step {
             found.filter(|found| found.subnet == eni.subnet).ok_or(Reason::UnknownMac)
         }
     };
-    match found {
-        Err(reason) => Step::Refused(reason),
-        // FWD-19.
-        Ok(to) if to.mac == eni.mac => Step::Refused(Reason::ToSelf),
-        // An address of the VPC: every route table routes the VPC's blocks `local` (RT-2), and no longer route exists,
-        // so the table need not be asked.
-        Ok(to) => {
-            if let Place::Remote(host) = to.location.place()
-                && let Some(host) = tables.hosts.get(host)
-            {
-                prefetch(host);
-            }
-            Step::Deliver { to: *to, routed: !matches!(lookup, Lookup::Mac) }
-        }
+    let to = *found?;
+    // FWD-19.
+    if to.mac == eni.mac {
+        return Err(Reason::ToSelf);
     }
+    // By address, it is one of the VPC: every route table routes the VPC's blocks `local` (RT-2) and has no longer route,
+    // so it need not be asked.
+    if let Place::Remote(host) = to.location.place()
+        && let Some(host) = tables.hosts.get(host)
+    {
+        prefetch(host);
+    }
+    Ok(Step::Deliver { headers, to, routed: !matches!(lookup, Lookup::Mac) })
 }
 
 /// Why an IPv4 packet to the router's MAC goes nowhere.
@@ -235,7 +226,9 @@ fn unknown_v4(eni: &LocalEni, to: u32) -> Reason {
         // ADDR-17, ADDR-19, ADDR-22, ADDR-25.
         (169, 254) => Reason::Service,
         // ADDR-2.
-        _ if to == u32::MAX || eni.subnet_v4.is_some_and(|net| net.broadcast().to_bits() == to) => Reason::Broadcast,
+        _ if to == u32::MAX || eni.subnet_v4.is_some_and(|net| net.broadcast().to_bits() == to) => {
+            Reason::Broadcast
+        }
         // FWD-20.
         (0 | 127 | 224.., _) => Reason::InvalidDestination,
         // ADDR-23, ADDR-24.
@@ -248,13 +241,14 @@ fn unknown_v4(eni: &LocalEni, to: u32) -> Reason {
 #[cold]
 fn unknown_v6(eni: &LocalEni, to: u128) -> Reason {
     let address = std::net::Ipv6Addr::from_bits(to);
-    let router = address == nd::ROUTER || address == eni.router_mac.link_local() || eni.is_router(address.into());
+    let router =
+        address == nd::ROUTER || address == eni.router_mac.link_local() || eni.is_router(address.into());
     match address.segments() {
         // ADDR-17, ADDR-19, ADDR-22, ADDR-25.
         [0xfd00, 0x0ec2, ..] => Reason::Service,
         _ if router => Reason::Service,
         // Unspecified, loopback, multicast, and the link-local of anybody else: never routed (RFC 4291 §2.5, §2.7).
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] | [0xff00.., ..] | [0xfe80..=0xfebf, ..] => Reason::InvalidDestination,
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] | [0xff00..=0xffff | 0xfe80..=0xfebf, ..] => Reason::InvalidDestination,
         _ => unrouted(eni.routes.lookup_v6(to)),
     }
 }
@@ -288,7 +282,9 @@ fn forward<B: Buffer, S: Sink<B>>(
         Place::Remote(host) => {
             let sent = match ctx.tables.hosts.get(host) {
                 None => Err(Reason::UnderlayUnreachable),
-                Some(host) if host.reachability == Reachability::Unresolved => Err(Reason::UnderlayUnresolved),
+                Some(host) if host.reachability == Reachability::Unresolved => {
+                    Err(Reason::UnderlayUnresolved)
+                }
                 Some(host) if frame.data().len() > usize::from(host.max_inner) => Err(Reason::UnderlayMtu),
                 Some(host) => {
                     let hash = flow_hash(frame.data(), headers);

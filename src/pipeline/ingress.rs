@@ -127,7 +127,11 @@ fn receiver(tables: &Tables, outer: &Outer, headers: &Headers, inner: &[u8]) -> 
     if headers.network == Network::Arp {
         return Err(Reason::ArpUnanswered);
     }
-    if is_from(tables, host, outer, headers, inner, source, eni) { Ok(port) } else { Err(Reason::UnderlaySpoof) }
+    if is_from(tables, host, outer, headers, inner, source, eni) {
+        Ok(port)
+    } else {
+        Err(Reason::UnderlaySpoof)
+    }
 }
 
 /// Why an inner frame to a MAC that is not here goes nowhere.
@@ -174,7 +178,8 @@ fn is_from(
         }
         (Some((sender, _)), false) if sender.mac != source || sender.vni != outer.vni => false,
         (None, true) => {
-            by_address().is_some_and(|eni| eni.location.is_at(host)) || tables.hosts.forwards_for(outer.vni, host)
+            by_address().is_some_and(|eni| eni.location.is_at(host))
+                || tables.hosts.forwards_for(outer.vni, host)
         }
         (_, false) => tables
             .enis

@@ -334,7 +334,12 @@ mod tests {
 
     #[test]
     fn a_location_is_what_it_was_made_of() {
-        for place in [Place::Local(PortIndex(0)), Place::Local(PortIndex(u16::MAX)), Place::Remote(HostIndex(7)), Place::Nowhere] {
+        for place in [
+            Place::Local(PortIndex(0)),
+            Place::Local(PortIndex(u16::MAX)),
+            Place::Remote(HostIndex(7)),
+            Place::Nowhere,
+        ] {
             assert_eq!(Location::from(place).place(), place);
         }
     }

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 pub use enis::{
-    DELEGATED_V4, DELEGATED_V6, Destination, Enis, Location, MacKey, MacSlot, Place, V4Key, V4Slot, V6Key, V6Slot,
+    DELEGATED_V4, DELEGATED_V6, Destination, Enis, Location, MacKey, MacSlot, Place, V4Key, V4Slot, V6Key,
+    V6Slot,
 };
 pub use hosts::{Host, Hosts, Reachability};
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};

@@ -5,7 +5,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use iptrie::{Ipv4Prefix, Ipv6Prefix, map::{LCTrieMap, RTrieMap}};
+use iptrie::{
+    Ipv4Prefix, Ipv6Prefix,
+    map::{LCTrieMap, RTrieMap},
+};
 
 /// Where a route leads: a thing, never an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +73,8 @@ mod tests {
     }
 
     fn naive(routes: &[(IpNet, u32)], address: IpAddr) -> Option<u32> {
-        let longest = routes.iter().filter(|(net, _)| net.contains(&address)).map(|(net, _)| net.prefix_len()).max()?;
+        let longest =
+            routes.iter().filter(|(net, _)| net.contains(&address)).map(|(net, _)| net.prefix_len()).max()?;
         routes
             .iter()
             .rev()

@@ -90,7 +90,10 @@ impl<S: Slot> Shard<S> {
 
     #[inline]
     fn find(&self, home: usize, key: &S::Key) -> Option<&S> {
-        (home..home + SHARD_SLOTS).map(|position| self.at(position)).take_while(|slot| !slot.is_empty()).find(|slot| slot.holds(key))
+        (home..home + SHARD_SLOTS)
+            .map(|position| self.at(position))
+            .take_while(|slot| !slot.is_empty())
+            .find(|slot| slot.holds(key))
     }
 
     /// The position of the key, or of the empty slot where it would go; `None` in a full shard.
