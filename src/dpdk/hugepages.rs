@@ -1,0 +1,153 @@
+//! The hugepages of the machine.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+const SIZES: &str = "/sys/kernel/mm/hugepages";
+const DEFAULT_SIZE_COUNT: &str = "/proc/sys/vm/nr_hugepages";
+
+/// What memory the EAL runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HugepageMode {
+    /// The machine's hugepages, of which `free_mib` MiB were free at the start.
+    Hugepages {
+        /// MiB in free hugepages of all sizes when the EAL started.
+        free_mib: u64,
+    },
+    /// `memory_mib` MiB of ordinary pages, because too few hugepages were free: every packet costs more.
+    OrdinaryPages {
+        /// MiB that the EAL was given.
+        memory_mib: u32,
+        /// MiB in free hugepages of all sizes, less than was asked for.
+        free_mib: u64,
+    },
+    /// What the caller's own EAL arguments say.
+    AsArgued,
+}
+
+impl HugepageMode {
+    /// Decides for a process that needs `memory_mib` MiB and has the EAL arguments `args`, and returns the arguments
+    /// that make it so: EAL refuses `--in-memory` together with `--no-huge`.
+    pub(super) fn choose(args: &[String], memory_mib: u32) -> (Self, Vec<String>) {
+        const DECIDED: [&str; 5] =
+            ["--no-huge", "--huge-dir", "--huge-unlink", "--legacy-mem", "--socket-mem"];
+        let mut args = args.to_vec();
+        if args.iter().any(|arg| DECIDED.iter().any(|option| is_option(arg, option))) {
+            return (Self::AsArgued, args);
+        }
+        let free_mib = free_mib(Path::new(SIZES));
+        if free_mib >= u64::from(memory_mib).max(1) {
+            // Without it, the pages' files stay in the file system when the process ends, and keep the pages.
+            if !args.iter().any(|arg| arg == "--in-memory") {
+                args.push("--in-memory".to_owned());
+            }
+            return (Self::Hugepages { free_mib }, args);
+        }
+        args.retain(|arg| arg != "--in-memory");
+        args.push("--no-huge".to_owned());
+        if args.iter().any(|arg| arg.starts_with("-m")) {
+            return (Self::AsArgued, args);
+        }
+        args.extend(["-m".to_owned(), memory_mib.to_string()]);
+        (Self::OrdinaryPages { memory_mib, free_mib }, args)
+    }
+}
+
+/// Whether `arg` is the long option `option`, alone or as `option=value`.
+pub(super) fn is_option(arg: &str, option: &str) -> bool {
+    arg.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+}
+
+/// MiB in free hugepages of every size the kernel lists under `sizes` as `hugepages-<KiB>kB/free_hugepages`.
+fn free_mib(sizes: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(sizes) else { return 0 };
+    let kib: u64 = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let size: u64 = name.to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+            Some(size.saturating_mul(read_number(&entry.path().join("free_hugepages")).ok()?))
+        })
+        .sum();
+    kib / 1024
+}
+
+fn read_number(path: &Path) -> io::Result<u64> {
+    fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)
+}
+
+/// What [`reserve_hugepages`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HugepagesReserved {
+    /// Pages of the default size that the machine had before.
+    pub before: u64,
+    /// Those it has now.
+    pub total: u64,
+    /// Those of them that are free.
+    pub free: u64,
+}
+
+/// Asks the kernel for as many hugepages of the default size (2 MiB on x86-64) as it takes to have `free` of them free,
+/// and says what it gave, which is less where memory is short or fragmented. Never takes pages away.
+///
+/// # Errors
+///
+/// Where the kernel has no hugepages, or more are needed and the caller may not write `/proc/sys/vm/nr_hugepages`
+/// (that takes root).
+pub fn reserve_hugepages(free: u64) -> io::Result<HugepagesReserved> {
+    let before = read_number(Path::new(DEFAULT_SIZE_COUNT))?;
+    let free_path = default_size_dir()?.join("free_hugepages");
+    let missing = free.saturating_sub(read_number(&free_path)?);
+    if missing > 0 {
+        fs::write(DEFAULT_SIZE_COUNT, before.saturating_add(missing).to_string())?;
+    }
+    let total = read_number(Path::new(DEFAULT_SIZE_COUNT))?;
+    Ok(HugepagesReserved { before, total, free: read_number(&free_path)? })
+}
+
+/// The directory under [`SIZES`] of the page size that [`DEFAULT_SIZE_COUNT`] counts.
+fn default_size_dir() -> io::Result<PathBuf> {
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    let kib = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("Hugepagesize:")?.trim().strip_suffix(" kB"))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "the kernel has no hugepages"))?;
+    Ok(Path::new(SIZES).join(format!("hugepages-{kib}kB")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(args: &[&str]) -> Vec<String> {
+        args.iter().map(|&arg| arg.to_owned()).collect()
+    }
+
+    #[test]
+    fn free_pages_of_all_sizes_count() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, free) in [("hugepages-2048kB", "3\n"), ("hugepages-1048576kB", "1\n"), ("other", "9")] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("free_hugepages"), free).unwrap();
+        }
+        assert_eq!(free_mib(dir.path()), 1024 + 6);
+        assert_eq!(free_mib(&dir.path().join("absent")), 0);
+    }
+
+    #[test]
+    fn the_callers_choice_stays() {
+        let args = strings(&["--no-huge", "-m", "100"]);
+        assert_eq!(HugepageMode::choose(&args, 64), (HugepageMode::AsArgued, args));
+        let args = strings(&["--huge-dir=/mnt/huge"]);
+        assert_eq!(HugepageMode::choose(&args, 64), (HugepageMode::AsArgued, args));
+    }
+
+    #[test]
+    fn too_few_hugepages_mean_ordinary_ones() {
+        let (mode, args) = HugepageMode::choose(&strings(&["--in-memory", "--no-pci"]), u32::MAX);
+        assert!(matches!(mode, HugepageMode::OrdinaryPages { memory_mib: u32::MAX, .. }));
+        assert_eq!(args, strings(&["--no-pci", "--no-huge", "-m", "4294967295"]));
+    }
+}

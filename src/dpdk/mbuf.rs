@@ -1,0 +1,223 @@
+//! Packet buffers.
+
+use std::{ffi::c_void, fmt, ptr::NonNull, slice};
+
+use arrayvec::ArrayVec;
+
+use super::{Mempool, sys};
+use crate::packet::{Buffer, Checked, HEADROOM};
+
+const _: () = assert!(sys::WARREN_HEADROOM as usize == HEADROOM, "DPDK was built with another headroom");
+const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<*mut c_void>());
+
+/// One reference to an `rte_mbuf`, the only one: a frame, which may go on in further chained segments. Goes back to its
+/// [`Mempool`] on drop.
+#[repr(transparent)]
+pub struct Mbuf(NonNull<sys::warren_mbuf>);
+
+// SAFETY: an mbuf belongs to no thread: any may read and write it, and free it to its pool, whose ring is safe for
+// several producers and whose caches are per lcore.
+unsafe impl Send for Mbuf {}
+
+impl Mbuf {
+    /// Takes over the mbuf at `raw`.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is a valid mbuf, and this its only reference.
+    pub(super) const unsafe fn from_raw(raw: NonNull<sys::warren_mbuf>) -> Self {
+        Self(raw)
+    }
+
+    /// A buffer of `pool` that holds a copy of `frame`; `None` if the pool is empty or the frame longer than its buffers.
+    pub fn from_frame(pool: &Mempool, frame: &[u8]) -> Option<Self> {
+        let mut mbuf = pool.alloc()?;
+        if !mbuf.extend_to(frame.len()) {
+            return None;
+        }
+        mbuf.data_mut().copy_from_slice(frame);
+        Some(mbuf)
+    }
+
+    /// The port on which the frame was received; without meaning for a frame made here.
+    #[inline]
+    pub fn port(&self) -> u16 {
+        self.head().port
+    }
+
+    /// The number of segments, 1 for a frame in contiguous memory.
+    #[inline]
+    pub fn segments(&self) -> u16 {
+        self.head().nb_segs
+    }
+
+    /// The length of the whole frame in bytes, over all its segments.
+    #[inline]
+    pub fn frame_len(&self) -> usize {
+        self.head().pkt_len as usize
+    }
+
+    /// Gives all of `burst` back to their pools, which is cheaper than to drop them one by one.
+    pub fn free_all<const N: usize>(burst: &mut ArrayVec<Self, N>) {
+        let count = burst.len();
+        // SAFETY: an `Mbuf` is the pointer it wraps, so that `burst` starts with `count` mbuf pointers. The length is
+        // set to nothing first, so that no `Mbuf` owns them any more when they are freed.
+        unsafe {
+            burst.set_len(0);
+            sys::warren_free_bulk(burst.as_mut_ptr().cast(), count as u32);
+        }
+    }
+
+    #[inline]
+    const fn head(&self) -> &sys::warren_mbuf {
+        // SAFETY: `self` owns a valid mbuf, whose start has the layout of `warren_mbuf` (asserted in shim.c).
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    const fn head_mut(&mut self) -> &mut sys::warren_mbuf {
+        // SAFETY: as for `head`; it is the only reference to the mbuf.
+        unsafe { self.0.as_mut() }
+    }
+
+    #[inline]
+    const fn start(&self) -> *mut u8 {
+        let head = self.head();
+        // SAFETY: the data starts within the buffer: `data_off` <= `buf_len`.
+        unsafe { head.buf_addr.cast::<u8>().add(head.data_off as usize) }
+    }
+
+    /// The free bytes behind the data of the first segment.
+    #[inline]
+    const fn tailroom(&self) -> usize {
+        let head = self.head();
+        (head.buf_len as usize).saturating_sub(head.data_off as usize + head.data_len as usize)
+    }
+}
+
+impl Drop for Mbuf {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: this is the mbuf's only reference, and the last use of it.
+        unsafe { sys::warren_free(self.0.as_ptr()) };
+    }
+}
+
+impl fmt::Debug for Mbuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mbuf")
+            .field("port", &self.port())
+            .field("frame_len", &self.frame_len())
+            .field("segments", &self.segments())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Buffer for Mbuf {
+    #[inline]
+    fn data(&self) -> &[u8] {
+        // SAFETY: `data_len` bytes from `data_off` lie within the first segment's buffer, which lives as long as the mbuf.
+        unsafe { slice::from_raw_parts(self.start(), self.head().data_len as usize) }
+    }
+
+    #[inline]
+    fn data_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for `data`; nothing else refers to the buffer.
+        unsafe { slice::from_raw_parts_mut(self.start(), self.head().data_len as usize) }
+    }
+
+    #[inline]
+    fn prepend(&mut self, n: usize) -> Option<&mut [u8]> {
+        let head = self.head_mut();
+        let n = u16::try_from(n).ok()?;
+        let data_len = head.data_len.checked_add(n)?;
+        head.data_off = head.data_off.checked_sub(n)?;
+        head.data_len = data_len;
+        head.pkt_len += u32::from(n);
+        Some(self.data_mut())
+    }
+
+    #[inline]
+    fn trim_front(&mut self, n: usize) -> bool {
+        let head = self.head_mut();
+        if n > head.data_len as usize {
+            return false;
+        }
+        head.data_off += n as u16;
+        head.data_len -= n as u16;
+        head.pkt_len -= n as u32;
+        true
+    }
+
+    /// Of a chained frame, cuts within the first segment only.
+    #[inline]
+    fn truncate(&mut self, n: usize) {
+        if n >= self.head().data_len as usize {
+            return;
+        }
+        let head = self.head_mut();
+        head.data_len = n as u16;
+        head.pkt_len = n as u32;
+        head.nb_segs = 1;
+        let rest = std::mem::replace(&mut head.next, std::ptr::null_mut());
+        // SAFETY: the chain belonged to this mbuf, which has just let go of it.
+        drop(NonNull::new(rest).map(|rest| unsafe { Self::from_raw(rest) }));
+    }
+
+    #[inline]
+    fn extend_to(&mut self, n: usize) -> bool {
+        let more = n.saturating_sub(self.head().data_len as usize);
+        if !self.is_contiguous() || more > self.tailroom() {
+            return false;
+        }
+        let head = self.head_mut();
+        // `more` is at most the tailroom, which fits 16 bits together with what is before it.
+        head.data_len += more as u16;
+        head.pkt_len += more as u32;
+        true
+    }
+
+    #[inline]
+    fn is_contiguous(&self) -> bool {
+        self.head().nb_segs == 1
+    }
+
+    #[inline]
+    fn ip_checksum(&self) -> Checked {
+        match self.head().ol_flags & sys::WARREN_RX_IP_MASK {
+            sys::WARREN_RX_IP_GOOD => Checked::Good,
+            sys::WARREN_RX_IP_BAD => Checked::Bad,
+            _ => Checked::Unknown,
+        }
+    }
+
+    #[inline]
+    fn l4_checksum(&self) -> Checked {
+        match self.head().ol_flags & sys::WARREN_RX_L4_MASK {
+            sys::WARREN_RX_L4_GOOD => Checked::Good,
+            sys::WARREN_RX_L4_BAD => Checked::Bad,
+            _ => Checked::Unknown,
+        }
+    }
+
+    #[inline]
+    fn offload_udp6_checksum(&mut self, l2: usize, l3: usize) -> bool {
+        if l2 >= 1 << sys::WARREN_L2_LEN_BITS || l3 >= 1 << sys::WARREN_L3_LEN_BITS {
+            return false;
+        }
+        let head = self.head_mut();
+        head.ol_flags |= sys::WARREN_TX_UDP6;
+        head.tx_offload = l2 as u64 | (l3 as u64) << sys::WARREN_L2_LEN_BITS;
+        true
+    }
+
+    #[inline]
+    fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint, valid for any address; SSE is part of x86-64.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.start().cast());
+        }
+    }
+}

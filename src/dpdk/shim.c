@@ -1,0 +1,150 @@
+/*
+ * DPDK's inline functions as functions that Rust can call, at the granularity of a burst, and its large structs, which
+ * change from release to release, as small ones.
+ */
+#include <stddef.h>
+
+#include "wrapper.h"
+
+#define SAME(field) \
+	_Static_assert(offsetof(struct warren_mbuf, field) == offsetof(struct rte_mbuf, field) && \
+		sizeof(((struct warren_mbuf *)0)->field) == sizeof(((struct rte_mbuf *)0)->field), \
+		"rte_mbuf." #field " is not where Warren expects it")
+
+SAME(buf_addr);
+SAME(buf_iova);
+SAME(data_off);
+SAME(refcnt);
+SAME(nb_segs);
+SAME(port);
+SAME(ol_flags);
+SAME(packet_type);
+SAME(pkt_len);
+SAME(data_len);
+SAME(vlan_tci);
+SAME(hash);
+SAME(vlan_tci_outer);
+SAME(buf_len);
+SAME(pool);
+SAME(next);
+SAME(tx_offload);
+_Static_assert(sizeof(struct rte_mbuf) == 128, "rte_mbuf is not two cache lines");
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+_Static_assert(RTE_MBUF_L2_LEN_OFS == 0 && RTE_MBUF_L3_LEN_OFS == RTE_MBUF_L2_LEN_BITS, "tx_offload has another layout");
+#else
+#error "Warren has not been brought to big-endian machines"
+#endif
+
+#define MBUF(m) ((struct rte_mbuf *)(m))
+#define MBUFS(m) ((struct rte_mbuf **)(m))
+
+int warren_errno(void)
+{
+	return rte_errno;
+}
+
+uint32_t warren_lcore_id(void)
+{
+	return rte_lcore_id();
+}
+
+struct warren_mbuf *warren_alloc(struct rte_mempool *pool)
+{
+	return (struct warren_mbuf *)rte_pktmbuf_alloc(pool);
+}
+
+int warren_alloc_bulk(struct rte_mempool *pool, struct warren_mbuf **mbufs, uint32_t count)
+{
+	return rte_pktmbuf_alloc_bulk(pool, MBUFS(mbufs), count);
+}
+
+void warren_free(struct warren_mbuf *mbuf)
+{
+	rte_pktmbuf_free(MBUF(mbuf));
+}
+
+void warren_free_bulk(struct warren_mbuf **mbufs, uint32_t count)
+{
+	rte_pktmbuf_free_bulk(MBUFS(mbufs), count);
+}
+
+uint16_t warren_data_room(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_data_room_size(pool);
+}
+
+int warren_describe(uint16_t port, struct warren_device *device)
+{
+	struct rte_eth_dev_info info;
+	struct rte_eth_link link = {0};
+	int result = rte_eth_dev_info_get(port, &info);
+
+	if (result != 0)
+		return result;
+	/* A driver that does not know its link's state has one that is down. */
+	int known = rte_eth_link_get_nowait(port, &link);
+
+	*device = (struct warren_device){
+		.driver = info.driver_name,
+		.rx_offloads = info.rx_offload_capa,
+		.tx_offloads = info.tx_offload_capa,
+		.rss_flows = info.flow_type_rss_offloads,
+		.link_up = known == 0 && link.link_status == RTE_ETH_LINK_UP,
+		.min_mtu = info.min_mtu,
+		.max_mtu = info.max_mtu,
+		.max_rx_queues = info.max_rx_queues,
+		.max_tx_queues = info.max_tx_queues,
+		.rss_key_len = info.hash_key_size,
+	};
+	return 0;
+}
+
+int warren_configure(uint16_t port, const struct warren_conf *conf)
+{
+	struct rte_eth_conf eth = {
+		.rxmode = {.mtu = conf->mtu, .offloads = conf->rx_offloads},
+		.txmode = {.offloads = conf->tx_offloads},
+	};
+
+	if (conf->rss_flows != 0) {
+		eth.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+		eth.rx_adv_conf.rss_conf = (struct rte_eth_rss_conf){
+			.rss_key = conf->rss_key,
+			.rss_key_len = conf->rss_key_len,
+			.rss_hf = conf->rss_flows,
+		};
+	}
+	return rte_eth_dev_configure(port, conf->rx_queues, conf->tx_queues, &eth);
+}
+
+int warren_rx_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool)
+{
+	return rte_eth_rx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), NULL, pool);
+}
+
+int warren_tx_setup(uint16_t port, uint16_t queue, uint16_t descriptors)
+{
+	return rte_eth_tx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), NULL);
+}
+
+/* Stops, closes and removes a device; here, because whether info.device is const depends on DPDK's release. */
+void warren_detach(uint16_t port)
+{
+	struct rte_eth_dev_info info;
+	int known = rte_eth_dev_info_get(port, &info);
+
+	rte_eth_dev_stop(port);
+	rte_eth_dev_close(port);
+	if (known == 0)
+		rte_dev_remove((struct rte_device *)(uintptr_t)info.device);
+}
+
+uint16_t warren_rx_burst(uint16_t port, uint16_t queue, struct warren_mbuf **mbufs, uint16_t count)
+{
+	return rte_eth_rx_burst(port, queue, MBUFS(mbufs), count);
+}
+
+uint16_t warren_tx_burst(uint16_t port, uint16_t queue, struct warren_mbuf **mbufs, uint16_t count)
+{
+	return rte_eth_tx_burst(port, queue, MBUFS(mbufs), count);
+}
