@@ -1,0 +1,461 @@
+//! The host file: who the node is, its cores, and its ports. `docs/configuration.md` explains every key.
+
+use std::{
+    fmt, fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use hashbrown::HashSet;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::{
+    compile::{Site, SitePort, SiteUplink},
+    packet::{Encapsulation, Mac, OuterChecksum},
+    tables::{PortIndex, VlanMode},
+};
+
+/// A host file, read and checked.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// The host's id in the state.
+    pub host: Arc<str>,
+    /// The state documents, each a file or a folder.
+    pub state: PathBuf,
+    /// How frames travel between hosts.
+    pub encapsulation: Encapsulation,
+    /// The poll-mode workers.
+    pub workers: Workers,
+    /// What the EAL is told.
+    pub eal: Eal,
+    /// The control socket.
+    pub control: PathBuf,
+    /// The ports, in the order of the file.
+    pub ports: Vec<PortConfig>,
+}
+
+/// The poll-mode workers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workers {
+    /// The CPUs that run one each.
+    pub cores: Vec<usize>,
+    /// The most packets taken from a queue at once.
+    #[serde(default = "default_burst")]
+    pub burst: usize,
+    /// What a worker does when no queue has packets.
+    #[serde(default)]
+    pub idle: Idle,
+}
+
+/// What a worker does when no queue has packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Idle {
+    /// Polls on: the least delay, a whole core.
+    #[default]
+    Spin,
+    /// Sleeps a little, longer the longer nothing comes, up to 100 µs.
+    Sleep,
+}
+
+/// What the EAL is told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Eal {
+    /// Arguments passed to the EAL as they are.
+    pub args: Vec<String>,
+    /// Memory to reserve where there are no hugepages, in MiB; `None`: what the buffer pools need.
+    pub memory: Option<u32>,
+}
+
+impl Default for Eal {
+    fn default() -> Self {
+        Self { args: vec!["--in-memory".into()], memory: None }
+    }
+}
+
+/// What is behind a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortRole {
+    /// One instance's network interface.
+    Instance,
+    /// The underlay.
+    Uplink,
+}
+
+/// A port.
+#[derive(Clone, Debug)]
+pub struct PortConfig {
+    /// Its name, which attachments use.
+    pub name: Arc<str>,
+    /// What DPDK is to open: a virtual device's arguments, or a PCI address.
+    pub device: String,
+    /// Its link-layer address; the device's own where `None`.
+    pub mac: Option<Mac>,
+    /// The largest IP packet, in bytes.
+    pub mtu: u16,
+    /// Receive queues asked for; `None`: one for an instance, one a worker for an uplink.
+    pub queues: Option<u16>,
+    /// Receive and transmit descriptors of a queue.
+    pub descriptors: u16,
+    /// What happens to 802.1Q-tagged frames from it.
+    pub vlan: VlanMode,
+    /// The underlay behind it; `None` for an instance port.
+    pub uplink: Option<UplinkConfig>,
+}
+
+/// The underlay side of an uplink port.
+#[derive(Clone, Debug)]
+pub struct UplinkConfig {
+    /// The node's underlay address, with the length of the link's prefix.
+    pub address: IpNet,
+    /// The next hop for hosts that are not on the link.
+    pub gateway: Option<IpAddr>,
+    /// Static neighbours.
+    pub neighbors: Vec<StaticNeighbor>,
+    /// What is put into the outer UDP checksum.
+    pub checksum: OuterChecksum,
+}
+
+/// A neighbour that is not to be resolved.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StaticNeighbor {
+    /// Its underlay address.
+    pub address: IpAddr,
+    /// Its MAC.
+    pub mac: Mac,
+}
+
+/// The file as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHost {
+    host: String,
+    state: PathBuf,
+    #[serde(default)]
+    encapsulation: Encapsulation,
+    workers: Workers,
+    #[serde(default)]
+    eal: Eal,
+    #[serde(default)]
+    control: Control,
+    #[serde(default)]
+    port: Vec<RawPort>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Control {
+    socket: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPort {
+    name: String,
+    role: PortRole,
+    device: String,
+    mac: Option<Mac>,
+    mtu: Option<u16>,
+    queues: Option<u16>,
+    descriptors: Option<u16>,
+    #[serde(default)]
+    vlan: VlanMode,
+    address: Option<IpNet>,
+    gateway: Option<IpAddr>,
+    #[serde(default)]
+    neighbors: Vec<StaticNeighbor>,
+    udp_checksum: Option<OuterChecksum>,
+}
+
+/// The MTU of an instance port that states none: what every guest assumes.
+const INSTANCE_MTU: u16 = 1500;
+/// The MTU of an uplink that states none: room for a 9001-byte packet of an ENI (MTU-1) and any outer header.
+const UPLINK_MTU: u16 = 9100;
+/// Descriptors of a queue that states none.
+const DESCRIPTORS: u16 = 1024;
+/// The smallest MTU that IPv4 allows (RFC 791 §3.2), and the largest that a buffer is made for.
+const MTU_RANGE: std::ops::RangeInclusive<u16> = 68..=9600;
+/// The largest MTU of an ENI (MTU-1).
+const MAX_INSTANCE_MTU: u16 = 9001;
+
+fn default_burst() -> usize {
+    32
+}
+
+/// Why a host file can't be used: each line names a key and what would be right.
+#[derive(Debug)]
+pub struct ConfigError {
+    file: PathBuf,
+    problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            write!(f, "{newline}{}: {}", self.file.display(), problem.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl HostConfig {
+    /// Reads and checks a host file. `state` is relative to its folder.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the file at once, except that a file which is not TOML or has a key of the wrong type stops there.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let fail = |problem: String| ConfigError { file: path.to_owned(), problems: vec![problem] };
+        let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, folder).map_err(|problems| ConfigError { file: path.to_owned(), problems })
+    }
+
+    fn parse(text: &str, folder: &Path) -> Result<Self, Vec<String>> {
+        let raw: RawHost = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
+        let mut problems = check_node(&raw);
+        let mut names = HashSet::new();
+        let mut ports = Vec::new();
+        for (index, port) in raw.port.into_iter().enumerate() {
+            if !names.insert(port.name.clone()) {
+                problems.push(format!("port[{index}].name: `{}` is another port's name too", port.name));
+            }
+            match check_port(port) {
+                Ok(port) => ports.push(port),
+                Err(found) => problems.extend(found),
+            }
+        }
+        let host: Arc<str> = raw.host.into();
+        let control = raw.control.socket.unwrap_or_else(|| default_socket(&host));
+        let config = Self {
+            state: folder.join(raw.state),
+            encapsulation: raw.encapsulation,
+            workers: raw.workers,
+            eal: raw.eal,
+            control,
+            ports,
+            host,
+        };
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// The node as the compiler sees it. `macs` are the link-layer addresses of the devices, by port.
+    pub fn site(&self, mac: impl Fn(PortIndex) -> Mac) -> Site {
+        let port = |(port, index): (&PortConfig, u16)| SitePort {
+            name: Arc::clone(&port.name),
+            mtu: port.mtu,
+            vlan: port.vlan,
+            uplink: port.uplink.as_ref().map(|uplink| SiteUplink {
+                mac: port.mac.unwrap_or_else(|| mac(PortIndex(index))),
+                address: uplink.address.addr(),
+                on_link: uplink.address.trunc(),
+                gateway: uplink.gateway,
+                mtu: port.mtu,
+                checksum: uplink.checksum,
+            }),
+        };
+        Site {
+            host: Arc::clone(&self.host),
+            encapsulation: self.encapsulation,
+            ports: self.ports.iter().zip(0..).map(port).collect(),
+        }
+    }
+
+    /// The port with a name.
+    pub fn port(&self, name: &str) -> Option<PortIndex> {
+        self.ports.iter().position(|port| &*port.name == name).map(|index| PortIndex(index as u16))
+    }
+
+    /// What is legal but surely wrong: uplinks too small for the instances' packets.
+    pub fn warnings(&self) -> Vec<String> {
+        let largest = self.ports.iter().filter(|port| port.uplink.is_none()).map(|port| port.mtu).max().unwrap_or(0);
+        let uplinks = self.ports.iter().filter_map(|port| Some((port, port.uplink.as_ref()?)));
+        let warning = |(port, uplink): (&PortConfig, &UplinkConfig)| {
+            // The inner frame is carried whole, with its own link-layer header; the outer one is outside of the MTU.
+            let needed = usize::from(largest) + self.encapsulation.overhead(uplink.address.addr().is_ipv6());
+            (needed > usize::from(port.mtu)).then(|| {
+                format!(
+                    "port `{}`: mtu {} is too small for the {largest}-byte packets of instance ports; {needed} would carry them",
+                    port.name, port.mtu,
+                )
+            })
+        };
+        uplinks.filter_map(warning).collect()
+    }
+}
+
+/// Where the daemon of a host listens if its file does not say.
+pub fn default_socket(host: &str) -> PathBuf {
+    PathBuf::from(format!("/run/warren/{host}.sock"))
+}
+
+fn check_node(raw: &RawHost) -> Vec<String> {
+    let mut problems = Vec::new();
+    if raw.workers.cores.is_empty() {
+        problems.push("workers.cores: at least one CPU is needed, such as [1]".into());
+    }
+    let distinct: HashSet<_> = raw.workers.cores.iter().collect();
+    if distinct.len() < raw.workers.cores.len() {
+        problems.push("workers.cores: a CPU runs one worker; name each once".into());
+    }
+    if !(1..=crate::pipeline::MAX_BURST).contains(&raw.workers.burst) {
+        problems.push(format!("workers.burst: 1 to {}, not {}", crate::pipeline::MAX_BURST, raw.workers.burst));
+    }
+    if raw.port.is_empty() {
+        problems.push("port: no port; add a [[port]] with name, role and device".into());
+    }
+    problems
+}
+
+fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut problem = |key: &str, text: &str| problems.push(format!("port `{}`: {key}: {text}", raw.name));
+    if raw.mac.is_some_and(|mac| !mac.is_unicast()) {
+        problem("mac", "must be unicast: its first octet even, and not all zeros");
+    }
+    if raw.queues == Some(0) {
+        problem("queues", "at least 1");
+    }
+    let mtu = raw.mtu.unwrap_or(match raw.role {
+        PortRole::Instance => INSTANCE_MTU,
+        PortRole::Uplink => UPLINK_MTU,
+    });
+    if !MTU_RANGE.contains(&mtu) {
+        problem("mtu", &format!("{} to {}, not {mtu}", MTU_RANGE.start(), MTU_RANGE.end()));
+    } else if raw.role == PortRole::Instance && mtu > MAX_INSTANCE_MTU {
+        problem("mtu", &format!("an ENI's is at most {MAX_INSTANCE_MTU}, not {mtu}"));
+    }
+    let uplink = match raw.role {
+        PortRole::Instance => {
+            let only_uplinks = [
+                ("address", raw.address.is_some()),
+                ("gateway", raw.gateway.is_some()),
+                ("neighbors", !raw.neighbors.is_empty()),
+                ("udp_checksum", raw.udp_checksum.is_some()),
+                ("mac", raw.mac.is_some()),
+            ];
+            for (key, _) in only_uplinks.iter().filter(|(_, present)| *present) {
+                problem(key, "only an uplink has one; an instance's addresses are its ENI's, in the state");
+            }
+            None
+        }
+        PortRole::Uplink => match raw.address {
+            None => {
+                problem("address", "an uplink needs its underlay address and prefix length, such as 192.0.2.1/24");
+                None
+            }
+            Some(address) => {
+                if let Some(gateway) = raw.gateway
+                    && !address.contains(&gateway)
+                {
+                    problem("gateway", &format!("{gateway} is not on the link {}", address.trunc()));
+                }
+                for neighbor in &raw.neighbors {
+                    if !address.contains(&neighbor.address) {
+                        problem("neighbors", &format!("{} is not on the link {}", neighbor.address, address.trunc()));
+                    }
+                    if !neighbor.mac.is_unicast() {
+                        problem("neighbors", &format!("{}: the MAC {} is not unicast", neighbor.address, neighbor.mac));
+                    }
+                }
+                Some(UplinkConfig {
+                    address,
+                    gateway: raw.gateway,
+                    neighbors: raw.neighbors,
+                    checksum: raw.udp_checksum.unwrap_or_default(),
+                })
+            }
+        },
+    };
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(PortConfig {
+        name: raw.name.into(),
+        device: raw.device,
+        mac: raw.mac,
+        mtu,
+        queues: raw.queues,
+        descriptors: raw.descriptors.unwrap_or(DESCRIPTORS),
+        vlan: raw.vlan,
+        uplink,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_read() {
+        let config = HostConfig::read(Path::new("examples/host-a.toml")).unwrap();
+        assert_eq!(config.state, Path::new("examples/two-hosts.state.yaml"));
+        assert_eq!(config.ports.len(), 3);
+        let uplink = config.ports[2].uplink.as_ref().unwrap();
+        assert_eq!(uplink.address.to_string(), "192.0.2.1/24");
+        assert_eq!(uplink.neighbors.len(), 1);
+        assert!(config.warnings().is_empty());
+    }
+
+    #[test]
+    fn every_problem_is_named() {
+        let text = r#"
+            host = "h"
+            state = "s.yaml"
+            workers = { cores = [], burst = 1000 }
+            [[port]]
+            name = "vm0"
+            role = "instance"
+            device = "net_null0"
+            mtu = 9002
+            address = "192.0.2.1/24"
+            [[port]]
+            name = "vm0"
+            role = "uplink"
+            device = "net_null1"
+            mac = "01:00:00:00:00:01"
+        "#;
+        let problems = HostConfig::parse(text, Path::new("")).unwrap_err();
+        for expected in [
+            "workers.cores",
+            "workers.burst",
+            "port `vm0`: mtu: an ENI's is at most 9001",
+            "port `vm0`: address: only an uplink",
+            "port[1].name: `vm0` is another",
+            "port `vm0`: mac: must be unicast",
+            "port `vm0`: address: an uplink needs",
+        ] {
+            assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{expected}: {problems:#?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let problems = HostConfig::parse("host = \"h\"\ncolour = 1", Path::new("")).unwrap_err();
+        assert!(problems[0].contains("colour"), "{problems:?}");
+    }
+
+    #[test]
+    fn an_uplink_too_small_for_the_instances_is_warned_of() {
+        let text = r#"
+            host = "h"
+            state = "s.yaml"
+            workers = { cores = [1] }
+            port = [
+              { name = "vm0", role = "instance", device = "net_null0" },
+              { name = "up", role = "uplink", device = "net_null1", address = "192.0.2.1/24", mtu = 1500 },
+            ]
+        "#;
+        let config = HostConfig::parse(text, Path::new("")).unwrap();
+        assert!(config.warnings()[0].contains("1550 would carry them"), "{:?}", config.warnings());
+    }
+}
