@@ -277,7 +277,8 @@ impl HostConfig {
 
     /// What is legal but surely wrong: uplinks too small for the instances' packets.
     pub fn warnings(&self) -> Vec<String> {
-        let largest = self.ports.iter().filter(|port| port.uplink.is_none()).map(|port| port.mtu).max().unwrap_or(0);
+        let largest =
+            self.ports.iter().filter(|port| port.uplink.is_none()).map(|port| port.mtu).max().unwrap_or(0);
         let uplinks = self.ports.iter().filter_map(|port| Some((port, port.uplink.as_ref()?)));
         let warning = |(port, uplink): (&PortConfig, &UplinkConfig)| {
             // The inner frame is carried whole, with its own link-layer header; the outer one is outside of the MTU.
@@ -308,7 +309,11 @@ fn check_node(raw: &RawHost) -> Vec<String> {
         problems.push("workers.cores: a CPU runs one worker; name each once".into());
     }
     if !(1..=crate::pipeline::MAX_BURST).contains(&raw.workers.burst) {
-        problems.push(format!("workers.burst: 1 to {}, not {}", crate::pipeline::MAX_BURST, raw.workers.burst));
+        problems.push(format!(
+            "workers.burst: 1 to {}, not {}",
+            crate::pipeline::MAX_BURST,
+            raw.workers.burst
+        ));
     }
     if raw.port.is_empty() {
         problems.push("port: no port; add a [[port]] with name, role and device".into());
@@ -350,7 +355,10 @@ fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
         }
         PortRole::Uplink => match raw.address {
             None => {
-                problem("address", "an uplink needs its underlay address and prefix length, such as 192.0.2.1/24");
+                problem(
+                    "address",
+                    "an uplink needs its underlay address and prefix length, such as 192.0.2.1/24",
+                );
                 None
             }
             Some(address) => {
@@ -361,10 +369,16 @@ fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
                 }
                 for neighbor in &raw.neighbors {
                     if !address.contains(&neighbor.address) {
-                        problem("neighbors", &format!("{} is not on the link {}", neighbor.address, address.trunc()));
+                        problem(
+                            "neighbors",
+                            &format!("{} is not on the link {}", neighbor.address, address.trunc()),
+                        );
                     }
                     if !neighbor.mac.is_unicast() {
-                        problem("neighbors", &format!("{}: the MAC {} is not unicast", neighbor.address, neighbor.mac));
+                        problem(
+                            "neighbors",
+                            &format!("{}: the MAC {} is not unicast", neighbor.address, neighbor.mac),
+                        );
                     }
                 }
                 Some(UplinkConfig {
@@ -434,7 +448,10 @@ mod tests {
             "port `vm0`: mac: must be unicast",
             "port `vm0`: address: an uplink needs",
         ] {
-            assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{expected}: {problems:#?}");
+            assert!(
+                problems.iter().any(|problem| problem.starts_with(expected)),
+                "{expected}: {problems:#?}"
+            );
         }
     }
 

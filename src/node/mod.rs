@@ -1,1 +1,9 @@
 //! A running node: configuration, workers, management thread, replay.
+//!
+//! [`worker`] is generic over the queues that it polls, so that the daemon's DPDK queues, a benchmark's generator and a
+//! test's vectors run the same loop. [`manager`] is what the management thread knows, without threads or I/O.
+
+pub mod config;
+pub mod manager;
+pub mod replay;
+pub mod worker;

@@ -1,0 +1,201 @@
+//! What the management thread knows and decides, without threads or I/O: the daemon and the replay both drive it.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use arrayvec::ArrayVec;
+
+use super::config::HostConfig;
+use crate::{
+    compile::{Compiler, Resolve, Site},
+    model::{self, Diff, Id, Model},
+    packet::{Mac, nd},
+    rcu::{Publisher, Reader},
+    services::{
+        Learned,
+        neighbours::{Neighbour, Neighbours, build_request},
+    },
+    tables::{PortIndex, Tables},
+};
+
+/// The model in force, its tables, and the underlay's neighbours.
+pub struct Manager {
+    compiler: Compiler,
+    tables: Publisher<Tables>,
+    model: Arc<Model>,
+    neighbours: Neighbours,
+}
+
+impl Resolve for Neighbours {
+    fn resolve(&self, uplink: PortIndex, next_hop: IpAddr) -> Option<Mac> {
+        self.resolved(uplink.0, next_hop)
+    }
+}
+
+/// A frame that the node itself sends.
+pub type OwnFrame = ArrayVec<u8, { nd::FRAME }>;
+
+impl Manager {
+    /// Compiles the model for the node and publishes the tables to that many workers.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong between the host file and the state: [`check_site`].
+    pub fn new(
+        config: &HostConfig,
+        site: Site,
+        model: Model,
+        workers: usize,
+    ) -> Result<(Self, Vec<Reader<Tables>>), Vec<String>> {
+        let problems = check_site(&site, &model);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut neighbours = Neighbours::default();
+        let uplinks =
+            config.ports.iter().zip(0..).filter_map(|(port, index)| Some((index, port.uplink.as_ref()?)));
+        neighbours.set_static(uplinks.flat_map(|(index, uplink)| {
+            uplink.neighbors.iter().map(move |neighbor| ((index, neighbor.address), neighbor.mac))
+        }));
+        let mut compiler = Compiler::new(site);
+        neighbours.set_wanted(next_hops(&compiler, &model));
+        let tables = compiler.build(&model, &neighbours);
+        let (tables, readers) = Publisher::new(tables, workers);
+        Ok((Self { compiler, tables, model: Arc::new(model), neighbours }, readers))
+    }
+
+    /// The model in force.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The tables in force.
+    pub fn tables(&self) -> &Tables {
+        self.tables.current()
+    }
+
+    /// The node.
+    pub fn site(&self) -> &Site {
+        self.compiler.site()
+    }
+
+    /// How many tables have been published.
+    pub fn generation(&self) -> u64 {
+        self.tables.generation()
+    }
+
+    /// The underlay's neighbours.
+    pub fn neighbours(&self) -> Vec<Neighbour> {
+        self.neighbours.snapshot()
+    }
+
+    /// Puts a validated model in force, whole, and says what that changed. The workers adopt it within a round each.
+    ///
+    /// # Errors
+    ///
+    /// As [`Manager::new`]; nothing has changed then.
+    pub fn apply(&mut self, model: Model) -> Result<Diff, Vec<String>> {
+        let problems = check_site(self.compiler.site(), &model);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let diff = model::diff(&self.model, &model);
+        if !diff.hosts.is_empty() {
+            self.neighbours.set_wanted(next_hops(&self.compiler, &model));
+        }
+        let tables =
+            self.compiler.update(self.tables.current(), &self.model, &model, &diff, &self.neighbours);
+        self.tables.publish(tables);
+        self.model = Arc::new(model);
+        Ok(diff)
+    }
+
+    /// Takes in what a worker heard of an underlay neighbour.
+    pub fn learned(&mut self, now: Duration, uplink: PortIndex, heard: Learned) {
+        if self.neighbours.learned(now, uplink.0, heard.address, heard.mac) {
+            tracing::info!(uplink = %self.port_name(uplink), address = %heard.address, mac = %heard.mac, "underlay neighbour resolved");
+            self.publish_hosts();
+        }
+    }
+
+    /// Does what is due by `now`; returns the requests to send, with the uplinks to send them on.
+    pub fn tick(&mut self, now: Duration) -> Vec<(PortIndex, OwnFrame)> {
+        let due = self.neighbours.tick(now);
+        if due.changed {
+            self.publish_hosts();
+        }
+        let site = self.compiler.site();
+        let frame = |request| {
+            let request: &crate::services::neighbours::Request = request;
+            let port = PortIndex(request.uplink);
+            let uplink = site.uplink(port)?;
+            Some((port, build_request(uplink.mac, uplink.address, request)?))
+        };
+        due.requests.iter().filter_map(frame).collect()
+    }
+
+    /// Frees tables that no worker sees any more. Returns the generation that replaced the oldest one still kept, and the
+    /// workers that may see it.
+    pub fn collect(&mut self) -> Option<(u64, Vec<usize>)> {
+        match self.tables.collect() {
+            0 => None,
+            kept => {
+                let oldest = self.tables.generation() + 1 - kept as u64;
+                Some((oldest, self.tables.laggards(oldest).collect()))
+            }
+        }
+    }
+
+    /// Whether every worker uses the tables of `generation` or newer ones.
+    pub fn is_adopted(&self, generation: u64) -> bool {
+        self.tables.is_adopted(generation)
+    }
+
+    fn publish_hosts(&mut self) {
+        let tables = self.compiler.update_hosts(self.tables.current(), &self.model, &self.neighbours);
+        self.tables.publish(tables);
+    }
+
+    fn port_name(&self, port: PortIndex) -> &str {
+        self.compiler.site().ports.get(usize::from(port.0)).map_or("?", |port| &port.name)
+    }
+}
+
+fn next_hops(compiler: &Compiler, model: &Model) -> Vec<(u16, IpAddr)> {
+    compiler.next_hops(model).into_iter().map(|(uplink, next_hop)| (uplink.0, next_hop)).collect()
+}
+
+/// What is wrong between a node's host file and a state: the host is not in it, with this underlay address; an ENI is
+/// attached to a port that the host has not, or that is none for instances.
+fn check_site(site: &Site, model: &Model) -> Vec<String> {
+    let host = &site.host;
+    let Some(stated) = model.hosts.get(host) else {
+        let known: Vec<&Id> = model.hosts.keys().take(5).collect();
+        return vec![format!(
+            "host `{host}` is not in the state's Warren.Hosts; add it, or set `host` to one of {known:?}"
+        )];
+    };
+    let mut problems = Vec::new();
+    let addresses: Vec<IpAddr> = site.uplinks().map(|(_, uplink)| uplink.address).collect();
+    if !addresses.is_empty() && !addresses.contains(&stated.underlay) {
+        problems.push(format!(
+            "host `{host}`: the state says UnderlayAddress {}, but its uplinks have {addresses:?}; make one of them equal",
+            stated.underlay
+        ));
+    }
+    for eni in model.enis.values() {
+        let Some(at) = eni.attachment.as_ref().filter(|at| at.host == *host) else { continue };
+        match site.port(&at.port).and_then(|index| site.ports.get(usize::from(index.0))) {
+            None => problems.push(format!(
+                "{}: attached to port `{}` of `{host}`, whose host file has no such port; add a [[port]] or change the attachment",
+                eni.id, at.port
+            )),
+            Some(port) if port.uplink.is_some() => problems.push(format!(
+                "{}: attached to port `{}` of `{host}`, which is an uplink; attach it to a port with role = \"instance\"",
+                eni.id, at.port
+            )),
+            Some(_) => {}
+        }
+    }
+    problems.sort();
+    problems
+}

@@ -1,0 +1,344 @@
+//! A poll-mode worker: takes bursts from queues, runs them through the pipeline, sends what comes out.
+//!
+//! A worker owns its receive queues, its transmit queues and its counters. What it has to give to another worker — a frame
+//! for an ENI that the other owns, or for a port on which it has no transmit queue — goes through the other's inbox, a
+//! bounded ring of bursts; a full ring costs the packets, by name, and never the time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use arrayvec::ArrayVec;
+use crossbeam::{queue::ArrayQueue, utils::CachePadded};
+
+use super::config::Idle;
+use crate::{
+    ffi::cycles,
+    packet::{Buffer, Vni},
+    pipeline::{self, Burst, Context, Counter, Counters, MAX_BURST, Reason, Sink},
+    rcu::Reader,
+    services::Learned,
+    tables::{PortIndex, Tables},
+};
+
+/// A queue that packets come from.
+pub trait Receive<B> {
+    /// Appends up to `most` packets that have arrived, as many as `burst` has room for.
+    fn receive(&mut self, burst: &mut Burst<B>, most: usize);
+}
+
+/// A queue that packets leave through.
+pub trait Transmit<B> {
+    /// Takes from the front of `burst` what it has room for; the rest stays.
+    fn transmit(&mut self, burst: &mut Burst<B>);
+}
+
+/// A frame for another worker.
+pub enum Handed<B> {
+    /// To be delivered to the ENI behind a port, in a VPC.
+    Deliver(PortIndex, Vni, B),
+    /// To be sent out of a port.
+    Transmit(PortIndex, B),
+}
+
+/// What workers give each other.
+pub type Inbox<B> = ArrayQueue<ArrayVec<Handed<B>, MAX_BURST>>;
+
+/// What workers tell the management thread of underlay neighbours.
+pub type Heard = ArrayQueue<(PortIndex, Learned)>;
+
+/// Bursts that an inbox holds.
+pub const INBOX_BURSTS: usize = 64;
+
+/// What a worker counts. It writes, the management thread reads.
+pub struct WorkerCounters {
+    /// By port.
+    pub ports: Counters,
+    /// Rounds over the worker's queues.
+    pub rounds: CachePadded<Counter>,
+    /// Rounds that found packets.
+    pub busy_rounds: Counter,
+    /// Time-stamp-counter cycles of the busy rounds.
+    pub busy_cycles: Counter,
+    /// Packets of the busy rounds, received and handed over.
+    pub packets: Counter,
+    /// Packets given to other workers.
+    pub handed_over: Counter,
+}
+
+impl WorkerCounters {
+    /// Zeros, for a node with that many ports.
+    pub fn new(ports: usize) -> Self {
+        Self {
+            ports: Counters::new(ports),
+            rounds: CachePadded::default(),
+            busy_rounds: Counter::default(),
+            busy_cycles: Counter::default(),
+            packets: Counter::default(),
+            handed_over: Counter::default(),
+        }
+    }
+}
+
+/// Which worker does what, the same for all workers of a node.
+pub struct Plan<B> {
+    /// By port: the worker that owns the ENI behind it, and sends for workers which have no queue on it.
+    pub owners: Box<[usize]>,
+    /// By worker.
+    pub inboxes: Box<[Inbox<B>]>,
+    /// To the management thread.
+    pub heard: Heard,
+}
+
+impl<B> Plan<B> {
+    /// A plan in which port `i` is owned by worker `owners[i]` of `workers`.
+    pub fn new(owners: Box<[usize]>, workers: usize) -> Self {
+        let inboxes = (0..workers).map(|_| Inbox::new(INBOX_BURSTS)).collect();
+        Self { owners, inboxes, heard: Heard::new(1024) }
+    }
+
+    fn owner(&self, port: PortIndex) -> Option<usize> {
+        self.owners.get(usize::from(port.0)).copied()
+    }
+
+    /// Gives a frame to the worker that sends for a port; returns it where that worker's inbox is full.
+    pub fn send(&self, port: PortIndex, frame: B) -> Result<(), B> {
+        let Some(inbox) = self.owner(port).and_then(|owner| self.inboxes.get(owner)) else {
+            return Err(frame);
+        };
+        let mut burst = ArrayVec::new();
+        burst.push(Handed::Transmit(port, frame));
+        match inbox.push(burst) {
+            Err(mut burst) => match burst.pop() {
+                Some(Handed::Transmit(_, frame) | Handed::Deliver(_, _, frame)) => Err(frame),
+                None => Ok(()),
+            },
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// A port as a worker sends to it.
+struct Output<B, T> {
+    /// The worker's own queue, if it has one.
+    queue: Option<T>,
+    /// What is to be sent at the end of the round.
+    waiting: Burst<B>,
+}
+
+/// Where a worker's frames go.
+struct Outputs<B, T> {
+    worker: usize,
+    ports: Box<[Output<B, T>]>,
+    /// Ports with frames waiting. As long as there are ports, so that it never grows.
+    dirty: Vec<PortIndex>,
+    /// Frames for other workers, by worker.
+    handed: Box<[ArrayVec<Handed<B>, MAX_BURST>]>,
+    plan: Arc<Plan<B>>,
+    counters: Arc<WorkerCounters>,
+}
+
+impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
+    #[inline]
+    fn hand(&mut self, port: PortIndex, item: Handed<B>) {
+        let owner = self.plan.owner(port);
+        let Some(pending) = owner.and_then(|owner| self.handed.get_mut(owner)) else { return };
+        pending.push(item);
+        if pending.is_full() {
+            self.flush_handed();
+        }
+    }
+
+    fn flush_handed(&mut self) {
+        for (pending, inbox) in self.handed.iter_mut().zip(&self.plan.inboxes) {
+            if pending.is_empty() {
+                continue;
+            }
+            self.counters.handed_over.add(pending.len() as u64);
+            if let Err(refused) = inbox.push(std::mem::take(pending)) {
+                for item in &refused {
+                    let (Handed::Deliver(port, ..) | Handed::Transmit(port, _)) = item;
+                    self.counters.ports.port(*port).drop(Reason::HandoffFull);
+                }
+            }
+        }
+    }
+
+    /// Sends what is waiting for a port. What the device does not take at the second call is dropped, by name.
+    #[inline]
+    fn flush_port(&mut self, port: PortIndex) {
+        let Some(output) = self.ports.get_mut(usize::from(port.0)) else { return };
+        let Some(queue) = &mut output.queue else { return };
+        let counters = self.counters.ports.port(port);
+        let bytes = |frames: &[B]| frames.iter().map(|frame| frame.data().len() as u64).sum::<u64>();
+        let (packets, total) = (output.waiting.len(), bytes(&output.waiting));
+        queue.transmit(&mut output.waiting);
+        if !output.waiting.is_empty() {
+            queue.transmit(&mut output.waiting);
+        }
+        let unsent = output.waiting.len();
+        counters.tx_packets.add((packets - unsent) as u64);
+        counters.tx_bytes.add(total - bytes(&output.waiting));
+        for frame in output.waiting.drain(..) {
+            counters.drop(Reason::TxFull);
+            drop(frame);
+        }
+    }
+
+    /// Sends everything that waits.
+    #[inline]
+    fn flush(&mut self) {
+        while let Some(port) = self.dirty.pop() {
+            self.flush_port(port);
+        }
+        if self.handed.len() > 1 {
+            self.flush_handed();
+        }
+    }
+}
+
+impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
+    #[inline]
+    fn transmit(&mut self, port: PortIndex, frame: B) {
+        let Some(output) = self.ports.get_mut(usize::from(port.0)) else { return };
+        if output.queue.is_none() {
+            return self.hand(port, Handed::Transmit(port, frame));
+        }
+        if output.waiting.is_empty() {
+            self.dirty.push(port);
+        }
+        output.waiting.push(frame);
+        if output.waiting.is_full() {
+            self.dirty.retain(|&dirty| dirty != port);
+            self.flush_port(port);
+        }
+    }
+
+    #[inline]
+    fn owns(&self, port: PortIndex) -> bool {
+        self.plan.owner(port) == Some(self.worker)
+    }
+
+    #[inline]
+    fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B) {
+        self.hand(port, Handed::Deliver(port, vni, frame));
+    }
+
+    fn learned(&mut self, uplink: PortIndex, neighbour: Learned) {
+        // A full ring loses the news; the neighbour is asked again when its entry is due.
+        let _ = self.plan.heard.push((uplink, neighbour));
+    }
+}
+
+/// A worker.
+pub struct Worker<B, R, T> {
+    inputs: Vec<(PortIndex, R)>,
+    outputs: Outputs<B, T>,
+    tables: Reader<Tables>,
+    plan: Arc<Plan<B>>,
+    counters: Arc<WorkerCounters>,
+    burst: Burst<B>,
+    most: usize,
+}
+
+impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
+    /// Worker number `worker`: with the receive queues `inputs`, a transmit queue or none for each port, and at most `most`
+    /// packets of a queue at once.
+    pub fn new(
+        worker: usize,
+        inputs: Vec<(PortIndex, R)>,
+        queues: impl IntoIterator<Item = Option<T>>,
+        plan: Arc<Plan<B>>,
+        tables: Reader<Tables>,
+        counters: Arc<WorkerCounters>,
+        most: usize,
+    ) -> Self {
+        let ports: Box<[_]> =
+            queues.into_iter().map(|queue| Output { queue, waiting: Burst::new() }).collect();
+        let outputs = Outputs {
+            worker,
+            dirty: Vec::with_capacity(ports.len()),
+            ports,
+            handed: plan.inboxes.iter().map(|_| ArrayVec::new()).collect(),
+            plan: Arc::clone(&plan),
+            counters: Arc::clone(&counters),
+        };
+        Self { inputs, outputs, tables, plan, counters, burst: Burst::new(), most: most.min(MAX_BURST) }
+    }
+
+    /// One round over all queues and the inbox. Returns how many packets it found.
+    #[inline]
+    pub fn round(&mut self) -> usize {
+        let start = cycles();
+        let Self { inputs, outputs, tables, plan, counters, burst, most } = self;
+        let pinned = tables.pin();
+        let mut ctx = Context { tables: &pinned, counters: &counters.ports, sink: outputs };
+        let mut found = 0;
+        for (port, queue) in inputs {
+            queue.receive(burst, *most);
+            if burst.is_empty() {
+                continue;
+            }
+            found += burst.len();
+            let port_counters = counters.ports.port(*port);
+            port_counters.rx_packets.add(burst.len() as u64);
+            port_counters.rx_bytes.add(burst.iter().map(|frame| frame.data().len() as u64).sum());
+            pipeline::process(&mut ctx, *port, burst);
+        }
+        found += take_handed(&mut ctx, plan);
+        outputs.flush();
+        drop(pinned);
+        tables.quiescent();
+        counters.rounds.add(1);
+        if found > 0 {
+            counters.busy_rounds.add(1);
+            counters.packets.add(found as u64);
+            counters.busy_cycles.add(cycles().wrapping_sub(start));
+        }
+        found
+    }
+
+    /// Rounds until `stop` is set.
+    pub fn run(&mut self, stop: &AtomicBool, idle: Idle) {
+        let mut idle_rounds = 0_u32;
+        while !stop.load(Ordering::Relaxed) {
+            if self.round() > 0 {
+                idle_rounds = 0;
+                continue;
+            }
+            idle_rounds = idle_rounds.saturating_add(1);
+            match idle {
+                Idle::Spin => std::hint::spin_loop(),
+                Idle::Sleep if idle_rounds > 64 => {
+                    self.tables.offline();
+                    thread::sleep(Duration::from_micros(u64::from(idle_rounds - 64).min(100)));
+                }
+                Idle::Sleep => std::hint::spin_loop(),
+            }
+        }
+    }
+}
+
+/// Does what other workers and the management thread asked for.
+#[inline]
+fn take_handed<B: Buffer, T: Transmit<B>>(ctx: &mut Context<'_, Outputs<B, T>>, plan: &Plan<B>) -> usize {
+    let Some(inbox) = plan.inboxes.get(ctx.sink.worker) else { return 0 };
+    let mut found = 0;
+    // No more than were there at the start of the round: others fill it while it is emptied.
+    for _ in 0..inbox.len() {
+        let Some(burst) = inbox.pop() else { break };
+        found += burst.len();
+        for item in burst {
+            match item {
+                Handed::Transmit(port, frame) => ctx.sink.transmit(port, frame),
+                Handed::Deliver(port, vni, frame) => pipeline::deliver(ctx, port, vni, frame),
+            }
+        }
+    }
+    found
+}
