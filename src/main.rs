@@ -1,3 +1,266 @@
 //! The command line, nothing else.
 
-fn main() {}
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+use warren::{
+    api::{self, Reply, Request, Table, What, show},
+    model::{self, Errors, Model},
+    node::{
+        config::{HostConfig, default_socket},
+        replay::{Input, replay},
+    },
+};
+
+/// A VPC data plane: the network that AWS gives EC2 instances, for bare-metal hosts.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done; 1 the state, host file or capture is wrong, or the daemon refused; 2 wrong usage."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run this host's node until SIGINT or SIGTERM; SIGHUP reads the state again.
+    #[cfg(feature = "dpdk")]
+    Run {
+        /// The host file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Validate a state and report every mistake.
+    Check {
+        /// Files, or folders of *.yaml, *.yml and *.json files.
+        #[arg(required = true)]
+        state: Vec<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a state in force on the running node, whole or not at all, and print what that changed.
+    Apply {
+        /// Files, or folders of *.yaml, *.yml and *.json files.
+        #[arg(required = true)]
+        state: Vec<PathBuf>,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Show what the running node knows and counts.
+    Show {
+        /// What to show.
+        what: What,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Feed captures to a node's ports, without DPDK or root, and write what each port would send to DIR/PORT.pcap.
+    Replay {
+        /// The host file.
+        #[arg(long)]
+        config: PathBuf,
+        /// The state: a file or a folder.
+        #[arg(long)]
+        state: Vec<PathBuf>,
+        /// A capture (pcap or pcapng) for a port; may be given more than once.
+        #[arg(long = "in", value_name = "PORT=FILE", value_parser = input, required = true)]
+        inputs: Vec<Input>,
+        /// The folder to write to.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which daemon to ask, and how to print.
+#[derive(Args)]
+struct Daemon {
+    /// The host whose daemon on this machine to ask; the only one if there is one.
+    #[arg(long)]
+    host: Option<String>,
+    /// The daemon's control socket, where its host file names one.
+    #[arg(long, conflicts_with = "host")]
+    socket: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Daemon {
+    fn socket(&self) -> Result<PathBuf, String> {
+        match (&self.socket, &self.host) {
+            (Some(socket), _) => Ok(socket.clone()),
+            (None, Some(host)) => Ok(default_socket(host)),
+            (None, None) => only_socket(),
+        }
+    }
+}
+
+/// The socket of the only daemon on this machine.
+fn only_socket() -> Result<PathBuf, String> {
+    let any = default_socket("");
+    let folder = any.parent().unwrap_or(Path::new("/"));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut sockets: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|kind| kind == "sock")).collect();
+    sockets.sort();
+    match sockets.as_slice() {
+        [socket] => Ok(socket.clone()),
+        [] => Err(format!(
+            "no daemon's socket in {}; start one with `warren run`, or give --socket",
+            folder.display()
+        )),
+        several => {
+            let hosts: Vec<_> = several.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
+            Err(format!("several daemons run here; choose one with --host: {}", hosts.join(", ")))
+        }
+    }
+}
+
+fn input(text: &str) -> Result<Input, String> {
+    let (port, file) = text.split_once('=').ok_or("expected PORT=FILE, such as vm0=in.pcap")?;
+    Ok(Input { port: port.into(), file: file.into() })
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match execute(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), String> {
+    match command {
+        #[cfg(feature = "dpdk")]
+        Command::Run { config } => {
+            let config = HostConfig::read(&config).map_err(|error| error.to_string())?;
+            let model = load(std::slice::from_ref(&config.state)).map_err(|errors| errors.to_string())?;
+            warren::node::daemon::run(config, model).map_err(|error| error.to_string())
+        }
+        Command::Check { state, json } => check(&state, json),
+        Command::Apply { state, daemon } => {
+            let documents = model::read_documents(&state).map_err(|errors| errors.to_string())?;
+            ask(&daemon, &Request::Apply(documents))
+        }
+        Command::Show { what, daemon } => ask(&daemon, &Request::Show(what)),
+        Command::Replay { config, state, inputs, out, json } => {
+            let config = HostConfig::read(&config).map_err(|error| error.to_string())?;
+            let state = if state.is_empty() { vec![config.state.clone()] } else { state };
+            let model = load(&state).map_err(|errors| errors.to_string())?;
+            run_replay(&config, model, &inputs, &out, json)
+        }
+    }
+}
+
+fn load(state: &[PathBuf]) -> Result<Model, Errors> {
+    model::load(&model::read_documents(state)?)
+}
+
+fn check(state: &[PathBuf], json: bool) -> Result<(), String> {
+    match load(state) {
+        Ok(model) => {
+            let counts = [
+                ("vpcs", model.vpcs.len()),
+                ("subnets", model.subnets.len()),
+                ("security_groups", model.security_groups.len()),
+                ("enis", model.enis.len()),
+                ("route_tables", model.route_tables.len()),
+                ("hosts", model.hosts.len()),
+            ];
+            if json {
+                let counts: serde_json::Map<_, _> =
+                    counts.map(|(kind, n)| (kind.to_owned(), json!(n))).into_iter().collect();
+                println!("{}", json!({ "valid": true, "counts": counts, "errors": [] }));
+            } else {
+                let counts = counts.map(|(kind, n)| format!("{n} {}", kind.replace('_', " ")));
+                println!("valid: {}", counts.join(", "));
+            }
+            Ok(())
+        }
+        Err(errors) if json => {
+            println!("{}", json!({ "valid": false, "errors": errors.0 }));
+            Err(format!("{} mistakes", errors.0.len()))
+        }
+        Err(errors) => Err(errors.to_string()),
+    }
+}
+
+fn ask(daemon: &Daemon, request: &Request) -> Result<(), String> {
+    match api::client::ask(&daemon.socket()?, request)? {
+        Reply::Shown(table) => print_table(&table, daemon.json),
+        Reply::Applied(applied) if daemon.json => {
+            println!("{}", serde_json::to_string_pretty(&applied).map_err(|error| error.to_string())?);
+        }
+        Reply::Applied(applied) => {
+            print!("{}", applied.text);
+            match applied.adopted_after_us {
+                Some(us) => {
+                    println!("generation {}, in use by all workers after {us} µs", applied.generation)
+                }
+                None => println!(
+                    "generation {}, not yet in use by workers {:?}",
+                    applied.generation, applied.laggards
+                ),
+            }
+        }
+        Reply::Invalid(errors) => {
+            return Err(format!("not applied, nothing has changed:\n{}", Errors(errors)));
+        }
+        Reply::Failed(problem) => return Err(format!("not done, nothing has changed:\n{problem}")),
+    }
+    Ok(())
+}
+
+fn print_table(table: &Table, json: bool) {
+    if json {
+        println!("{}", table.json());
+    } else {
+        print!("{}", table.render());
+    }
+}
+
+fn run_replay(
+    config: &HostConfig,
+    model: Model,
+    inputs: &[Input],
+    out: &Path,
+    json: bool,
+) -> Result<(), String> {
+    let occupants = config
+        .ports
+        .iter()
+        .map(|port| {
+            let eni = model.enis.values().find(|eni| {
+                eni.attachment.as_ref().is_some_and(|at| at.host == config.host && at.port == port.name)
+            })?;
+            Some((eni.id.clone(), eni.vpc.clone()))
+        })
+        .collect::<Vec<_>>();
+    let replayed = replay(config, model, inputs, out)?;
+    let names: Vec<_> = config.ports.iter().map(|port| port.name.clone()).collect();
+    let counters = [replayed.counters];
+    let (stats, drops) = (show::stats(&names, &counters), show::drops(&names, &counters, &occupants));
+    if json {
+        println!("{}", json!({ "packets": replayed.packets, "stats": stats.rows, "drops": drops.rows }));
+    } else {
+        println!("{} packets", replayed.packets);
+        print!("{}", stats.render());
+        if !drops.rows.is_empty() {
+            print!("\n{}", drops.render());
+        }
+    }
+    Ok(())
+}

@@ -1,1 +1,130 @@
 //! The control socket: requests, replies, and the tables that `warren show` prints.
+//!
+//! One connection carries one request and its reply, each a line of JSON. The socket is a file that only root may open.
+
+pub mod client;
+pub mod server;
+pub mod show;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::{Document, StateError};
+
+/// What a client asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Put these documents in force as the whole state.
+    Apply(Vec<Document>),
+    /// Show something.
+    Show(What),
+}
+
+/// What can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// The hosts of the underlay, and whether they can be reached.
+    Hosts,
+    /// The VPCs.
+    Vpcs,
+    /// The subnets.
+    Subnets,
+    /// The network interfaces, and where they are attached.
+    Enis,
+    /// The routes in force, by subnet.
+    Routes,
+    /// This node's ports.
+    Ports,
+    /// The poll-mode workers.
+    Workers,
+    /// The packets dropped, by port and reason.
+    Drops,
+    /// The packets and bytes of each port.
+    Stats,
+}
+
+/// What the daemon replies.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// The state is in force.
+    Applied(Applied),
+    /// A table.
+    Shown(Table),
+    /// The documents are wrong, so nothing has changed.
+    Invalid(Vec<StateError>),
+    /// The request could not be carried out, so nothing has changed.
+    Failed(String),
+}
+
+/// A state that was put in force.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Applied {
+    /// The generation of the tables.
+    pub generation: u64,
+    /// Until every worker used them, in microseconds; `None` where one has not after a second.
+    pub adopted_after_us: Option<u64>,
+    /// The workers which have not.
+    pub laggards: Vec<usize>,
+    /// What changed, for programs.
+    pub difference: Value,
+    /// What changed, for people.
+    pub text: String,
+}
+
+/// Rows of named values, with the order in which people read them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Table {
+    /// Keys of the rows.
+    pub columns: Vec<String>,
+    /// The rows.
+    pub rows: Vec<serde_json::Map<String, Value>>,
+}
+
+impl Table {
+    /// A table without rows.
+    pub fn new(columns: &[&str]) -> Self {
+        Self { columns: columns.iter().map(|&column| column.into()).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row: values in the order of the columns.
+    pub fn row(&mut self, values: impl IntoIterator<Item = Value>) {
+        self.rows.push(self.columns.iter().cloned().zip(values).collect());
+    }
+
+    /// For people: aligned columns under upper-case titles.
+    pub fn render(&self) -> String {
+        let titles = self.columns.iter().map(|column| column.to_uppercase().replace('_', " ")).collect();
+        let cells = |row: &serde_json::Map<String, Value>| -> Vec<String> {
+            self.columns.iter().map(|column| row.get(column).map_or_else(String::new, plain)).collect()
+        };
+        let lines: Vec<Vec<String>> = std::iter::once(titles).chain(self.rows.iter().map(cells)).collect();
+        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let mut text = String::new();
+        for line in &lines {
+            let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// For programs: the rows.
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(&self.rows).unwrap_or_default()
+    }
+}
+
+/// A value as people write it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) if values.is_empty() => "-".into(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(" "),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        other => other.to_string(),
+    }
+}

@@ -8,7 +8,7 @@ use std::{
 use super::{Errors, Model, StateError};
 
 /// One file of a state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Document {
     /// The file's name, as errors show it.
     pub name: String,

@@ -14,7 +14,7 @@ use crate::{
         Learned,
         neighbours::{Neighbour, Neighbours, build_request},
     },
-    tables::{PortIndex, Tables},
+    tables::{PortIndex, Role, Tables},
 };
 
 /// The model in force, its tables, and the underlay's neighbours.
@@ -143,6 +143,20 @@ impl Manager {
                 Some((oldest, self.tables.laggards(oldest).collect()))
             }
         }
+    }
+
+    /// The workers which may still use tables older than `generation`.
+    pub fn laggards(&self, generation: u64) -> Vec<usize> {
+        self.tables.laggards(generation).collect()
+    }
+
+    /// By port: the ENI attached to it and its VPC.
+    pub fn occupants(&self) -> Vec<Option<(Id, Id)>> {
+        let occupant = |port: &crate::tables::Port| match &port.role {
+            Role::Instance(Some(eni)) => Some((Arc::clone(&eni.id), Arc::clone(&eni.vpc))),
+            Role::Instance(None) | Role::Uplink(_) => None,
+        };
+        self.tables.current().ports.iter().map(occupant).collect()
     }
 
     /// Whether every worker uses the tables of `generation` or newer ones.

@@ -4,6 +4,8 @@
 //! test's vectors run the same loop. [`manager`] is what the management thread knows, without threads or I/O.
 
 pub mod config;
+#[cfg(feature = "dpdk")]
+pub mod daemon;
 pub mod manager;
 pub mod replay;
 pub mod worker;

@@ -1,0 +1,140 @@
+//! Answering on the control socket.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use crossbeam::channel::{Sender, bounded};
+
+use super::{Reply, Request, What, show};
+use crate::model::{self, Document, Model};
+
+/// The longest request: a state of a million ENIs takes some 300 MiB.
+const LONGEST_REQUEST: u64 = 4 << 30;
+/// How long a client may take to send its request or to read the reply.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the management thread is asked for; it answers through the sender.
+pub enum Call {
+    /// Put a validated model in force.
+    Apply(Box<Model>, Sender<Reply>),
+    /// Say how things are.
+    Look(Sender<Arc<show::Snapshot>>),
+}
+
+/// The socket, removed when dropped.
+pub struct Server {
+    path: PathBuf,
+}
+
+impl Server {
+    /// Listens at `path`, with a thread for each connection; validation and printing happen there, the rest is asked of
+    /// the management thread through `calls`.
+    ///
+    /// # Errors
+    ///
+    /// That of the system; [`io::ErrorKind::AddrInUse`] if a daemon listens there already.
+    pub fn start(path: &Path, calls: Sender<Call>) -> io::Result<Self> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "a daemon listens on this socket already"));
+        }
+        // Left behind by one that was killed.
+        let _ = fs::remove_file(path);
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        thread::Builder::new().name("control".into()).spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let calls = calls.clone();
+                let serve = move || {
+                    if let Err(error) = serve(stream, &calls) {
+                        tracing::warn!(%error, "control connection");
+                    }
+                };
+                if let Err(error) = thread::Builder::new().name("control-client".into()).spawn(serve) {
+                    tracing::warn!(%error, "control connection refused: no thread for it");
+                }
+            }
+        })?;
+        Ok(Self { path: path.to_owned() })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn serve(mut stream: UnixStream, calls: &Sender<Call>) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(&stream).take(LONGEST_REQUEST).read_line(&mut line)?;
+    if line.is_empty() {
+        return Ok(());
+    }
+    let reply = match serde_json::from_str(&line) {
+        Ok(request) => {
+            drop(line);
+            answer(request, calls)
+        }
+        Err(error) => Reply::Failed(format!("not a request: {error}")),
+    };
+    let mut text = serde_json::to_vec(&reply)?;
+    text.push(b'\n');
+    stream.write_all(&text)
+}
+
+fn answer(request: Request, calls: &Sender<Call>) -> Reply {
+    match request {
+        Request::Apply(documents) => apply(&documents, calls),
+        Request::Show(what) => match look(calls) {
+            Some(snapshot) => Reply::Shown(show_table(&snapshot, what)),
+            None => Reply::Failed(SHUTTING_DOWN.into()),
+        },
+    }
+}
+
+const SHUTTING_DOWN: &str = "the daemon is shutting down";
+
+fn apply(documents: &[Document], calls: &Sender<Call>) -> Reply {
+    let model = match model::load(documents) {
+        Ok(model) => model,
+        Err(errors) => return Reply::Invalid(errors.0),
+    };
+    let (reply, replied) = bounded(1);
+    let asked = calls.send(Call::Apply(Box::new(model), reply));
+    asked.ok().and_then(|()| replied.recv().ok()).unwrap_or_else(|| Reply::Failed(SHUTTING_DOWN.into()))
+}
+
+fn look(calls: &Sender<Call>) -> Option<Arc<show::Snapshot>> {
+    let (reply, replied) = bounded(1);
+    calls.send(Call::Look(reply)).ok()?;
+    replied.recv().ok()
+}
+
+fn show_table(snapshot: &show::Snapshot, what: What) -> super::Table {
+    match what {
+        What::Hosts => show::hosts(snapshot),
+        What::Vpcs => show::vpcs(&snapshot.model),
+        What::Subnets => show::subnets(&snapshot.model),
+        What::Enis => show::enis(&snapshot.model),
+        What::Routes => show::routes(&snapshot.model),
+        What::Ports => show::ports(snapshot),
+        What::Workers => show::workers(snapshot),
+        What::Drops => show::drops(&snapshot.port_names, &snapshot.counters, &snapshot.occupants),
+        What::Stats => show::stats(&snapshot.port_names, &snapshot.counters),
+    }
+}

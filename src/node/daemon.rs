@@ -1,0 +1,535 @@
+//! The daemon: EAL, ports, worker threads, and the management thread's loop.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use hashbrown::HashMap;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use super::{
+    config::{HostConfig, PortConfig},
+    manager::Manager,
+    worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, WorkerCounters},
+};
+use crate::{
+    api::{
+        Applied, Reply,
+        server::{Call, Server},
+        show::{Device, Snapshot},
+    },
+    dpdk::{
+        self, Eal, EalConfig, HugepageMode, LogLevel, Mbuf, Mempool, MtuOutcome, Port, PortSetup, RxQueue,
+        TxQueue,
+    },
+    ffi::{allowed_cpus, cycles, pin_to_cpus},
+    model::{self, Model},
+    packet::{HEADROOM, Mac},
+    pipeline::{Burst, MAX_BURST},
+    rcu::Reader,
+    tables::{PortIndex, Tables},
+};
+
+/// How often the management thread looks for what workers heard and what is due.
+const TICK: Duration = Duration::from_millis(5);
+/// How long an update waits for the workers before it says which one is late.
+const ADOPTION: Duration = Duration::from_secs(1);
+/// How often it is said that a worker is late.
+const LAG_WARNING: Duration = Duration::from_secs(10);
+/// Buffers that a thread keeps for itself.
+const POOL_CACHE: u32 = 256;
+
+/// Why a node could not run.
+#[derive(Debug)]
+pub struct RunError(String);
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl RunError {
+    fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Receive<Mbuf> for RxQueue {
+    #[inline]
+    fn receive(&mut self, burst: &mut Burst<Mbuf>, most: usize) {
+        self.burst_at_most(burst, most);
+    }
+}
+
+impl Transmit<Mbuf> for TxQueue {
+    #[inline]
+    fn transmit(&mut self, burst: &mut Burst<Mbuf>) {
+        self.burst(burst);
+    }
+}
+
+/// Runs a node until SIGINT or SIGTERM. SIGHUP reads the state again.
+///
+/// # Errors
+///
+/// A sentence about the first thing that kept the node from starting.
+pub fn run(config: HostConfig, model: Model) -> Result<(), RunError> {
+    // Before any thread is started, so that all of them leave the signals to the thread that waits for them.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(RunError::new)?;
+    let node = Node::start(config, model)?;
+    let (events, received) = unbounded();
+    let handle = signals.handle();
+    let forward = events.clone();
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in &mut signals {
+                if forward.send(signal).is_err() {
+                    break;
+                }
+            }
+        })
+        .map_err(RunError::new)?;
+    let stopped = node.manage(&received);
+    handle.close();
+    stopped
+}
+
+/// The CPUs on which the management thread runs: all that this process may use, but those of the workers.
+fn management_cpus(workers: &[usize]) -> Vec<usize> {
+    let allowed = allowed_cpus();
+    let others: Vec<usize> = allowed.iter().copied().filter(|cpu| !workers.contains(cpu)).collect();
+    if others.is_empty() { allowed } else { others }
+}
+
+/// Bytes of a buffer: the headroom, and the longest frame of any port with a tag, in one piece.
+fn data_room(ports: &[PortConfig]) -> u16 {
+    const ETHERNET_AND_TAG: usize = 18;
+    let mtu = ports.iter().map(|port| usize::from(port.mtu)).max().unwrap_or(0);
+    // Some drivers refuse less than 2 KiB.
+    ((HEADROOM + mtu + ETHERNET_AND_TAG).next_multiple_of(64).max(HEADROOM + 2048)) as u16
+}
+
+/// Buffers that can be in use at once: descriptors of all queues, bursts at work, inboxes, caches.
+fn buffers(config: &HostConfig) -> u32 {
+    let workers = config.workers.cores.len();
+    let queues = |port: &PortConfig| match &port.uplink {
+        None => 1 + 1,
+        Some(_) => usize::from(port.queues.unwrap_or(workers as u16)) + workers,
+    };
+    let descriptors: usize =
+        config.ports.iter().map(|port| queues(port) * usize::from(port.descriptors)).sum();
+    let at_work = workers * (config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST;
+    // One less than a power of two is the size that the ring below wastes least on.
+    ((descriptors + at_work + (workers + 1) * 2 * POOL_CACHE as usize).next_power_of_two() - 1) as u32
+}
+
+/// The device string, with the ring geometry that the MTU needs where net_af_packet would have taken frames of 2 KiB.
+fn device_string(port: &PortConfig) -> String {
+    let frame = (usize::from(port.mtu) + 128).next_power_of_two().max(2048);
+    if port.device.starts_with("net_af_packet") && !port.device.contains("framesz") && frame > 2048 {
+        format!("{},blocksz={},framesz={frame},framecnt=512", port.device, frame * 4)
+    } else {
+        port.device.clone()
+    }
+}
+
+struct WorkerThread {
+    cpu: usize,
+    thread: JoinHandle<()>,
+}
+
+/// A port with its device.
+struct OpenPort {
+    port: Port,
+    setup: PortSetup,
+    driver: String,
+    owner: usize,
+}
+
+/// A running node, as its management thread holds it.
+///
+/// Fields are dropped in order: workers are joined and queues dropped before ports close, ports before pools and the EAL.
+struct Node {
+    config: HostConfig,
+    manager: Manager,
+    workers: Vec<WorkerThread>,
+    stop: Arc<AtomicBool>,
+    counters: Vec<Arc<WorkerCounters>>,
+    plan: Arc<Plan<Mbuf>>,
+    ports: Vec<OpenPort>,
+    pool: Mempool,
+    eal: Arc<Eal>,
+    started: Instant,
+    cycles_per_second: u64,
+    warned: Option<Instant>,
+}
+
+impl Node {
+    fn start(config: HostConfig, model: Model) -> Result<Self, RunError> {
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let cpus = management_cpus(&config.workers.cores);
+        let (count, room) = (buffers(&config), data_room(&config.ports));
+        let eal = Arc::new(start_eal(&config, &cpus, count, room)?);
+        let mut pools = Pools { eal: Arc::clone(&eal), count, room, by_socket: HashMap::new() };
+        let workers = config.workers.cores.len();
+        let mut ports = Vec::new();
+        for (index, port) in config.ports.iter().enumerate() {
+            ports.push(open(&eal, port, index % workers, workers, &mut pools)?);
+        }
+        let pool = pools.on(None)?;
+        let macs: Vec<Mac> = ports.iter().map(|port| port.setup.mac).collect();
+        let mac = |index: PortIndex| macs.get(usize::from(index.0)).copied().unwrap_or_default();
+        let (manager, readers) = Manager::new(&config, config.site(mac), model, workers)
+            .map_err(|problems| RunError(problems.join("\n")))?;
+        let owners = ports.iter().map(|port| port.owner).collect();
+        let mut node = Self {
+            manager,
+            workers: Vec::new(),
+            stop: Arc::default(),
+            counters: (0..workers).map(|_| Arc::new(WorkerCounters::new(config.ports.len()))).collect(),
+            plan: Arc::new(Plan::new(owners, workers)),
+            ports,
+            pool,
+            eal,
+            started: Instant::now(),
+            cycles_per_second: measure_cycles(),
+            warned: None,
+            config,
+        };
+        for (worker, reader) in readers.into_iter().enumerate() {
+            node.start_worker(worker, reader)?;
+        }
+        Ok(node)
+    }
+
+    fn start_worker(&mut self, worker: usize, reader: Reader<Tables>) -> Result<(), RunError> {
+        let Some((&cpu, counters)) = self.config.workers.cores.get(worker).zip(self.counters.get(worker))
+        else {
+            return Ok(());
+        };
+        let mut inputs = Vec::new();
+        let mut outputs = Vec::new();
+        for (port, config, index) in
+            self.ports.iter_mut().zip(&self.config.ports).zip(0..).map(|((p, c), i)| (p, c, i))
+        {
+            let queue = match &config.uplink {
+                // An instance's ENI has one owner, which has the port's only queues.
+                None => (port.owner == worker).then_some(0),
+                Some(_) => Some(worker as u16),
+            };
+            let rx = queue.and_then(|queue| port.port.take_rx(queue));
+            inputs.extend(rx.map(|queue| (PortIndex(index), queue)));
+            outputs.push(queue.and_then(|queue| port.port.take_tx(queue)));
+        }
+        let mut worker = Worker::new(
+            worker,
+            inputs,
+            outputs,
+            Arc::clone(&self.plan),
+            reader,
+            Arc::clone(counters),
+            self.config.workers.burst,
+        );
+        let (eal, stop, idle) = (Arc::clone(&self.eal), Arc::clone(&self.stop), self.config.workers.idle);
+        let thread = thread::Builder::new()
+            .name(format!("worker-{cpu}"))
+            .spawn(move || {
+                if let Err(error) = pin_to_cpus(&[cpu]) {
+                    tracing::warn!(cpu, %error, "worker not pinned to its CPU; check workers.cores");
+                }
+                // Without an lcore id the worker has no buffer cache of its own, which is slow but works.
+                let registered = eal.register_thread();
+                if let Err(error) = &registered {
+                    tracing::warn!(cpu, %error, "worker has no lcore id");
+                }
+                worker.run(&stop, idle);
+            })
+            .map_err(RunError::new)?;
+        self.workers.push(WorkerThread { cpu, thread });
+        Ok(())
+    }
+
+    /// The management thread, until a signal ends it.
+    fn manage(mut self, signals: &Receiver<i32>) -> Result<(), RunError> {
+        let (calls, called) = unbounded();
+        let server = Server::start(&self.config.control, calls.clone()).map_err(|error| {
+            RunError(format!("control socket {}: {error}", self.config.control.display()))
+        })?;
+        tracing::info!(
+            host = %self.config.host,
+            workers = self.workers.len(),
+            ports = self.ports.len(),
+            enis = self.manager.model().enis.len(),
+            control = %self.config.control.display(),
+            "running"
+        );
+        let mut next_tick = Instant::now();
+        let signal = loop {
+            match called.recv_deadline(next_tick) {
+                Ok(Call::Apply(model, reply)) => {
+                    let _ = reply.send(self.apply(*model));
+                }
+                Ok(Call::Look(reply)) => {
+                    let _ = reply.send(Arc::new(self.snapshot()));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tick();
+                    next_tick = Instant::now() + TICK;
+                }
+                Err(RecvTimeoutError::Disconnected) => break SIGTERM,
+            }
+            match signals.try_recv() {
+                Ok(SIGHUP) => reread(&self.config.state, &calls),
+                Ok(signal) => break signal,
+                Err(_) => {}
+            }
+        };
+        tracing::info!(signal, "stopping");
+        drop(server);
+        self.shut_down();
+        Ok(())
+    }
+
+    fn shut_down(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for worker in self.workers {
+            if worker.thread.join().is_err() {
+                tracing::error!(cpu = worker.cpu, "worker ended by a panic");
+            }
+        }
+        // What workers had for each other.
+        for inbox in &self.plan.inboxes {
+            while inbox.pop().is_some() {}
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        while let Some((uplink, heard)) = self.plan.heard.pop() {
+            self.manager.learned(now, uplink, heard);
+        }
+        for (uplink, frame) in self.manager.tick(now) {
+            // Asked again when due, if the buffer or the way to the worker is missing now.
+            if let Some(frame) = Mbuf::from_frame(&self.pool, &frame) {
+                let _ = self.plan.send(uplink, frame);
+            }
+        }
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        let late = self.manager.collect().filter(|(_, workers)| !workers.is_empty());
+        let Some((generation, workers)) = late else {
+            self.warned = None;
+            return;
+        };
+        let since = *self.warned.get_or_insert_with(Instant::now);
+        if since.elapsed() > LAG_WARNING {
+            tracing::warn!(
+                generation,
+                ?workers,
+                "workers have not left older tables for {LAG_WARNING:?}; their memory is kept"
+            );
+            self.warned = None;
+        }
+    }
+
+    fn apply(&mut self, model: Model) -> Reply {
+        let diff = match self.manager.apply(model) {
+            Ok(diff) => diff,
+            Err(problems) => return Reply::Failed(problems.join("\n")),
+        };
+        let (generation, published) = (self.manager.generation(), Instant::now());
+        while !self.manager.is_adopted(generation) && published.elapsed() < ADOPTION {
+            thread::sleep(Duration::from_micros(50));
+        }
+        let adopted = self.manager.is_adopted(generation);
+        let laggards = self.manager.laggards(generation);
+        let (added, removed, changed) = (diff.added.len(), diff.removed.len(), diff.changed.len());
+        tracing::info!(generation, added, removed, changed, ?laggards, "state applied");
+        Reply::Applied(Applied {
+            generation,
+            adopted_after_us: adopted.then(|| published.elapsed().as_micros() as u64),
+            laggards,
+            difference: serde_json::to_value(&diff).unwrap_or_default(),
+            text: diff.to_string(),
+        })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let site = self.manager.site();
+        let model = Arc::clone(self.manager.model());
+        let way = |host: &model::Host| {
+            let link = (host.id != site.host).then(|| site.link_to(host.underlay)).flatten();
+            (Arc::clone(&host.id), link.map(|link| (link.uplink, link.next_hop)))
+        };
+        Snapshot {
+            host: Arc::clone(&site.host),
+            generation: self.manager.generation(),
+            table_bytes: self.manager.tables().bytes(),
+            port_names: site.ports.iter().map(|port| Arc::clone(&port.name)).collect(),
+            occupants: self.manager.occupants(),
+            devices: self
+                .ports
+                .iter()
+                .zip(&self.config.ports)
+                .map(|(port, config)| device(port, config))
+                .collect(),
+            cpus: self.workers.iter().map(|worker| worker.cpu).collect(),
+            laggards: self.manager.laggards(self.manager.generation()),
+            counters: self.counters.clone(),
+            neighbours: self.manager.neighbours(),
+            ways: model.hosts.values().map(way).collect(),
+            cycles_per_second: self.cycles_per_second,
+            model,
+        }
+    }
+}
+
+/// Reads the state again, off the management thread, and asks it to put it in force.
+fn reread(state: &PathBuf, calls: &Sender<Call>) {
+    let (state, calls) = (state.clone(), calls.clone());
+    let read = move || {
+        let loaded = model::read_documents(&[state.clone()]).and_then(|documents| model::load(&documents));
+        match loaded {
+            Err(errors) => tracing::error!("SIGHUP: {} not applied:\n{errors}", state.display()),
+            Ok(model) => {
+                let (reply, replied) = crossbeam::channel::bounded(1);
+                let asked = calls.send(Call::Apply(Box::new(model), reply));
+                if let Some(Reply::Failed(problem)) = asked.ok().and_then(|()| replied.recv().ok()) {
+                    tracing::error!("SIGHUP: {} not applied: {problem}", state.display());
+                }
+            }
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("reread".into()).spawn(read) {
+        tracing::error!(%error, "SIGHUP: state not read");
+    }
+}
+
+fn start_eal(config: &HostConfig, cpus: &[usize], count: u32, room: u16) -> Result<Eal, RunError> {
+    // A buffer's own structure, the pool's bookkeeping and the drivers' rings come on top.
+    let pool = u64::from(count) * (u64::from(room) + 320);
+    let eal = Eal::init(&EalConfig {
+        program: "warren".into(),
+        args: config.eal.args.clone(),
+        file_prefix: Some(format!("warren-{}", config.host)),
+        main_cpus: cpus.to_vec(),
+        memory_mib: config.eal.memory.unwrap_or((pool * 5 / 4 / (1 << 20)) as u32 + 128),
+        log_level: LogLevel::Warning,
+        telemetry: false,
+    })
+    .map_err(RunError::new)?;
+    match eal.hugepages() {
+        HugepageMode::OrdinaryPages { memory_mib, free_mib } => tracing::warn!(
+            "{free_mib} MiB free in hugepages, {memory_mib} needed: running on ordinary pages, without --in-memory; every packet costs more"
+        ),
+        mode => tracing::debug!(?mode, "memory"),
+    }
+    Ok(eal)
+}
+
+/// The buffer pools, one a NUMA node.
+struct Pools {
+    eal: Arc<Eal>,
+    count: u32,
+    room: u16,
+    by_socket: HashMap<Option<u32>, Mempool>,
+}
+
+impl Pools {
+    /// The pool for devices of a NUMA node; one without a node shares any other's.
+    fn on(&mut self, socket: Option<u32>) -> Result<Mempool, RunError> {
+        let existing = match socket {
+            None => self.by_socket.values().next(),
+            Some(_) => self.by_socket.get(&socket),
+        };
+        if let Some(pool) = existing {
+            return Ok(pool.clone());
+        }
+        let name = socket.map_or_else(|| "buffers".into(), |socket| format!("buffers-{socket}"));
+        let pool = Mempool::new(&self.eal, &name, self.count, self.room, POOL_CACHE, socket).map_err(RunError::new)?;
+        self.by_socket.insert(socket, pool.clone());
+        Ok(pool)
+    }
+}
+
+fn open(
+    eal: &Eal,
+    config: &PortConfig,
+    owner: usize,
+    workers: usize,
+    pools: &mut Pools,
+) -> Result<OpenPort, RunError> {
+    let fail = |error: dpdk::PortError| RunError(format!("port `{}`: {error}", config.name));
+    let mut port = Port::probe(eal, &device_string(config)).map_err(fail)?;
+    let info = port.info().map_err(fail)?;
+    let uplink = config.uplink.is_some();
+    let setup = port
+        .configure(&dpdk::PortConfig {
+            rx_queues: config.queues.unwrap_or(if uplink { workers as u16 } else { 1 }),
+            tx_queues: if uplink { workers as u16 } else { 1 },
+            rx_descriptors: config.descriptors,
+            tx_descriptors: config.descriptors,
+            mtu: Some(config.mtu),
+            mac: config.mac,
+            // The uplink's MAC may differ from the device's, and an instance's frames carry the router's.
+            promiscuous: true,
+            rss: true,
+            pool: pools.on(info.socket)?,
+        })
+        .map_err(fail)?;
+    port.start().map_err(fail)?;
+    if setup.mtu == MtuOutcome::Fixed {
+        tracing::debug!(port = %config.name, "the driver has no MTU setting; {} is taken as given", config.mtu);
+    }
+    Ok(OpenPort { port, setup, driver: info.driver, owner })
+}
+
+fn device(open: &OpenPort, config: &PortConfig) -> Device {
+    let stats = open.port.stats().unwrap_or_default();
+    Device {
+        role: if config.uplink.is_some() { "uplink" } else { "instance" },
+        device: config.device.clone(),
+        driver: open.driver.clone(),
+        mac: config.mac.unwrap_or(open.setup.mac),
+        mtu: config.mtu,
+        link_up: open.port.info().is_ok_and(|info| info.link_up),
+        rx_queues: open.setup.rx_queues,
+        tx_queues: open.setup.tx_queues,
+        worker: open.owner,
+        rx_missed: stats.rx_missed,
+        rx_errors: stats.rx_errors,
+        rx_no_buffer: stats.rx_no_mbuf,
+        tx_errors: stats.tx_errors,
+    }
+}
+
+/// The frequency of the time-stamp counter, within a percent or so.
+fn measure_cycles() -> u64 {
+    let (start, since) = (cycles(), Instant::now());
+    thread::sleep(Duration::from_millis(20));
+    let elapsed = since.elapsed().as_nanos() as u64;
+    (u128::from(cycles() - start) * 1_000_000_000 / u128::from(elapsed.max(1))) as u64
+}
