@@ -98,3 +98,45 @@ impl Arp {
         put(buffer.data_mut(), 0, self.reply(mac).frame(self.sender_mac));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{HeapBuffer, sample};
+
+    #[rustfmt::skip]
+    const REQUEST: [u8; FRAME] = [
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 1, 0x0a, 8, 6, // Ethernet: broadcast, ARP
+        0, 1, 8, 0, 6, 4, 0, 1,                                        // Ethernet, IPv4, request
+        2, 0, 0, 0, 1, 0x0a, 10, 0, 1, 10,                             // sender
+        0, 0, 0, 0, 0, 0, 10, 0, 1, 11,                                // target
+    ];
+
+    #[test]
+    fn request_round_trips_and_is_answered() {
+        let request = Arp::parse(&REQUEST).unwrap();
+        assert_eq!(request.frame(Mac::BROADCAST), REQUEST);
+        let mut buffer = HeapBuffer::new(&[&REQUEST[..], &[0; 18]].concat());
+        request.reply_in_place(&mut buffer, sample::B);
+        assert_eq!(buffer.data().len(), 60);
+        assert_eq!(buffer.data()[..14], [2, 0, 0, 0, 1, 0x0a, 2, 0, 0, 0, 1, 0x0b, 8, 6]);
+        let expected = Arp {
+            operation: Operation::Reply,
+            sender_mac: sample::B,
+            sender_ip: Ipv4Addr::new(10, 0, 1, 11),
+            target_mac: sample::A,
+            target_ip: Ipv4Addr::new(10, 0, 1, 10),
+        };
+        assert_eq!(Arp::parse(buffer.data()), Ok(expected));
+    }
+
+    #[test]
+    fn other_arps_are_malformed() {
+        for (at, value) in [(15, 6), (16, 9), (18, 8), (19, 16), (21, 3), (21, 0)] {
+            let mut frame = REQUEST;
+            frame[at] = value;
+            assert_eq!(Arp::parse(&frame), Err(Reason::Malformed), "octet {at} = {value}");
+        }
+        assert_eq!(Arp::parse(&REQUEST[..41]), Err(Reason::Truncated));
+    }
+}

@@ -230,3 +230,224 @@ fn mark(frame: &mut [u8], outer: u8) -> Result<(), Reason> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::packet::{
+        HeapBuffer, OuterChecksum, OuterTemplate, checksum::tests::naive, flow_hash, parse, sample,
+    };
+
+    const VNI: u32 = 0x01_2345;
+
+    fn encapsulated(
+        encapsulation: Encapsulation,
+        ends: (IpAddr, IpAddr),
+        checksum: OuterChecksum,
+        inner: &[u8],
+    ) -> HeapBuffer {
+        let template =
+            OuterTemplate::new(encapsulation, sample::A, sample::B, ends.0, ends.1, checksum).unwrap();
+        let mut buffer = HeapBuffer::new(inner);
+        let hash = parse(inner).map_or(0, |headers| flow_hash(inner, &headers));
+        template.encapsulate(&mut buffer, Vni::new(VNI).unwrap(), sender(), hash).unwrap();
+        buffer
+    }
+
+    fn sender() -> Sender {
+        Sender { vni: Vni::new(7).unwrap(), mac: sample::A }
+    }
+
+    fn outer(frame: &[u8], encapsulation: Encapsulation) -> Result<Outer, Reason> {
+        Outer::parse(frame, &parse(frame)?, encapsulation, Checked::Unknown)
+    }
+
+    fn v4() -> (IpAddr, IpAddr) {
+        ([192, 0, 2, 1].into(), [192, 0, 2, 2].into())
+    }
+
+    fn v6() -> (IpAddr, IpAddr) {
+        ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap())
+    }
+
+    /// A frame with an inner IPv4 packet whose ECN field is `ecn`, its header checksum right.
+    fn inner(network: Network, ecn: u8) -> Vec<u8> {
+        let ends = if network == Network::Ipv4 { v4() } else { v6() };
+        let mut frame = sample::datagram(ends, 1, 2, b"datum.");
+        if network == Network::Ipv6 {
+            frame[15] |= ecn << 4;
+        } else {
+            frame[15] |= 0xb8 | ecn;
+            frame[24..26].fill(0);
+            let checksum = !naive(&frame[14..34]);
+            frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+        }
+        frame
+    }
+
+    proptest! {
+        #[test]
+        fn encapsulating_then_stripping_is_the_identity(
+            ends in sample::ends(),
+            geneve: bool,
+            checksum in prop::sample::select(vec![OuterChecksum::Zero, OuterChecksum::Software, OuterChecksum::Offload]),
+            frame in sample::any_frame(),
+            padding in 0usize..20,
+        ) {
+            let encapsulation = if geneve { Encapsulation::Geneve } else { Encapsulation::Vxlan };
+            let mut buffer = encapsulated(encapsulation, ends, checksum, &frame);
+            let bytes = buffer.data();
+            prop_assert_eq!(bytes.len(), frame.len() + encapsulation.overhead(ends.0.is_ipv6()));
+
+            // Checksums, by the naive model.
+            let ip = if ends.0.is_ipv6() { 40 } else { 20 };
+            let (header, udp) = bytes[14..].split_at(ip);
+            let addresses = if ends.0.is_ipv6() { &header[8..40] } else { &header[12..20] };
+            if ends.0.is_ipv4() {
+                prop_assert_eq!(naive(header), 0xffff);
+            }
+            let none = match checksum {
+                OuterChecksum::Zero => true,
+                OuterChecksum::Software => false,
+                OuterChecksum::Offload => ends.0.is_ipv4(),
+            };
+            if none {
+                prop_assert_eq!(&udp[6..8], &[0, 0]);
+            } else {
+                let pseudo = [addresses, &[0, 17], &(udp.len() as u16).to_be_bytes()].concat();
+                prop_assert_eq!(naive(&[&pseudo, udp].concat()), 0xffff);
+            }
+
+            // A link may pad the frame.
+            buffer.extend_to(bytes.len() + padding);
+            let found = outer(buffer.data(), encapsulation).unwrap();
+            prop_assert_eq!((unmapped(found.source), unmapped(found.destination)), match ends {
+                (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_canonical(), b.to_canonical()),
+                v4 => v4,
+            });
+            prop_assert_eq!(found.vni.get(), VNI);
+            prop_assert_eq!(found.sender, geneve.then(sender));
+            prop_assert!(buffer.data()[usize::from(found.inner) - encapsulation.overhead(false) + 14..].len() > 8);
+            found.strip(&mut buffer).unwrap();
+            prop_assert_eq!(buffer.data(), &frame[..]);
+        }
+
+        #[test]
+        fn never_panics_on_mutations(
+            v6_underlay: bool, geneve: bool,
+            mutations in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let encapsulation = if geneve { Encapsulation::Geneve } else { Encapsulation::Vxlan };
+            let ends = if v6_underlay { v6() } else { v4() };
+            let buffer = encapsulated(encapsulation, ends, OuterChecksum::Zero, &inner(Network::Ipv4, 0));
+            let mut bytes = buffer.data().to_vec();
+            for (at, value) in mutations {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            bytes.truncate(1 + cut.index(bytes.len()));
+            if let Ok(headers) = parse(&bytes)
+                && let Ok(outer) = Outer::parse(&bytes, &headers, encapsulation, Checked::Good)
+            {
+                prop_assert!(outer.inner + 14 <= outer.end && usize::from(outer.end) <= bytes.len());
+                let mut buffer = HeapBuffer::new(&bytes);
+                if outer.strip(&mut buffer).is_ok() {
+                    prop_assert_eq!(buffer.data().len(), usize::from(outer.end - outer.inner));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_the_encapsulation() {
+        let vxlan = |at: usize, value: u8| {
+            let mut buffer =
+                encapsulated(Encapsulation::Vxlan, v4(), OuterChecksum::Zero, &inner(Network::Ipv4, 0));
+            buffer.data_mut()[at] = value;
+            Outer::parse(buffer.data(), &parse(buffer.data())?, Encapsulation::Vxlan, Checked::Good)
+        };
+        assert!(vxlan(43, 0xff).is_ok(), "reserved bits are ignored");
+        assert_eq!(vxlan(37, 0xb6), Err(Reason::UnderlayProtocol), "another port");
+        assert_eq!(vxlan(42, 0xf7), Err(Reason::UnderlayProtocol), "no I bit");
+        assert_eq!(vxlan(20, 0x20), Err(Reason::UnderlayFragment));
+        assert_eq!(vxlan(21, 0x09), Err(Reason::UnderlayFragment), "a later fragment");
+        assert_eq!(vxlan(39, 29), Err(Reason::Truncated), "no inner Ethernet header");
+        assert_eq!(vxlan(38, 1), Err(Reason::Malformed), "longer than the IP packet");
+
+        let geneve = |changes: &[(usize, u8)]| {
+            let mut buffer =
+                encapsulated(Encapsulation::Geneve, v4(), OuterChecksum::Zero, &inner(Network::Ipv4, 0));
+            for (at, value) in changes {
+                buffer.data_mut()[*at] = *value;
+            }
+            outer(buffer.data(), Encapsulation::Geneve).map(|outer| outer.sender)
+        };
+        assert_eq!(geneve(&[]), Ok(Some(sender())));
+        assert_eq!(geneve(&[(42, 0x44)]), Err(Reason::UnderlayProtocol), "version 1");
+        assert_eq!(geneve(&[(43, 0x80)]), Err(Reason::UnderlayProtocol), "control");
+        assert_eq!(geneve(&[(45, 0x59)]), Err(Reason::UnderlayProtocol), "no Ethernet inside");
+        assert_eq!(geneve(&[(46, 0), (47, 0), (48, 0)]), Err(Reason::UnknownVni));
+        assert_eq!(geneve(&[(50, 0)]), Ok(None), "an unknown option");
+        assert_eq!(
+            geneve(&[(50, 0), (52, 0x81)]),
+            Err(Reason::UnderlayProtocol),
+            "an unknown critical option"
+        );
+        assert_eq!(geneve(&[(53, 2)]), Err(Reason::Malformed), "our option, of another length");
+        assert_eq!(geneve(&[(53, 4)]), Err(Reason::Malformed), "an option longer than all of them");
+        assert_eq!(geneve(&[(57, 0)]), Err(Reason::Malformed), "no sender's VNI");
+        assert_eq!(geneve(&[(42, 0x3f)]), Err(Reason::Truncated), "more options than packet");
+    }
+
+    #[test]
+    fn ipv4_header_checksum_is_the_devices_or_verified() {
+        let mut buffer =
+            encapsulated(Encapsulation::Vxlan, v4(), OuterChecksum::Zero, &inner(Network::Ipv4, 0));
+        buffer.data_mut()[22] -= 1; // TTL, without a new checksum
+        let headers = parse(buffer.data()).unwrap();
+        let with = |checked| {
+            Outer::parse(buffer.data(), &headers, Encapsulation::Vxlan, checked).map(|outer| outer.vni.get())
+        };
+        assert_eq!(with(Checked::Good), Ok(VNI));
+        assert_eq!(with(Checked::Unknown), Err(Reason::UnderlayChecksum));
+        assert_eq!(with(Checked::Bad), Err(Reason::UnderlayChecksum));
+    }
+
+    #[test]
+    fn congestion_marks_follow_rfc_6040() {
+        // §4.2, figure 4: rows are inner Not-ECT, ECT(0), ECT(1), CE; columns the outer likewise.
+        const FIELDS: [u8; 4] = [0b00, 0b10, 0b01, 0b11];
+        const RESULT: [[Option<u8>; 4]; 4] = [
+            [Some(0b00), Some(0b00), Some(0b00), None],
+            [Some(0b10), Some(0b10), Some(0b01), Some(0b11)],
+            [Some(0b01), Some(0b01), Some(0b01), Some(0b11)],
+            [Some(0b11), Some(0b11), Some(0b11), Some(0b11)],
+        ];
+        for network in [Network::Ipv4, Network::Ipv6] {
+            for (row, field) in FIELDS.iter().enumerate() {
+                for (column, outer) in FIELDS.iter().enumerate() {
+                    let mut buffer = HeapBuffer::new(&inner(network, *field));
+                    let expected = RESULT[row][column].map(|ecn| inner(network, ecn)).ok_or(Reason::EcnCe);
+                    let result = apply_ecn(&mut buffer, *outer).map(|()| buffer.data().to_vec());
+                    assert_eq!(result, expected, "{network:?}, inner {field:02b}, outer {outer:02b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn outer_congestion_mark_reaches_the_inner_packet() {
+        for (ends, at, bits) in [(v4(), 15, 0b11), (v6(), 15, 0b11 << 4)] {
+            let mut buffer =
+                encapsulated(Encapsulation::Vxlan, ends, OuterChecksum::Zero, &inner(Network::Ipv4, 0b10));
+            buffer.data_mut()[at] |= bits;
+            let headers = parse(buffer.data()).unwrap();
+            let outer = Outer::parse(buffer.data(), &headers, Encapsulation::Vxlan, Checked::Good).unwrap();
+            outer.strip(&mut buffer).unwrap();
+            assert_eq!(buffer.data(), inner(Network::Ipv4, 0b11));
+        }
+    }
+}

@@ -269,3 +269,89 @@ fn traffic_class(frame: &[u8]) -> u8 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::HeapBuffer;
+
+    const SOURCE: Mac = Mac([2, 0xfa, 0, 0, 0, 1]);
+    const NEXT_HOP: Mac = Mac([2, 0xfa, 0, 0, 0, 2]);
+
+    fn sender() -> Sender {
+        Sender { vni: Vni::new(0x00_0abc).unwrap(), mac: Mac([2, 0, 0, 0, 1, 0x0a]) }
+    }
+
+    /// 10.0.1.10 to 10.0.1.11, DSCP EF, ECN 0: a UDP datagram of two octets.
+    const INNER: &str =
+        "02000000010b 02000000010a 0800 45b8001e12340000401151cf 0a00010a 0a00010b 03e80035000a0000 6869";
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(octet).collect()
+    }
+
+    fn encapsulate(encapsulation: Encapsulation, source: &str, destination: &str) -> Vec<u8> {
+        let ends = (source.parse().unwrap(), destination.parse().unwrap());
+        let template =
+            OuterTemplate::new(encapsulation, SOURCE, NEXT_HOP, ends.0, ends.1, OuterChecksum::Zero);
+        let mut buffer = HeapBuffer::new(&hex(INNER));
+        template
+            .unwrap()
+            .encapsulate(&mut buffer, Vni::new(0x01_2345).unwrap(), sender(), 0xdead_beef)
+            .unwrap();
+        buffer.data().to_vec()
+    }
+
+    #[test]
+    fn vxlan_over_ipv4_byte_by_byte() {
+        let expected = [
+            "02fa00000002 02fa00000001 0800",  // Ethernet: next hop, own MAC, IPv4
+            "45 b8 0050 0000 4000 40 11 b5e1", // IPv4: the inner DSCP, 80 octets, DF, TTL 64, UDP, checksum
+            "c0000201 c0000202",               // 192.0.2.1 to 192.0.2.2
+            "feef 12b5 003c 0000",             // UDP: 0xc000 | hash, 4789, 60 octets, no checksum
+            "08 000000 012345 00",             // VXLAN: I, VNI
+            INNER,
+        ];
+        assert_eq!(encapsulate(Encapsulation::Vxlan, "192.0.2.1", "192.0.2.2"), hex(&expected.concat()));
+    }
+
+    #[test]
+    fn geneve_over_ipv6_byte_by_byte() {
+        let expected = [
+            "02fa00000002 02fa00000001 86dd",   // Ethernet: next hop, own MAC, IPv6
+            "6 b8 dbeef 004c 11 40", // IPv6: the inner DSCP, flow label, 76 octets, UDP, hop limit 64
+            "20010db8000000000000000000000001", // 2001:db8::1
+            "20010db8000000000000000000000002", // 2001:db8::2
+            "feef 17c1 004c 0000",   // UDP: 0xc000 | hash, 6081, 76 octets, no checksum
+            "04 00 6558 012345 00",  // Geneve: four words of options, Ethernet, VNI
+            "ff77 01 03",            // option: experimental class, not critical, three words
+            "00000abc 02000000010a 0000", // the sender's VNI and MAC
+            INNER,
+        ];
+        assert_eq!(encapsulate(Encapsulation::Geneve, "2001:db8::1", "2001:db8::2"), hex(&expected.concat()));
+    }
+
+    #[test]
+    fn families_have_to_agree() {
+        let (v4, v6) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        for encapsulation in [Encapsulation::Vxlan, Encapsulation::Geneve] {
+            assert!(
+                OuterTemplate::new(encapsulation, SOURCE, NEXT_HOP, v4, v6, OuterChecksum::Zero).is_none()
+            );
+        }
+    }
+
+    #[test]
+    fn without_headroom_nothing_changes() {
+        let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let template =
+            OuterTemplate::new(Encapsulation::Vxlan, SOURCE, NEXT_HOP, a, b, OuterChecksum::Zero).unwrap();
+        let mut buffer = HeapBuffer::new(&hex(INNER));
+        buffer.prepend(crate::packet::HEADROOM - 49).unwrap();
+        let before = buffer.clone();
+        let result = template.encapsulate(&mut buffer, Vni::new(1).unwrap(), sender(), 0);
+        assert_eq!((result, buffer), (Err(Reason::NoHeadroom), before));
+    }
+}

@@ -380,3 +380,239 @@ pub fn strip_vlan<B: Buffer>(buffer: &mut B) -> bool {
     head.copy_within(0..12, 4);
     buffer.trim_front(4)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::packet::{HeapBuffer, sample};
+
+    const V4: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(10, 0, 1, 10), Ipv4Addr::new(10, 0, 2, 20));
+    const V6: (Ipv6Addr, Ipv6Addr) = (Ipv6Addr::LOCALHOST, Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
+
+    /// A TCP header's first octets: from port 1000 to port 443.
+    const TCP: [u8; 20] = [3, 0xe8, 1, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn ipv4_with_options_and_padding() {
+        let mut frame = sample::ipv4(V4, protocol::TCP, 0x4000, &[1; 8], &TCP);
+        frame.extend([0; 12]);
+        let headers = parse(&frame).unwrap();
+        let expected = Headers {
+            ip_len: 48,
+            l4: 42,
+            source_port: 1000,
+            destination_port: 443,
+            network: Network::Ipv4,
+            protocol: protocol::TCP,
+            fragment: Fragment::Whole,
+        };
+        assert_eq!(headers, expected);
+        assert_eq!(headers.end(), frame.len() - 12);
+        assert_eq!(ipv4_endpoints(&frame), V4);
+    }
+
+    #[test]
+    fn contradicting_ipv4_headers_are_malformed() {
+        let frame = sample::ipv4(V4, protocol::TCP, 0, &[], &TCP);
+        for (at, value, reason) in [
+            (14, 0x55, Reason::Malformed), // version 5
+            (14, 0x44, Reason::Malformed), // four words
+            (17, 19, Reason::Malformed),   // shorter than the header
+            (17, 41, Reason::Truncated),   // longer than the frame
+            (17, 39, Reason::Truncated),   // cuts the TCP header
+            (14, 0x46, Reason::Truncated), // options in the TCP header's place
+        ] {
+            let mut frame = frame.clone();
+            frame[at] = value;
+            assert_eq!(parse(&frame), Err(reason), "octet {at} = {value:#x}");
+        }
+    }
+
+    #[test]
+    fn only_ip_and_arp_without_tag() {
+        assert_eq!(parse(&sample::ethernet(0x0806, &[])).unwrap().network, Network::Arp);
+        assert_eq!(parse(&sample::ethernet(0x88cc, &[0; 46])), Err(Reason::Ethertype)); // LLDP
+        assert_eq!(parse(&sample::ethernet(0x0026, &[0; 46])), Err(Reason::Ethertype)); // IEEE 802.3 LLC
+        assert_eq!(parse(&sample::ethernet(0x8100, &[0; 46])), Err(Reason::Vlan));
+        assert_eq!(parse(&sample::ethernet(0x88a8, &[0; 46])), Err(Reason::Vlan));
+        assert_eq!(parse(&[0; 13]), Err(Reason::Truncated));
+    }
+
+    #[test]
+    fn ipv4_fragments() {
+        let fragment = |field, protocol, len| {
+            let data = [&TCP[..], &[0; 44]].concat();
+            parse(&sample::ipv4(V4, protocol, field, &[], &data[..len]))
+                .map(|headers| (headers.fragment, headers.destination_port))
+        };
+        assert_eq!(fragment(0x2000, protocol::TCP, 24), Ok((Fragment::First, 443)));
+        assert_eq!(fragment(0x2003, protocol::TCP, 24), Ok((Fragment::Later, 0)));
+        assert_eq!(fragment(0x0003, protocol::TCP, 3), Ok((Fragment::Later, 0)));
+        assert_eq!(fragment(0x2000, protocol::TCP, 16), Err(Reason::FragInvalid)); // tiny
+        assert_eq!(fragment(0x0001, protocol::TCP, 24), Err(Reason::FragInvalid)); // overlaps the flags
+        assert_eq!(fragment(0x0001, protocol::UDP, 24), Ok((Fragment::Later, 0)));
+        assert_eq!(fragment(0x2003, protocol::TCP, 20), Err(Reason::FragInvalid)); // no multiple of eight
+        assert_eq!(fragment(0x1fff, protocol::TCP, 8), Err(Reason::FragInvalid)); // longer than 65 535
+    }
+
+    #[test]
+    fn ipv6_extension_headers() {
+        let parse = |next, chain: &[u8]| parse(&sample::ipv6(V6, next, &[chain, &TCP].concat()));
+        // Hop-by-hop options, routing, destination options, then AH of 24 octets.
+        let chain = [
+            &[43, 0, 1, 4, 0, 0, 0, 0][..],
+            &[60, 0, 0, 0, 0, 0, 0, 0],
+            &[51, 0, 1, 4, 0, 0, 0, 0],
+            &[6, 4, 0, 0],
+            &[0; 20],
+        ]
+        .concat();
+        let headers = parse(0, &chain).unwrap();
+        assert_eq!((headers.l4, headers.protocol, headers.destination_port), (54 + 48, protocol::TCP, 443));
+        assert_eq!(headers.ip_len, 40 + 48 + 20);
+        // Hop-by-hop options anywhere else.
+        assert_eq!(parse(60, &[0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0]), Err(Reason::Malformed));
+        // Eight headers pass, nine don't.
+        let options = |count: usize| {
+            [[60, 0, 0, 0, 0, 0, 0, 0].repeat(count - 1), vec![6, 0, 0, 0, 0, 0, 0, 0]].concat()
+        };
+        assert_eq!(parse(60, &options(8)).unwrap().l4, 54 + 64);
+        assert_eq!(parse(60, &options(9)), Err(Reason::Malformed));
+        // A header that announces more than there is.
+        assert_eq!(parse(60, &[6, 200, 0, 0, 0, 0, 0, 0]), Err(Reason::Truncated));
+    }
+
+    #[test]
+    fn ipv6_fragments() {
+        let fragment = |field: u16, next, data: &[u8]| {
+            let [high, low] = field.to_be_bytes();
+            let header = [next, 0, high, low, 0, 0, 0, 1];
+            parse(&sample::ipv6(V6, 44, &[&header, data].concat()))
+                .map(|headers| (headers.fragment, headers.protocol, headers.destination_port))
+        };
+        let data = [&TCP[..], &[0; 4]].concat();
+        assert_eq!(fragment(0, 6, &data), Ok((Fragment::Whole, 6, 443))); // atomic
+        assert_eq!(fragment(1, 6, &data), Ok((Fragment::First, 6, 443)));
+        assert_eq!(fragment(24, 6, &data), Ok((Fragment::Later, 6, 0)));
+        assert_eq!(fragment(25, 6, &data), Ok((Fragment::Later, 6, 0)));
+        assert_eq!(fragment(1, 6, &data[..16]), Err(Reason::FragInvalid)); // cuts the TCP header
+        assert_eq!(fragment(1, 60, &[6, 9, 0, 0, 0, 0, 0, 0]), Err(Reason::FragInvalid)); // cuts the options
+        assert_eq!(fragment(1, 44, &[6, 0, 0, 1, 0, 0, 0, 1]), Err(Reason::FragInvalid)); // twice
+        assert_eq!(fragment(0xfff8, 6, &data), Err(Reason::FragInvalid)); // longer than 65 535
+    }
+
+    #[test]
+    fn icmp_type_and_code_stand_for_the_destination_port() {
+        let headers = parse(&sample::ipv4(V4, protocol::ICMP, 0, &[], &[3, 4, 0, 0, 0, 0, 0, 0])).unwrap();
+        assert_eq!((headers.source_port, headers.destination_port, headers.icmp_type()), (0, 0x304, Some(3)));
+        // ICMPv6 in IPv4 is no ICMPv6.
+        let headers = parse(&sample::ipv4(V4, protocol::ICMPV6, 0, &[], &[135, 0, 0, 0])).unwrap();
+        assert_eq!(headers.icmp_type(), None);
+    }
+
+    #[test]
+    fn strips_one_tag() {
+        let frame = sample::ipv4(V4, protocol::TCP, 0, &[], &TCP);
+        let tag = |frame: &[u8]| [&frame[..12], &[0x81, 0, 0x20, 7], &frame[12..]].concat();
+        let mut once = HeapBuffer::new(&tag(&frame));
+        assert!(strip_vlan(&mut once));
+        assert_eq!(once.data(), frame);
+        assert!(!strip_vlan(&mut once));
+        let mut twice = HeapBuffer::new(&tag(&tag(&frame)));
+        assert!(strip_vlan(&mut twice));
+        assert_eq!(parse(twice.data()), Err(Reason::Vlan));
+        assert!(!strip_vlan(&mut HeapBuffer::new(&tag(&frame)[..17])));
+    }
+
+    #[test]
+    fn flow_hash_spreads_neighbouring_flows() {
+        // Differences in one field only, as in real subnets: every bucket within 25 % of its share.
+        let spread = |frame: &dyn Fn(u32) -> Vec<u8>| {
+            for shift in [0, 14, 26] {
+                let mut buckets = [0u32; 64];
+                for i in 0..64 * 1024 {
+                    let frame = frame(i);
+                    let hash = flow_hash(&frame, &parse(&frame).unwrap());
+                    buckets[(hash >> shift) as usize % 64] += 1;
+                }
+                assert!(buckets.iter().all(|count| (768..1280).contains(count)), "{buckets:?}");
+            }
+        };
+        spread(&|i| sample::datagram((V4.0.into(), V4.1.into()), i as u16, 53, &[]));
+        spread(&|i| sample::datagram((V4.0.into(), Ipv4Addr::from(0x0a00_0000 + i).into()), 1000, 53, &[]));
+        spread(&|i| sample::datagram((V6.0.into(), V6.1.into()), i as u16, 53, &[]));
+        spread(&|i| {
+            sample::datagram(
+                (V6.0.into(), Ipv6Addr::from(V6.1.to_bits() + u128::from(i)).into()),
+                1000,
+                53,
+                &[],
+            )
+        });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn never_panics_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0usize..4) {
+            let mut bytes = bytes;
+            if let (Some(field), Some(kind)) = (bytes.get_mut(12..14), [0x0800u16, 0x86dd, 0x0806].get(kind)) {
+                field.copy_from_slice(&kind.to_be_bytes());
+            }
+            if let Ok(headers) = parse(&bytes) {
+                prop_assert!(headers.end() <= bytes.len() && usize::from(headers.l4) <= headers.end());
+                flow_hash(&bytes, &headers);
+            }
+        }
+
+        #[test]
+        fn accepts_valid_frames_and_survives_their_mutations(
+            frame in sample::any_frame(),
+            mutations in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let headers = parse(&frame).unwrap();
+            prop_assert!(usize::from(headers.l4) < headers.end() && headers.end() <= frame.len());
+            // Whatever is cut off the packet is missed.
+            prop_assert!(parse(&frame[..cut.index(headers.end())]).is_err());
+            let mut mutated = frame;
+            for (at, value) in mutations {
+                let at = at.index(mutated.len());
+                mutated[at] = value;
+            }
+            if let Ok(headers) = parse(&mutated) {
+                prop_assert!(headers.end() <= mutated.len() && usize::from(headers.l4) <= headers.end());
+            }
+        }
+
+        #[test]
+        fn flow_hash_is_symmetric_and_reads_every_field(
+            (a, b) in sample::ends(), ports: (u16, u16), other: u16,
+        ) {
+            let hash = |ends, source, destination| {
+                let frame = sample::datagram(ends, source, destination, &[]);
+                flow_hash(&frame, &parse(&frame).unwrap())
+            };
+            let one = hash((a, b), ports.0, ports.1);
+            prop_assert_eq!(one, hash((b, a), ports.1, ports.0));
+            if other != ports.0 && a != b {
+                prop_assert_ne!(one, hash((a, b), other, ports.1));
+            }
+            if ports.0 != ports.1 && a != b {
+                prop_assert_ne!(one, hash((a, b), ports.1, ports.0));
+            }
+        }
+
+        #[test]
+        fn fragments_of_a_datagram_hash_alike(ends: (Ipv4Addr, Ipv4Addr), data: [u8; 24]) {
+            let hash = |field| {
+                let frame = sample::ipv4(ends, protocol::UDP, field, &[], &data);
+                flow_hash(&frame, &parse(&frame).unwrap())
+            };
+            prop_assert_eq!(hash(0x2000), hash(0x0003));
+        }
+    }
+}

@@ -13,6 +13,8 @@ mod decap;
 mod encap;
 mod headers;
 pub mod nd;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};

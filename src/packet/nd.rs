@@ -254,3 +254,128 @@ fn frame(
     put(&mut frame, BODY + 2, checksum.to_be_bytes());
     frame
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::packet::{HeapBuffer, checksum::tests::naive, headers, sample};
+
+    const ASKER: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0xa);
+    const TARGET: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0x12, 0x3456);
+
+    fn read(frame: &[u8]) -> Result<Message, Reason> {
+        parse(frame, &headers::parse(frame).unwrap())
+    }
+
+    /// A frame with an ICMPv6 message whose checksum is right.
+    fn message(source: Ipv6Addr, destination: Ipv6Addr, body: &[u8]) -> Vec<u8> {
+        let mut body = body.to_vec();
+        let pseudo = [&source.octets()[..], &destination.octets(), &[0, body.len() as u8, 0, 58]].concat();
+        body[2..4].fill(0);
+        let checksum = !naive(&[&pseudo, &body[..]].concat());
+        body[2..4].copy_from_slice(&checksum.to_be_bytes());
+        sample::ipv6((source, destination), protocol::ICMPV6, &body)
+    }
+
+    fn solicitation_body(target: Ipv6Addr, options: &[u8]) -> Vec<u8> {
+        [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target.octets(), options].concat()
+    }
+
+    #[test]
+    fn solicitations_round_trip() {
+        let frame = solicitation(sample::A, ASKER, TARGET, None);
+        assert_eq!(frame[..6], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
+        assert_eq!(headers::ipv6_endpoints(&frame), (ASKER, "ff02::1:ff12:3456".parse().unwrap()));
+        let expected = Message::Solicitation { target: TARGET, source: ASKER, mac: Some(sample::A) };
+        assert_eq!(read(&frame), Ok(expected));
+        let probe = solicitation(sample::A, ASKER, TARGET, Some(sample::B));
+        assert_eq!(probe[..6], sample::B.0);
+        assert_eq!(headers::ipv6_endpoints(&probe), (ASKER, TARGET));
+        assert_eq!(read(&probe), Ok(expected));
+    }
+
+    #[test]
+    fn advertisements_round_trip_through_shorter_and_longer_buffers() {
+        let asked = Advertisement {
+            target: TARGET,
+            mac: sample::B,
+            router: true,
+            asker: Some(ASKER),
+            asker_mac: sample::A,
+        };
+        for len in [78, 86, 200] {
+            let mut buffer = HeapBuffer::new(&vec![0xaa; len]);
+            assert!(asked.write(&mut buffer));
+            assert_eq!(buffer.data(), asked.frame());
+        }
+        let frame = asked.frame();
+        assert_eq!(frame[..6], sample::A.0);
+        assert_eq!(frame[58], 0xe0, "router, solicited, override");
+        let expected = Message::Advertisement { target: TARGET, mac: Some(sample::B), solicited: true };
+        assert_eq!(read(&frame), Ok(expected));
+
+        let to_all = Advertisement { asker: None, router: false, ..asked }.frame();
+        assert_eq!(to_all[..6], [0x33, 0x33, 0, 0, 0, 1]);
+        assert_eq!(to_all[58], 0x20, "override");
+        let expected = Message::Advertisement { target: TARGET, mac: Some(sample::B), solicited: false };
+        assert_eq!(read(&to_all), Ok(expected));
+    }
+
+    #[test]
+    fn receivers_rules() {
+        let link_local = sample::A.link_local();
+        let group = solicited_node(TARGET);
+        let own = [1, 1, 2, 0, 0, 0, 1, 0x0a];
+        let ok = |source, destination, body: &[u8]| read(&message(source, destination, body)).is_ok();
+        let none = Ipv6Addr::UNSPECIFIED;
+
+        assert!(ok(none, group, &solicitation_body(TARGET, &[])));
+        assert!(!ok(none, ALL_NODES, &solicitation_body(TARGET, &[])), "a probe to another group");
+        assert!(!ok(none, group, &solicitation_body(TARGET, &own)), "a probe with a link-layer address");
+        assert!(!ok(ASKER, group, &solicitation_body(ALL_NODES, &[])), "a multicast target");
+        assert!(
+            !ok(ASKER, group, &solicitation_body(TARGET, &[1, 0, 2, 0, 0, 0, 1, 0x0a])),
+            "an option of length 0"
+        );
+        assert!(!ok(ASKER, group, &solicitation_body(TARGET, &[1, 2, 2, 0, 0, 0, 1, 0x0a])), "a cut option");
+        assert!(!ok(ASKER, group, &solicitation_body(TARGET, &[1])), "half an option");
+        assert!(
+            ok(ASKER, group, &solicitation_body(TARGET, &[14, 1, 9, 9, 9, 9, 9, 9])),
+            "an unknown option"
+        );
+        assert!(!ok(ASKER, group, &solicitation_body(TARGET, &[])[..20]), "cut");
+
+        let mut coded = solicitation_body(TARGET, &own);
+        coded[1] = 1;
+        assert!(!ok(ASKER, group, &coded), "a code");
+        let mut far = message(ASKER, group, &solicitation_body(TARGET, &own));
+        far[21] = 254;
+        assert_eq!(read(&far), Err(Reason::Malformed), "forwarded");
+        let mut wrong = message(ASKER, group, &solicitation_body(TARGET, &own));
+        wrong[60] ^= 1;
+        assert_eq!(read(&wrong), Err(Reason::Malformed), "a wrong checksum");
+
+        let router = [&[134, 0, 0, 0][..], &[0; 12]].concat();
+        assert_eq!(read(&message(link_local, ALL_NODES, &router)), Ok(Message::RouterAdvertisement));
+        assert!(!ok(ASKER, ALL_NODES, &router), "not from a link-local address");
+        let redirect = [&[137, 0, 0, 0][..], &[0; 36]].concat();
+        assert_eq!(read(&message(link_local, ASKER, &redirect)), Ok(Message::Redirect));
+        let wants_router = [133, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(read(&message(none, ALL_NODES, &wants_router)), Ok(Message::RouterSolicitation));
+        let solicited_to_all = [&[136, 0, 0, 0, 0x60, 0, 0, 0][..], &TARGET.octets()].concat();
+        assert!(!ok(ASKER, ALL_NODES, &solicited_to_all), "solicited by a group");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(body in proptest::collection::vec(any::<u8>(), 4..80), kind in 130u8..=143, source: u128) {
+            let mut body = body;
+            (body[0], body[1]) = (kind, 0);
+            let frame = message(source.into(), ALL_NODES, &body);
+            let headers = headers::parse(&frame).unwrap();
+            let _ = parse(&frame, &headers);
+        }
+    }
+}
