@@ -9,8 +9,7 @@ use warren::{
 #[test]
 fn a_buffer_outlives_its_handles() {
     let config = EalConfig {
-        args: vec!["--no-pci".into(), "--no-huge".into(), "-m64".into()],
-        file_prefix: Some(format!("warren-test-{}", std::process::id())),
+        args: vec!["--no-pci".into(), "--no-huge".into(), "--no-shconf".into(), "-m64".into()],
         ..EalConfig::default()
     };
     let eal = Eal::init(&config).unwrap();
