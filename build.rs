@@ -107,11 +107,11 @@ mod dpdk {
             .clang_args(library.include_paths.iter().map(|path| format!("-I{}", path.display())))
             .clang_args(flags)
             .allowlist_function("warren_.*")
-            .allowlist_function("rte_eal_(init|cleanup)")
+            .allowlist_function("rte_eal_(init|cleanup|get_runtime_dir)")
             .allowlist_function("rte_thread_(un)?register")
             .allowlist_function("rte_dev_probe")
             .allowlist_function("rte_pktmbuf_pool_create")
-            .allowlist_function("rte_mempool_(free|avail_count|in_use_count)")
+            .allowlist_function("rte_mempool_(avail|in_use)_count")
             .allowlist_function(
                 "rte_eth_dev_(start|socket_id|[gs]et_mtu|get_port_by_name|adjust_nb_rx_tx_desc)",
             )

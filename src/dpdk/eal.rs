@@ -1,16 +1,18 @@
 //! DPDK's environment abstraction layer: memory, logical cores, drivers.
 
 use std::{
-    ffi::{CString, c_char},
+    cell::Cell,
+    ffi::{CStr, CString, OsStr, c_char},
     fmt, fs,
     marker::PhantomData,
+    os::unix::ffi::OsStrExt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use super::{Errno, HugepageMode, hugepages::is_option, sys};
+use super::{Errno, HugepageMode, hugepages::is_option, mempool::RawPool, sys};
 
 /// How to start the EAL.
 #[derive(Clone, Debug)]
@@ -115,17 +117,20 @@ impl fmt::Display for EalError {
 
 impl std::error::Error for EalError {}
 
-/// The process's EAL. The clones, pools, ports, queues and thread registrations share it; it is cleaned up with the last.
+/// The process's EAL. Its clones, the pools, ports, queues and thread registrations share it. With the
+/// last of them it is cleaned up, unless an [`Mbuf`](super::Mbuf) is still out.
 #[derive(Clone, Debug)]
 pub struct Eal {
     inner: Arc<EalInner>,
     hugepages: HugepageMode,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct EalInner {
     /// The ports that have a `Port`; held while devices are attached and detached, which EAL does not lock itself.
     claimed: Mutex<Vec<u16>>,
+    /// All pools ever made.
+    pools: Mutex<Vec<RawPool>>,
 }
 
 impl Eal {
@@ -155,7 +160,7 @@ impl Eal {
         if parsed < 0 {
             return Err(EalError::Init { args, errno: Errno::last() });
         }
-        Ok(Self { inner: Arc::new(EalInner { claimed: Mutex::default() }), hugepages })
+        Ok(Self { inner: Arc::default(), hugepages })
     }
 
     /// What memory it runs on.
@@ -178,7 +183,8 @@ impl Eal {
         if unsafe { sys::rte_thread_register() } < 0 {
             return Err(RegisterError::Refused(Errno::last()));
         }
-        Ok(ThreadGuard { _eal: Arc::clone(&self.inner), not_send: PhantomData })
+        REGISTERED.set(true);
+        Ok(ThreadGuard { _eal: Arc::clone(&self.inner), _not_send: PhantomData })
     }
 
     pub(super) const fn inner(&self) -> &Arc<EalInner> {
@@ -190,13 +196,56 @@ impl EalInner {
     pub(super) fn claimed(&self) -> MutexGuard<'_, Vec<u16>> {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    pub(super) fn keep(&self, pool: RawPool) {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
+    }
+
+    /// Whether all buffers are back in their pools, for good. Nothing but an `Mbuf` is left that could touch a pool, in a
+    /// thread that is not registered: one that began to give it back before or while the pools are counted shows in the
+    /// counters, one that has not is out and shows in its pool.
+    fn is_quiet(&mut self) -> bool {
+        let begun = BEGUN.load(Ordering::SeqCst);
+        let pools = self.pools.get_mut().unwrap_or_else(PoisonError::into_inner);
+        DONE.load(Ordering::SeqCst) == begun
+            && pools.iter().all(|pool| pool.in_use() == 0)
+            && BEGUN.load(Ordering::SeqCst) == begun
+    }
+}
+
+/// How often threads that are not registered have begun, and ended, to give buffers back.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+static DONE: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Whether the thread has a [`ThreadGuard`], and so keeps the EAL.
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `free`, which gives buffers back. That they exist does not keep the EAL alive: a registered thread does, and
+/// others count themselves in and out so that the EAL is not cleaned up under them.
+#[inline]
+pub(super) fn give_back(free: impl FnOnce()) {
+    if REGISTERED.get() {
+        free();
+    } else {
+        BEGUN.fetch_add(1, Ordering::SeqCst);
+        free();
+        DONE.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Drop for EalInner {
     fn drop(&mut self) {
-        // SAFETY: every handle held an `Arc` of this, so that no pool, port, queue or registration is left; a pool with
-        // mbufs outside kept the EAL from being dropped.
+        if !self.is_quiet() {
+            return;
+        }
+        // SAFETY: the EAL is initialised; its directory's name is a string that its clean-up keeps.
+        let runtime_dir = unsafe { CStr::from_ptr(sys::rte_eal_get_runtime_dir()) };
+        // SAFETY: every handle held an `Arc` of this, so that no pool, port, queue or registration is left, nor a buffer.
         unsafe { sys::rte_eal_cleanup() };
+        // EAL leaves it behind. It goes if it is empty: others of the same prefix may use it.
+        let _ = fs::remove_dir(OsStr::from_bytes(runtime_dir.to_bytes()));
     }
 }
 
@@ -266,13 +315,12 @@ impl std::error::Error for RegisterError {}
 pub struct ThreadGuard {
     _eal: Arc<EalInner>,
     /// It is the registering thread's.
-    not_send: PhantomData<*mut ()>,
+    _not_send: PhantomData<*mut ()>,
 }
 
 impl ThreadGuard {
     /// The number of the thread's logical core.
     pub fn lcore_id(&self) -> u32 {
-        let _ = self.not_send;
         // SAFETY: reads a thread-local variable of the EAL.
         unsafe { sys::warren_lcore_id() }
     }
@@ -280,6 +328,7 @@ impl ThreadGuard {
 
 impl Drop for ThreadGuard {
     fn drop(&mut self) {
+        REGISTERED.set(false);
         // SAFETY: the guard can't leave the thread that registered itself.
         unsafe { sys::rte_thread_unregister() };
     }

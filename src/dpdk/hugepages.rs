@@ -46,7 +46,8 @@ impl HugepageMode {
             return (Self::Hugepages { free_mib }, args);
         }
         args.retain(|arg| arg != "--in-memory");
-        args.push("--no-huge".to_owned());
+        // What `--in-memory` implies: no files for other processes.
+        args.extend(["--no-huge".to_owned(), "--no-shconf".to_owned()]);
         if args.iter().any(|arg| arg.starts_with("-m")) {
             return (Self::AsArgued, args);
         }
@@ -148,6 +149,6 @@ mod tests {
     fn too_few_hugepages_mean_ordinary_ones() {
         let (mode, args) = HugepageMode::choose(&strings(&["--in-memory", "--no-pci"]), u32::MAX);
         assert!(matches!(mode, HugepageMode::OrdinaryPages { memory_mib: u32::MAX, .. }));
-        assert_eq!(args, strings(&["--no-pci", "--no-huge", "-m", "4294967295"]));
+        assert_eq!(args, strings(&["--no-pci", "--no-huge", "--no-shconf", "-m", "4294967295"]));
     }
 }

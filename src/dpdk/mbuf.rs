@@ -4,7 +4,7 @@ use std::{ffi::c_void, fmt, ptr::NonNull, slice};
 
 use arrayvec::ArrayVec;
 
-use super::{Mempool, sys};
+use super::{Mempool, eal::give_back, sys};
 use crate::packet::{Buffer, Checked, HEADROOM};
 
 const _: () = assert!(sys::WARREN_HEADROOM as usize == HEADROOM, "DPDK was built with another headroom");
@@ -64,7 +64,7 @@ impl Mbuf {
         // set to nothing first, so that no `Mbuf` owns them any more when they are freed.
         unsafe {
             burst.set_len(0);
-            sys::warren_free_bulk(burst.as_mut_ptr().cast(), count as u32);
+            give_back(|| sys::warren_free_bulk(burst.as_mut_ptr().cast(), count as u32));
         }
     }
 
@@ -99,7 +99,7 @@ impl Drop for Mbuf {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: this is the mbuf's only reference, and the last use of it.
-        unsafe { sys::warren_free(self.0.as_ptr()) };
+        give_back(|| unsafe { sys::warren_free(self.0.as_ptr()) });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pools of packet buffers.
 
-use std::{ffi::CString, fmt, mem::ManuallyDrop, ptr::NonNull, sync::Arc};
+use std::{ffi::CString, fmt, ptr::NonNull, sync::Arc};
 
 use arrayvec::ArrayVec;
 
@@ -8,23 +8,34 @@ use super::{Eal, Errno, Mbuf, eal::EalInner, sys};
 
 /// A pool of packet buffers of one size, shared between threads; clones are handles of the same pool.
 ///
-/// It is freed with its last handle, those of the ports that receive into it included. If buffers are still out then, the
-/// pool and the EAL stay for the life of the process instead, so that an [`Mbuf`] is always valid.
+/// Its memory belongs to the EAL, which lives as long as any handle: it is given back, and the name free again, when
+/// the EAL is cleaned up. If buffers are still out then, the EAL stays instead, so that an [`Mbuf`] is always valid.
 #[derive(Clone)]
 pub struct Mempool(Arc<Inner>);
 
 struct Inner {
-    raw: NonNull<sys::rte_mempool>,
+    raw: RawPool,
     name: String,
     count: u32,
-    /// Released by hand in `drop`, which keeps it where buffers are out.
-    eal: ManuallyDrop<Arc<EalInner>>,
+    _eal: Arc<EalInner>,
 }
 
+/// A pool, valid until the EAL is cleaned up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RawPool(NonNull<sys::rte_mempool>);
+
 // SAFETY: the pool's ring is safe for several producers and consumers, and its caches are per logical core.
-unsafe impl Send for Inner {}
+unsafe impl Send for RawPool {}
 // SAFETY: as above.
-unsafe impl Sync for Inner {}
+unsafe impl Sync for RawPool {}
+
+impl RawPool {
+    /// The buffers outside the pool; exact only while no thread takes or gives back any.
+    pub(super) fn in_use(self) -> u32 {
+        // SAFETY: the EAL is not cleaned up.
+        unsafe { sys::rte_mempool_in_use_count(self.0.as_ptr()) }
+    }
+}
 
 impl Mempool {
     /// Makes a pool of `count` buffers (best one less than a power of two) of `data_room_bytes` each,
@@ -56,9 +67,9 @@ impl Mempool {
         let raw = unsafe {
             sys::rte_pktmbuf_pool_create(c_name.as_ptr(), count, cache, 0, data_room_bytes, socket)
         };
-        let raw = NonNull::new(raw).ok_or_else(|| error(Errno::last()))?;
-        let eal = ManuallyDrop::new(Arc::clone(eal.inner()));
-        Ok(Self(Arc::new(Inner { raw, name: name.to_owned(), count, eal })))
+        let raw = RawPool(NonNull::new(raw).ok_or_else(|| error(Errno::last()))?);
+        eal.inner().keep(raw);
+        Ok(Self(Arc::new(Inner { raw, name: name.to_owned(), count, _eal: Arc::clone(eal.inner()) })))
     }
 
     /// Takes an empty buffer, with the whole headroom in front; `None` if there is none left.
@@ -95,7 +106,7 @@ impl Mempool {
 
     /// The buffers outside the pool: in devices' rings and as [`Mbuf`]s.
     pub fn in_use(&self) -> u32 {
-        self.0.in_use()
+        self.0.raw.in_use()
     }
 
     /// Its name.
@@ -115,7 +126,7 @@ impl Mempool {
     }
 
     pub(super) fn raw(&self) -> *mut sys::rte_mempool {
-        self.0.raw.as_ptr()
+        self.0.raw.0.as_ptr()
     }
 }
 
@@ -125,27 +136,6 @@ impl fmt::Debug for Mempool {
             .field("name", &self.0.name)
             .field("count", &self.0.count)
             .finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    fn in_use(&self) -> u32 {
-        // SAFETY: the pool is valid as long as `self`.
-        unsafe { sys::rte_mempool_in_use_count(self.raw.as_ptr()) }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if self.in_use() > 0 {
-            return;
-        }
-        // SAFETY: the last handle is going and all buffers are back, so that nothing refers to the pool; `eal` is not
-        // used again.
-        unsafe {
-            sys::rte_mempool_free(self.raw.as_ptr());
-            ManuallyDrop::drop(&mut self.eal);
-        }
     }
 }
 

@@ -7,7 +7,7 @@
 //!   burst and leaves the rest there, so that nothing is freed twice or forgotten, and nobody spins on a full queue.
 //! - A queue has one owner: it is taken once, can be sent to a worker but not shared.
 //! - Everything keeps what it stands on alive: a queue its port, a port its pool, all of them the EAL. A device is stopped
-//!   and closed when its last handle goes, a pool freed when it is whole again, the EAL cleaned up at the very end.
+//!   and closed when its last handle goes, and the EAL cleaned up at the very end, if all buffers are back.
 // The FFI boundary. `sys` is the only module that declares foreign functions.
 #![allow(unsafe_code)]
 

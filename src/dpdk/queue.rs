@@ -25,12 +25,12 @@ struct Queue {
     queue_id: u16,
     port: Arc<PortInner>,
     /// DPDK's queues are not safe for two threads at once.
-    not_sync: PhantomData<Cell<()>>,
+    _not_sync: PhantomData<Cell<()>>,
 }
 
 impl Queue {
     const fn new(port: Arc<PortInner>, port_id: u16, queue_id: u16) -> Self {
-        Self { port_id, queue_id, port, not_sync: PhantomData }
+        Self { port_id, queue_id, port, _not_sync: PhantomData }
     }
 }
 
