@@ -60,6 +60,9 @@ enum Command {
         #[command(flatten)]
         daemon: Daemon,
     },
+    /// Measure the worker loop on software ports.
+    #[cfg(feature = "dpdk")]
+    Bench(warren::node::bench::Options),
     /// Feed captures to a node's ports, without DPDK or root, and write what each port would send to DIR/PORT.pcap.
     Replay {
         /// The host file.
@@ -150,6 +153,8 @@ fn execute(command: Command) -> Result<(), String> {
             let model = load(std::slice::from_ref(&config.state)).map_err(|errors| errors.to_string())?;
             warren::node::daemon::run(config, model).map_err(|error| error.to_string())
         }
+        #[cfg(feature = "dpdk")]
+        Command::Bench(options) => warren::node::bench::run(&options),
         Command::Check { state, json } => check(&state, json),
         Command::Apply { state, daemon } => {
             let documents = model::read_documents(&state).map_err(|errors| errors.to_string())?;

@@ -1,7 +1,11 @@
 //! Small safe wrappers of CPU and libc facilities that packet processing needs: prefetch, cycle counter, CPU pinning.
 #![allow(unsafe_code)]
 
-use std::{io, mem};
+use std::{
+    alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    io, mem,
+    ops::{Deref, DerefMut},
+};
 
 /// Starts loading the cache line that holds the first byte of `value`. A hint: it never faults.
 #[inline(always)]
@@ -61,6 +65,69 @@ pub fn allowed_cpus() -> Vec<usize> {
     }
     // SAFETY: `CPU_ISSET` answers false for a CPU beyond the set's size.
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+}
+
+/// A fixed slice in memory for which the kernel is asked to use huge pages, so that random access to it costs fewer
+/// translation misses.
+pub struct HugeSlice<T> {
+    start: std::ptr::NonNull<T>,
+    len: usize,
+}
+
+/// What a huge page of the kernel's transparent ones is aligned to, on x86-64.
+const HUGE_PAGE: usize = 2 << 20;
+
+impl<T: Copy> HugeSlice<T> {
+    /// `len` copies of `value`.
+    pub fn new(len: usize, value: T) -> Self {
+        let layout = Self::layout(len);
+        // SAFETY: the layout is not of size zero.
+        let memory = unsafe { alloc(layout) };
+        let Some(start) = std::ptr::NonNull::new(memory.cast::<T>()) else { handle_alloc_error(layout) };
+        // A kernel without transparent huge pages refuses, which costs time and nothing else.
+        // SAFETY: the range is this allocation; the advice does not change its content.
+        unsafe { libc::madvise(memory.cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        for index in 0..len {
+            // SAFETY: within the allocation, aligned for `T`.
+            unsafe { start.add(index).write(value) };
+        }
+        Self { start, len }
+    }
+
+    fn layout(len: usize) -> Layout {
+        let bytes = (len * size_of::<T>()).max(1).next_multiple_of(HUGE_PAGE);
+        match Layout::from_size_align(bytes, HUGE_PAGE.max(align_of::<T>())) {
+            Ok(layout) => layout,
+            Err(error) => panic!("{len} elements of {} bytes: {error}", size_of::<T>()),
+        }
+    }
+}
+
+impl<T> Deref for HugeSlice<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` elements were written, and `self` owns them.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T> DerefMut for HugeSlice<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T> Drop for HugeSlice<T> {
+    fn drop(&mut self) {
+        let bytes = (self.len * size_of::<T>()).max(1).next_multiple_of(HUGE_PAGE);
+        if let Ok(layout) = Layout::from_size_align(bytes, HUGE_PAGE.max(align_of::<T>())) {
+            // SAFETY: allocated with this layout; elements are `Copy` and need no drop.
+            unsafe { dealloc(self.start.as_ptr().cast(), layout) };
+        }
+    }
 }
 
 #[cfg(test)]

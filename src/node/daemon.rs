@@ -469,7 +469,8 @@ impl Pools {
             return Ok(pool.clone());
         }
         let name = socket.map_or_else(|| "buffers".into(), |socket| format!("buffers-{socket}"));
-        let pool = Mempool::new(&self.eal, &name, self.count, self.room, POOL_CACHE, socket).map_err(RunError::new)?;
+        let pool = Mempool::new(&self.eal, &name, self.count, self.room, POOL_CACHE, socket)
+            .map_err(RunError::new)?;
         self.by_socket.insert(socket, pool.clone());
         Ok(pool)
     }
@@ -527,7 +528,7 @@ fn device(open: &OpenPort, config: &PortConfig) -> Device {
 }
 
 /// The frequency of the time-stamp counter, within a percent or so.
-fn measure_cycles() -> u64 {
+pub(super) fn measure_cycles() -> u64 {
     let (start, since) = (cycles(), Instant::now());
     thread::sleep(Duration::from_millis(20));
     let elapsed = since.elapsed().as_nanos() as u64;

@@ -3,6 +3,8 @@
 //! [`worker`] is generic over the queues that it polls, so that the daemon's DPDK queues, a benchmark's generator and a
 //! test's vectors run the same loop. [`manager`] is what the management thread knows, without threads or I/O.
 
+#[cfg(feature = "dpdk")]
+pub mod bench;
 pub mod config;
 #[cfg(feature = "dpdk")]
 pub mod daemon;

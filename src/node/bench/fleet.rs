@@ -1,0 +1,199 @@
+//! A VPC of any size, made up: one host with two instances, the others elsewhere.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::{
+    compile::{Resolve, Site, SitePort, SiteUplink},
+    model::{Attachment, Eni, Host, Id, Model, Route, RouteTable, Subnet, Target, Vpc},
+    packet::{Encapsulation, Mac, OuterChecksum, Vni},
+    tables::{PortIndex, VlanMode},
+};
+
+/// The port with the sending (or receiving) instance.
+pub(super) const FIRST: PortIndex = PortIndex(0);
+/// The port of the underlay.
+pub(super) const UPLINK: PortIndex = PortIndex(2);
+
+/// ENIs that a /16 subnet takes, round.
+const PER_SUBNET: usize = 65_000;
+/// ENIs that the made-up hosts have each.
+const PER_HOST: usize = 256;
+/// The VPC's blocks are 10.0.0.0/16 to 10.255.0.0/16.
+pub(super) const MAX_ENIS: usize = 255 * PER_SUBNET;
+
+/// The made-up network.
+pub(super) struct Fleet {
+    model: Model,
+    count: usize,
+    hosts: u32,
+}
+
+impl Fleet {
+    /// A network of `count` ENIs. Numbers 0 and 1 are on this host's ports, the others spread over other hosts.
+    pub(super) fn new(count: usize) -> Self {
+        let mut fleet = Self { model: Model::default(), count, hosts: count.div_ceil(PER_HOST) as u32 };
+        let vpc: Id = "vpc-bench".into();
+        let table: Id = "rtb-bench".into();
+        let subnets: Vec<Id> =
+            (0..count.div_ceil(PER_SUBNET)).map(|index| format!("subnet-{index}").into()).collect();
+        let blocks: Vec<Ipv4Net> = (0..subnets.len()).filter_map(|index| block(index).ok()).collect();
+        let hosts: Vec<Id> = (0..=fleet.hosts).map(|index| format!("host-{index}").into()).collect();
+        let model = &mut fleet.model;
+        for (index, id) in hosts.iter().enumerate() {
+            let host = Host { id: Arc::clone(id), underlay: underlay(index as u32).into() };
+            model.hosts.insert(Arc::clone(id), host);
+        }
+        for (id, block) in subnets.iter().zip(&blocks) {
+            let subnet = Subnet {
+                id: Arc::clone(id),
+                vpc: Arc::clone(&vpc),
+                zone: "bench-1a".into(),
+                cidr4: Some(*block),
+                cidr6: None,
+                route_table: Arc::clone(&table),
+                descriptive: None,
+            };
+            model.subnets.insert(Arc::clone(id), subnet);
+        }
+        let routes =
+            blocks.iter().map(|block| Route { destination: IpNet::V4(*block), target: Target::Local });
+        let routes = RouteTable {
+            id: Arc::clone(&table),
+            vpc: Arc::clone(&vpc),
+            main: true,
+            subnets: Vec::new(),
+            routes: routes.collect(),
+            descriptive: None,
+        };
+        model.route_tables.insert(table, routes);
+        model.vpcs.insert(
+            Arc::clone(&vpc),
+            Vpc { id: Arc::clone(&vpc), vni: VNI, cidrs4: blocks, cidrs6: Vec::new(), descriptive: None },
+        );
+        let instance: Arc<str> = "eth0".into();
+        for number in 0..count {
+            let id: Id = format!("eni-{number}").into();
+            let port = match number {
+                0 => "vm0".into(),
+                1 => "vm1".into(),
+                _ => Arc::clone(&instance),
+            };
+            let host = Arc::clone(&hosts[host_of(number) as usize]);
+            let eni = Eni {
+                id: Arc::clone(&id),
+                vpc: Arc::clone(&vpc),
+                subnet: Arc::clone(&subnets[number / PER_SUBNET]),
+                mac: mac(number),
+                primary4: Some(address(number)),
+                secondary4: Box::default(),
+                prefixes4: Box::default(),
+                addresses6: Box::default(),
+                prefixes6: Box::default(),
+                source_dest_check: true,
+                groups: Box::default(),
+                attachment: Some(Attachment { host, port }),
+                descriptive: None,
+            };
+            model.enis.insert(id, eni);
+        }
+        fleet
+    }
+
+    /// The network.
+    pub(super) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// How many ENIs it has.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many hosts it has besides this one.
+    pub(super) fn hosts(&self) -> u32 {
+        self.hosts
+    }
+
+    /// This host.
+    pub(super) fn site(&self) -> Site {
+        let port =
+            |name: &str, uplink| SitePort { name: name.into(), mtu: 1500, vlan: VlanMode::Refuse, uplink };
+        let uplink = SiteUplink {
+            mac: UPLINK_MAC,
+            address: underlay(0).into(),
+            on_link: IpNet::V4(Ipv4Net::new_assert(underlay(0), 8).trunc()),
+            gateway: None,
+            mtu: 9100,
+            checksum: OuterChecksum::Zero,
+        };
+        Site {
+            host: "host-0".into(),
+            encapsulation: Encapsulation::Vxlan,
+            ports: vec![port("vm0", None), port("vm1", None), port("uplink", Some(uplink))],
+        }
+    }
+
+    /// Every host is a neighbour with a known MAC.
+    pub(super) fn neighbours(&self) -> AllKnown {
+        AllKnown
+    }
+}
+
+/// The VPC's network identifier.
+pub(super) const VNI: Vni = match Vni::new(4100) {
+    Some(vni) => vni,
+    None => unreachable!(),
+};
+/// The uplink's MAC.
+pub(super) const UPLINK_MAC: Mac = Mac([0x02, 0xfa, 0, 0, 0, 1]);
+
+/// Knows everybody's MAC.
+pub(super) struct AllKnown;
+
+impl Resolve for AllKnown {
+    fn resolve(&self, _uplink: PortIndex, next_hop: IpAddr) -> Option<Mac> {
+        match next_hop {
+            IpAddr::V4(address) => {
+                let [_, b, c, d] = address.octets();
+                Some(Mac([0x02, 0xfb, 0, b, c, d]))
+            }
+            IpAddr::V6(_) => None,
+        }
+    }
+}
+
+fn block(index: usize) -> Result<Ipv4Net, ipnet::PrefixLenError> {
+    Ipv4Net::new(Ipv4Addr::new(10, index as u8, 0, 0), 16)
+}
+
+/// The id of an ENI's subnet.
+pub(super) fn subnet_of(number: usize) -> String {
+    format!("subnet-{}", number / PER_SUBNET)
+}
+
+/// The address of an ENI, behind the subnet's four reserved ones.
+pub(super) fn address(number: usize) -> Ipv4Addr {
+    let (subnet, host) = (number / PER_SUBNET, number % PER_SUBNET + 4);
+    Ipv4Addr::from_bits(0x0a00_0000 | (subnet as u32) << 16 | host as u32)
+}
+
+/// The MAC of an ENI.
+pub(super) fn mac(number: usize) -> Mac {
+    let [a, b, c, d] = (number as u32).to_be_bytes();
+    Mac([0x06, 0, a, b, c, d])
+}
+
+/// The number of the host that an ENI is on; 0 is this one.
+pub(super) fn host_of(number: usize) -> u32 {
+    if number < 2 { 0 } else { (number / PER_HOST + 1) as u32 }
+}
+
+/// The underlay address of a host.
+pub(super) fn underlay(host: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x0b00_0001 + host)
+}

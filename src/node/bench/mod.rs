@@ -1,0 +1,363 @@
+//! `warren bench`: the real worker loop over software ports, in cycles per packet.
+//!
+//! Every case runs in turns with its own baseline, so that both see the same machine: the *driver* baseline receives,
+//! writes the packet's changing bytes and sends, and does nothing between. The case [`Case::Bare`] is a yardstick, not a
+//! part of Warren: the least that any VXLAN sender does (see `bare`).
+
+mod bare;
+mod fleet;
+mod generator;
+mod moves;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use self::{
+    fleet::Fleet,
+    generator::{Generator, Stamp},
+};
+use super::worker::{Plan, Transmit, Worker, WorkerCounters};
+use crate::{
+    compile::Compiler,
+    dpdk::{self, Eal, EalConfig, Mbuf, Mempool, Port, TxQueue, reserve_hugepages},
+    ffi::{cycles, pin_to_cpus},
+    pipeline::{Burst, MAX_BURST},
+    rcu::Publisher,
+    tables::Tables,
+};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Case {
+    /// From an instance across subnets to random ENIs of other hosts: checks, lookup, VXLAN.
+    Encap,
+    /// From random ENIs of other hosts to an instance: VXLAN off, origin check, delivery.
+    Decap,
+    /// From an instance to another of this host.
+    Local,
+    /// Moves of an ENI under `encap` traffic: how long until all workers use the new tables, and what was copied.
+    Move,
+    /// The yardstick: parse, one hash lookup, a ready VXLAN header, and none of Warren's checks.
+    Bare,
+}
+
+/// How it is measured.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// What to measure; several are measured in turns.
+    #[arg(long = "case", value_enum, required = true, value_delimiter = ',')]
+    pub cases: Vec<Case>,
+    /// ENIs in the tables.
+    #[arg(long, default_value_t = 1000)]
+    pub entries: usize,
+    /// Bytes of the inner frame.
+    #[arg(long, default_value_t = 64)]
+    pub size: usize,
+    /// Packets taken from a queue at once.
+    #[arg(long, default_value_t = 32)]
+    pub burst: usize,
+    /// Measurements, of which the minimum and the median are printed.
+    #[arg(long, default_value_t = 21)]
+    pub runs: usize,
+    /// The CPU to run on.
+    #[arg(long, default_value_t = 1)]
+    pub cpu: usize,
+    /// Print JSON, a line for each case.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Packets of one measurement.
+const PACKETS: usize = 1 << 18;
+
+/// Minimum and median.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Figure {
+    /// The smallest (for rates: the largest) of all runs.
+    pub best: f64,
+    /// Half of the runs are better.
+    pub median: f64,
+}
+
+impl Figure {
+    fn of(mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        let at =
+            |index: usize| samples.get(index).copied().map_or(0.0, |value| (value * 100.0).round() / 100.0);
+        Self { best: at(0), median: at(samples.len() / 2) }
+    }
+}
+
+/// A line of the result.
+#[derive(Serialize)]
+struct Line {
+    case: Case,
+    entries: usize,
+    flows: usize,
+    size: usize,
+    burst: usize,
+    workers: usize,
+    cycles_per_packet: f64,
+    cycles_per_packet_median: f64,
+    driver_cycles_per_packet: f64,
+    driver_cycles_per_packet_median: f64,
+    mpps: f64,
+    mpps_median: f64,
+    hugepages: bool,
+    table_bytes: usize,
+}
+
+/// Runs the cases and prints a line for each.
+///
+/// # Errors
+///
+/// A sentence: what could not be set up.
+pub fn run(options: &Options) -> Result<(), String> {
+    let check = |ok: bool, text: &str| if ok { Ok(()) } else { Err(text.to_owned()) };
+    check((1..=MAX_BURST).contains(&options.burst), &format!("--burst: 1 to {MAX_BURST}"))?;
+    check((64..=1514).contains(&options.size), "--size: 64 to 1514")?;
+    check((2..=fleet::MAX_ENIS).contains(&options.entries), &format!("--entries: 2 to {}", fleet::MAX_ENIS))?;
+    check(options.runs > 0, "--runs: at least 1")?;
+    let machine = Machine::new(options)?;
+    let fleet = Fleet::new(options.entries);
+    let mut benches = Vec::new();
+    for case in options.cases.iter().filter(|case| **case != Case::Move) {
+        benches.push(Bench::new(*case, &machine, &fleet, options)?);
+    }
+    pin_to_cpus(&[options.cpu]).map_err(|error| format!("--cpu {}: {error}", options.cpu))?;
+    let _lcore = machine.eal.register_thread().map_err(|error| error.to_string())?;
+    // The first turn warms caches and is not counted.
+    for turn in 0..=options.runs {
+        for bench in &mut benches {
+            bench.measure(turn > 0);
+        }
+    }
+    for bench in benches {
+        print(&bench.line(options, &machine), options.json);
+    }
+    if options.cases.contains(&Case::Move) {
+        moves::run(&machine, fleet, options)?;
+    }
+    Ok(())
+}
+
+fn print(line: &Line, json: bool) {
+    if json {
+        println!("{}", serde_json::to_string(line).unwrap_or_default());
+    } else {
+        println!(
+            "{:?}: {} entries, {} bytes, bursts of {}: {:.1} cycles per packet (median {:.1}), of which the driver {:.1} (median {:.1}); {:.2} Mpps per core{}",
+            line.case,
+            line.entries,
+            line.size,
+            line.burst,
+            line.cycles_per_packet,
+            line.cycles_per_packet_median,
+            line.driver_cycles_per_packet,
+            line.driver_cycles_per_packet_median,
+            line.mpps,
+            if line.hugepages { "" } else { " (no hugepages: not to be quoted)" },
+        );
+    }
+}
+
+/// What all cases share: the EAL, buffers, the frequency of the cycle counter.
+struct Machine {
+    eal: Eal,
+    pool: Mempool,
+    hugepages: bool,
+    cycles_per_second: f64,
+}
+
+impl Machine {
+    fn new(options: &Options) -> Result<Self, String> {
+        let memory_mib = 256;
+        // Refused where the kernel or the caller's rights don't allow it: the run goes on without, and says so.
+        let _ = reserve_hugepages(u64::from(memory_mib) / 2 + 8);
+        let eal = Eal::init(&EalConfig {
+            args: vec!["--no-pci".into(), "--in-memory".into()],
+            file_prefix: Some(format!("warren-bench-{}", std::process::id())),
+            main_cpus: vec![options.cpu],
+            memory_mib,
+            ..EalConfig::default()
+        })
+        .map_err(|error| error.to_string())?;
+        let pool =
+            Mempool::new(&eal, "buffers", 16_383, 2176, 256, None).map_err(|error| error.to_string())?;
+        let hugepages = matches!(eal.hugepages(), dpdk::HugepageMode::Hugepages { .. });
+        Ok(Self { eal, pool, hugepages, cycles_per_second: super::daemon::measure_cycles() as f64 })
+    }
+
+    /// A null device that hands out buffers of a size and swallows what it is given.
+    fn null(&self, name: &str, size: usize) -> Result<(Port, dpdk::RxQueue, TxQueue), String> {
+        let device = format!("net_null_{name},size={size}");
+        let mut port = Port::probe(&self.eal, &device).map_err(|error| error.to_string())?;
+        port.configure(&dpdk::PortConfig {
+            rx_queues: 1,
+            tx_queues: 1,
+            rx_descriptors: 512,
+            tx_descriptors: 512,
+            mtu: None,
+            mac: None,
+            promiscuous: false,
+            rss: false,
+            pool: self.pool.clone(),
+        })
+        .map_err(|error| error.to_string())?;
+        port.start().map_err(|error| error.to_string())?;
+        let queues = port.take_rx(0).zip(port.take_tx(0));
+        let (rx, tx) = queues.ok_or("a null device without queues")?;
+        Ok((port, rx, tx))
+    }
+}
+
+type BenchWorker = Worker<Mbuf, Generator, TxQueue>;
+
+/// What is done with the generated packets.
+enum Work {
+    /// The worker loop.
+    Worker(Box<BenchWorker>),
+    /// The yardstick.
+    Bare(Box<bare::Bare>),
+}
+
+/// A case, set up.
+struct Bench {
+    case: Case,
+    work: Work,
+    baseline: (Generator, TxQueue),
+    table_bytes: usize,
+    flows: usize,
+    burst: usize,
+    cycles: Vec<f64>,
+    driver: Vec<f64>,
+    /// Closed after the queues above.
+    _ports: Vec<Port>,
+}
+
+impl Bench {
+    fn new(case: Case, machine: &Machine, fleet: &Fleet, options: &Options) -> Result<Self, String> {
+        let stamp = || match case {
+            Case::Decap => Stamp::decapsulate(fleet, options.size),
+            Case::Local => Stamp::local(fleet, options.size),
+            Case::Encap | Case::Bare | Case::Move => Stamp::encapsulate(fleet, options.size),
+        };
+        let name = format!("{case:?}").to_lowercase();
+        let stamped = Arc::new(stamp());
+        let (source, rx, tx) = machine.null(&format!("{name}0"), stamped.len())?;
+        let (sink, _, other_tx) = machine.null(&format!("{name}1"), 64)?;
+        let (base, base_rx, base_tx) = machine.null(&format!("{name}2"), stamped.len())?;
+        let generator = Generator::new(rx, Arc::clone(&stamped));
+        let baseline = (Generator::new(base_rx, Arc::clone(&stamped)), base_tx);
+        let (work, table_bytes) = if case == Case::Bare {
+            let bare = bare::Bare::new(fleet, generator, other_tx);
+            let bytes = bare.table_bytes();
+            (Work::Bare(Box::new(bare)), bytes)
+        } else {
+            let (worker, publisher) = worker(case, fleet, generator, tx, other_tx, options.burst);
+            let bytes = publisher.current().bytes();
+            (Work::Worker(Box::new(worker)), bytes)
+        };
+        Ok(Self {
+            case,
+            work,
+            baseline,
+            table_bytes,
+            flows: stamped.flows(),
+            burst: options.burst,
+            cycles: Vec::new(),
+            driver: Vec::new(),
+            _ports: vec![source, sink, base],
+        })
+    }
+
+    /// One turn: the baseline, then the case.
+    fn measure(&mut self, counted: bool) {
+        let driver = baseline(&mut self.baseline, self.burst);
+        let start = cycles();
+        let mut packets = 0;
+        while packets < PACKETS {
+            packets += match &mut self.work {
+                Work::Worker(worker) => worker.round(),
+                Work::Bare(bare) => bare.round(self.burst),
+            };
+        }
+        let spent = (cycles() - start) as f64 / packets as f64;
+        if counted {
+            self.cycles.push(spent);
+            self.driver.push(driver);
+        }
+    }
+
+    fn line(self, options: &Options, machine: &Machine) -> Line {
+        let (cycles, driver) = (Figure::of(self.cycles), Figure::of(self.driver));
+        let mpps = |cycles: f64| (machine.cycles_per_second / cycles / 1e4).round() / 100.0;
+        Line {
+            case: self.case,
+            entries: options.entries,
+            flows: self.flows,
+            size: options.size,
+            burst: options.burst,
+            workers: 1,
+            cycles_per_packet: cycles.best,
+            cycles_per_packet_median: cycles.median,
+            driver_cycles_per_packet: driver.best,
+            driver_cycles_per_packet_median: driver.median,
+            mpps: mpps(cycles.best),
+            mpps_median: mpps(cycles.median),
+            hugepages: machine.hugepages,
+            table_bytes: self.table_bytes,
+        }
+    }
+}
+
+/// Receives, stamps and sends; returns cycles per packet.
+fn baseline((generator, tx): &mut (Generator, TxQueue), burst: usize) -> f64 {
+    use super::worker::Receive;
+    let mut packets = Burst::new();
+    let start = cycles();
+    let mut count = 0;
+    while count < PACKETS {
+        generator.receive(&mut packets, burst);
+        count += packets.len();
+        tx.transmit(&mut packets);
+    }
+    (cycles() - start) as f64 / count as f64
+}
+
+/// The worker of a node with two instance ports and an uplink, of which one has traffic.
+fn worker(
+    case: Case,
+    fleet: &Fleet,
+    generator: Generator,
+    tx: TxQueue,
+    other_tx: TxQueue,
+    burst: usize,
+) -> (BenchWorker, Publisher<Tables>) {
+    let mut compiler = Compiler::new(fleet.site());
+    let tables = compiler.build(fleet.model(), &fleet.neighbours());
+    let (publisher, mut readers) = Publisher::new(tables, 1);
+    let counters = Arc::new(WorkerCounters::new(3));
+    let plan = Arc::new(Plan::new(vec![0; 3].into(), 1));
+    let (from, outputs) = match case {
+        Case::Decap => (fleet::UPLINK, [Some(other_tx), None, Some(tx)]),
+        Case::Local => (fleet::FIRST, [Some(tx), Some(other_tx), None]),
+        Case::Encap | Case::Move | Case::Bare => (fleet::FIRST, [Some(tx), None, Some(other_tx)]),
+    };
+    let reader = readers.remove(0);
+    let worker = Worker::new(0, vec![(from, generator)], outputs, plan, reader, counters, burst);
+    (worker, publisher)
+}
+
+/// Set by one thread, seen by another.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    packets: AtomicU64,
+}
