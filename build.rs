@@ -64,9 +64,12 @@ mod dpdk {
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         if version < OLDEST {
             return Err(missing(
-                &format!("libdpdk is {}, older than {}.{}", library.version, OLDEST.0, OLDEST.1),
-                "libdpdk-dev of Debian 12 or Ubuntu 23.04",
-                "dpdk-devel of Fedora 38",
+                &format!(
+                    "libdpdk is {}, older than {}.{}, which Debian 12 and Ubuntu 24.04 have",
+                    library.version, OLDEST.0, OLDEST.1
+                ),
+                "libdpdk-dev",
+                "dpdk-devel",
             ));
         }
         Ok(library)
@@ -141,7 +144,7 @@ mod dpdk {
             build.flag(flag);
         }
         build.try_get_compiler().and_then(|_| build.try_compile("warren_shim")).map_err(|error| {
-            missing(&format!("{SHIM} does not compile: {error}"), "gcc and libc6-dev", "gcc and glibc-devel")
+            missing(&format!("{SHIM} does not compile: {error}"), "gcc libc6-dev", "gcc glibc-devel")
         })
     }
 

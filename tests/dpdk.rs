@@ -34,6 +34,7 @@ fn devices() {
     let pool = pool(&eal, "devices", 4095);
     buffers(&pool);
     null(&eal, &pool);
+    declared_mtu(&eal, &pool);
     ring(&eal, &pool);
     captures(&eal, &pool);
     refusals(&eal, &pool);
@@ -199,6 +200,16 @@ fn null(eal: &Eal, pool: &Mempool) {
     assert_eq!(received, 32);
     assert_eq!(pool.in_use(), 0);
     drop(Port::probe(eal, "net_null0").unwrap());
+}
+
+fn declared_mtu(eal: &Eal, pool: &Mempool) {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("memif.sock");
+    let device = format!("net_memif0,role=server,socket={},socket-abstract=no", socket.display());
+    let mut port = Port::probe(eal, &device).unwrap();
+    let max = port.info().unwrap().max_mtu;
+    let setup = port.configure(&PortConfig { mtu: Some(1600), ..port_config(pool) }).unwrap();
+    assert_eq!((setup.mtu, max), (MtuOutcome::Limit(max), 1500));
 }
 
 fn ring(eal: &Eal, pool: &Mempool) {

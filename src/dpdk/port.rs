@@ -3,7 +3,7 @@
 use std::{
     ffi::{CStr, CString},
     mem::MaybeUninit,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{Eal, Errno, Mempool, PortError, RxQueue, TxQueue, eal::EalInner, port_error::Problem, sys};
@@ -41,8 +41,8 @@ enum Stage {
 pub(super) struct PortInner {
     id: u16,
     device: String,
-    /// What the receive queues fill; set once, before there are queues. Goes after the device is closed.
-    pool: OnceLock<Mempool>,
+    /// What the receive queues were ever set up to fill. They go after the device is closed.
+    pools: Mutex<Vec<Mempool>>,
     eal: Arc<EalInner>,
 }
 
@@ -103,8 +103,11 @@ pub struct PortSetup {
 pub enum MtuOutcome {
     /// The device has it, in bytes; also where none was asked for.
     Is(u16),
-    /// The driver has no way to set it: the device passes what its own limit is.
+    /// The driver has no way to set it, and passes what its own limit is.
     Fixed,
+    /// The driver declares that it takes no more than so many bytes, and was left as it is. Those of software devices
+    /// (`net_af_packet`, `net_memif`) declare 1500 and pass what fits their buffers and the kernel's interface.
+    Limit(u16),
 }
 
 /// What a device is and can do.
@@ -124,7 +127,7 @@ pub struct PortInfo {
     pub max_rx_queues: u16,
     /// The most transmit queues it can have.
     pub max_tx_queues: u16,
-    /// The largest MTU in bytes it can have.
+    /// The largest MTU in bytes that the driver declares.
     pub max_mtu: u16,
     /// Whether it can check IPv4 header checksums of received packets.
     pub rx_ipv4_checksum: bool,
@@ -179,8 +182,12 @@ impl Port {
             return Err(error(Problem::Claimed));
         }
         claimed.push(id);
-        let inner =
-            PortInner { id, device: device.to_owned(), pool: OnceLock::new(), eal: Arc::clone(eal.inner()) };
+        let inner = PortInner {
+            id,
+            device: device.to_owned(),
+            pools: Mutex::default(),
+            eal: Arc::clone(eal.inner()),
+        };
         Ok(Self { inner: Arc::new(inner), stage: Stage::Probed, rx: Vec::new(), tx: Vec::new() })
     }
 
@@ -195,8 +202,8 @@ impl Port {
         }
         let id = self.inner.id;
         let info = self.inner.describe()?;
-        let mtu = config.mtu.map(|mtu| mtu.clamp(info.min_mtu, info.max_mtu.max(info.min_mtu)));
-        self.check_room(&config.pool, mtu.unwrap_or(sys::WARREN_MTU))?;
+        self.check_room(&config.pool, config.mtu.unwrap_or(sys::WARREN_MTU))?;
+        let mtu = config.mtu.filter(|&mtu| mtu <= info.max_mtu);
 
         let rx_queues = config.rx_queues.clamp(1, info.max_rx_queues.max(1));
         let tx_queues = config.tx_queues.clamp(1, info.max_tx_queues.max(1));
@@ -227,7 +234,7 @@ impl Port {
             sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &raw mut rx_descriptors, &raw mut tx_descriptors)
         })?;
         self.set_up_queues((rx_queues, rx_descriptors), (tx_queues, tx_descriptors), &config.pool)?;
-        let mtu = self.set_mtu(mtu)?;
+        let mtu = if mtu == config.mtu { self.set_mtu(mtu)? } else { MtuOutcome::Limit(info.max_mtu) };
         if let Some(mac) = config.mac {
             let mut address = sys::rte_ether_addr { addr_bytes: mac.0 };
             // SAFETY: the port is configured; the address is valid for the call.
@@ -361,7 +368,7 @@ impl Port {
     fn set_up_queues(&self, rx: (u16, u16), tx: (u16, u16), pool: &Mempool) -> Result<(), PortError> {
         let id = self.inner.id;
         // Before the device knows of the pool, so that it does not outlive it.
-        let pool = self.inner.pool.get_or_init(|| pool.clone());
+        self.inner.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
         for queue in 0..rx.0 {
             // SAFETY: the port is configured for so many queues, and keeps the pool for as long as they exist.
             self.call("set up a receive queue", unsafe {

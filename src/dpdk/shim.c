@@ -73,6 +73,18 @@ uint16_t warren_data_room(struct rte_mempool *pool)
 	return rte_pktmbuf_data_room_size(pool);
 }
 
+/* The largest MTU that rte_eth_dev_configure lets pass: the driver's, and what its longest frame has room for. */
+static uint16_t max_mtu(const struct rte_eth_dev_info *info)
+{
+	uint32_t overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+
+	if (info->max_mtu != UINT16_MAX && info->max_rx_pktlen > info->max_mtu)
+		overhead = info->max_rx_pktlen - info->max_mtu;
+	if (info->max_rx_pktlen < overhead)
+		return 0;
+	return RTE_MIN(info->max_rx_pktlen - overhead, (uint32_t)info->max_mtu);
+}
+
 int warren_describe(uint16_t port, struct warren_device *device)
 {
 	struct rte_eth_dev_info info;
@@ -91,7 +103,7 @@ int warren_describe(uint16_t port, struct warren_device *device)
 		.rss_flows = info.flow_type_rss_offloads,
 		.link_up = known == 0 && link.link_status == RTE_ETH_LINK_UP,
 		.min_mtu = info.min_mtu,
-		.max_mtu = info.max_mtu,
+		.max_mtu = max_mtu(&info),
 		.max_rx_queues = info.max_rx_queues,
 		.max_tx_queues = info.max_tx_queues,
 		.rss_key_len = info.hash_key_size,
