@@ -6,11 +6,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use warren::packet::{
     Buffer, Checked, Encapsulation, HeapBuffer, Mac, Outer, OuterChecksum, OuterTemplate, Sender, Vni,
     flow_hash, parse,
 };
+use warren::pipeline::Reason;
 
 const A: Mac = Mac([2, 0, 0, 0, 1, 0x0a]);
 const B: Mac = Mac([2, 0, 0, 0, 1, 0x0b]);
@@ -50,15 +51,34 @@ fn template(encapsulation: Encapsulation, ipv6: bool) -> OuterTemplate {
     OuterTemplate::new(encapsulation, A, B, source, destination, OuterChecksum::Zero).expect("one family")
 }
 
+/// Frames per iteration, as in a worker's burst: what is reported is the time of all of them.
+const BURST: usize = 32;
+
 fn bench(c: &mut Criterion) {
+    let mut group = c.benchmark_group("packet");
+    group.throughput(Throughput::Elements(BURST as u64));
     let vni = Vni::new(7).expect("in range");
     let sender = Sender { vni, mac: A };
     for (name, ipv6) in [("ipv4", false), ("ipv6", true)] {
-        let bytes = frame(ipv6, 64);
-        c.bench_function(&format!("parse/{name}"), |b| b.iter(|| parse(black_box(&bytes))));
-        let headers = parse(&bytes).expect("valid");
-        c.bench_function(&format!("flow_hash/{name}"), |b| {
-            b.iter(|| flow_hash(black_box(&bytes), black_box(&headers)));
+        let burst = vec![HeapBuffer::new(&frame(ipv6, 64)); BURST];
+        let headers = parse(&frame(ipv6, 64)).expect("valid");
+        let mut parsed = vec![Ok(headers); BURST];
+        group.bench_function(format!("parse/{name}"), |b| {
+            b.iter(|| {
+                for (buffer, slot) in burst.iter().zip(&mut parsed) {
+                    *slot = parse(buffer.data());
+                }
+                black_box(&mut parsed);
+            });
+        });
+        let mut hashes = [0; BURST];
+        group.bench_function(format!("flow_hash/{name}"), |b| {
+            b.iter(|| {
+                for ((buffer, headers), slot) in burst.iter().zip(&parsed).zip(&mut hashes) {
+                    *slot = headers.map_or(0, |headers| flow_hash(buffer.data(), &headers));
+                }
+                black_box(&mut hashes);
+            });
         });
     }
     for (name, encapsulation, ipv6) in [
@@ -68,32 +88,47 @@ fn bench(c: &mut Criterion) {
         ("geneve/ipv6", Encapsulation::Geneve, true),
     ] {
         let template = template(encapsulation, ipv6);
-        let mut buffer = HeapBuffer::new(&frame(false, 64));
-        c.bench_function(&format!("encapsulate/{name}"), |b| {
+        let mut burst = vec![HeapBuffer::new(&frame(false, 64)); BURST];
+        group.bench_function(format!("encapsulate/{name}"), |b| {
             b.iter(|| {
-                let done =
-                    black_box(&template).encapsulate(&mut buffer, black_box(vni), sender, black_box(12345));
-                buffer.trim_front(template.header_len());
-                done
+                let template = black_box(&template);
+                for (hash, buffer) in burst.iter_mut().enumerate() {
+                    template.encapsulate(buffer, vni, sender, hash as u32).expect("room");
+                }
+                for buffer in black_box(&mut burst) {
+                    buffer.trim_front(template.header_len());
+                }
             });
         });
-        template.encapsulate(&mut buffer, vni, sender, 12345).expect("room");
+        for buffer in &mut burst {
+            template.encapsulate(buffer, vni, sender, 12345).expect("room");
+        }
         for (verified, checked) in [("", Checked::Good), (", checksum in software", Checked::Unknown)] {
             if ipv6 && checked == Checked::Unknown {
                 continue;
             }
-            c.bench_function(&format!("parse and decapsulate/{name}{verified}"), |b| {
+            let encapsulation = black_box(encapsulation);
+            group.bench_function(format!("parse and decapsulate/{name}{verified}"), |b| {
                 b.iter(|| {
-                    let headers = parse(buffer.data())?;
-                    let outer = Outer::parse(buffer.data(), &headers, black_box(encapsulation), checked)?;
-                    outer.strip(&mut buffer)?;
-                    black_box(buffer.data());
-                    buffer.prepend(outer.inner.into());
-                    Ok::<_, warren::pipeline::Reason>(outer)
+                    for buffer in &mut burst {
+                        decapsulate(buffer, encapsulation, checked).expect("valid");
+                    }
+                    for buffer in black_box(&mut burst) {
+                        buffer.prepend(template.header_len());
+                    }
                 });
             });
         }
     }
+}
+
+fn decapsulate(
+    buffer: &mut HeapBuffer,
+    encapsulation: Encapsulation,
+    checked: Checked,
+) -> Result<(), Reason> {
+    let headers = parse(buffer.data())?;
+    Outer::parse(buffer.data(), &headers, encapsulation, checked)?.strip(buffer)
 }
 
 criterion_group!(benches, bench);

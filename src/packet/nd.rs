@@ -287,12 +287,12 @@ mod tests {
     fn solicitations_round_trip() {
         let frame = solicitation(sample::A, ASKER, TARGET, None);
         assert_eq!(frame[..6], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
-        assert_eq!(headers::ipv6_endpoints(&frame), (ASKER, "ff02::1:ff12:3456".parse().unwrap()));
+        assert_eq!(ipv6_endpoints(&frame), (ASKER, "ff02::1:ff12:3456".parse().unwrap()));
         let expected = Message::Solicitation { target: TARGET, source: ASKER, mac: Some(sample::A) };
         assert_eq!(read(&frame), Ok(expected));
         let probe = solicitation(sample::A, ASKER, TARGET, Some(sample::B));
         assert_eq!(probe[..6], sample::B.0);
-        assert_eq!(headers::ipv6_endpoints(&probe), (ASKER, TARGET));
+        assert_eq!(ipv6_endpoints(&probe), (ASKER, TARGET));
         assert_eq!(read(&probe), Ok(expected));
     }
 

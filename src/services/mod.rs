@@ -74,3 +74,50 @@ pub struct Learned {
     /// The neighbour's MAC.
     pub mac: Mac,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) const ROUTER: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    pub(super) const OWN: Mac = Mac([2, 0, 0, 0, 1, 0x0a]);
+    pub(super) const PEER: Mac = Mac([2, 0, 0, 0, 1, 0x0b]);
+
+    pub(super) fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// 10.0.1.0/24 and fd00:1::/64. The asker has .10, .12 and ::a, the peer .11 and ::b.
+    pub(super) struct Small;
+
+    impl Subnet for Small {
+        fn asker(&self) -> Mac {
+            OWN
+        }
+
+        fn asker_has(&self, address: IpAddr) -> bool {
+            self.eni(address) == Some(OWN)
+        }
+
+        fn router(&self) -> Mac {
+            ROUTER
+        }
+
+        fn is_router(&self, address: IpAddr) -> bool {
+            address == ip("10.0.1.1") || address == ip("fd00:1::1")
+        }
+
+        fn eni(&self, address: IpAddr) -> Option<Mac> {
+            let of = |texts: [&str; 3]| texts.map(ip).contains(&address);
+            if of(["10.0.1.10", "10.0.1.12", "fd00:1::a"]) {
+                Some(OWN)
+            } else {
+                of(["10.0.1.11", "10.0.1.11", "fd00:1::b"]).then_some(PEER)
+            }
+        }
+
+        fn has_eni(&self, mac: Mac) -> bool {
+            mac == OWN || mac == PEER
+        }
+    }
+}

@@ -11,8 +11,8 @@ use crate::{
     pipeline::Reason,
 };
 
-/// The router's link-local address, the same in every subnet, besides the one made of its MAC (L2-20).
-pub const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xec2, 1);
+/// fe80:ec2::1, the router's link-local address, the same in every subnet, besides the one made of its MAC (L2-20).
+pub const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0xec2, 0, 0, 0, 0, 0, 1);
 
 /// Whether an instance's packet is the node's to consume by [`answer`]: neighbour and multicast listener discovery.
 pub const fn is_for_node(headers: &Headers) -> bool {
@@ -105,4 +105,124 @@ pub fn answer_uplink<B: Buffer>(
         Ok(_) => {}
     }
     (answer, learned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{OWN, PEER, ROUTER as ROUTER_MAC, Small, ip},
+        *,
+    };
+    use crate::packet::{HeapBuffer, parse, sample};
+
+    fn v6(text: &str) -> Ipv6Addr {
+        text.parse().unwrap()
+    }
+
+    /// A duplicate-address probe: a solicitation from `::`, without option.
+    fn probe(target: Ipv6Addr) -> Vec<u8> {
+        let mut frame = nd::solicitation(OWN, Ipv6Addr::UNSPECIFIED, target, None).to_vec();
+        frame.truncate(78);
+        // The checksum covers the length, and the option that is gone.
+        let option = [0x0101u16, 0x0200, 0x0000, 0x010a];
+        let mut checksum = u16::from_be_bytes([frame[56], frame[57]]);
+        for word in option {
+            checksum = crate::packet::checksum::update(checksum, word, 0);
+        }
+        checksum = crate::packet::checksum::update(checksum, 32, 24);
+        frame[56..58].copy_from_slice(&checksum.to_be_bytes());
+        frame[19] = 24;
+        frame
+    }
+
+    fn asked(frame: &[u8]) -> Result<(Mac, Ipv6Addr, u8), Reason> {
+        let mut buffer = HeapBuffer::new(frame);
+        match answer(&mut buffer, &parse(frame).unwrap(), &Small) {
+            Answer::Drop(reason) => Err(reason),
+            Answer::Reply => {
+                let headers = parse(buffer.data()).unwrap();
+                let (source, destination) = crate::packet::ipv6_endpoints(buffer.data());
+                match nd::parse(buffer.data(), &headers).unwrap() {
+                    Message::Advertisement { target, mac, .. } => {
+                        assert_eq!(source, target);
+                        Ok((mac.unwrap(), destination, buffer.data()[58]))
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn answers_for_the_subnet() {
+        let own = v6("fd00:1::a");
+        let ask = |source, target| asked(&nd::solicitation(OWN, source, target, None));
+        let (solicited, router) = (0x60, 0xe0);
+        // L2-21
+        assert_eq!(ask(own, v6("fd00:1::b")), Ok((PEER, own, solicited)));
+        assert_eq!(ask(OWN.link_local(), v6("fd00:1::b")), Ok((PEER, OWN.link_local(), solicited)));
+        assert_eq!(ask(own, PEER.link_local()), Ok((PEER, own, solicited)));
+        for target in [v6("fd00:1::1"), v6("fe80:ec2::1"), ROUTER_MAC.link_local()] {
+            assert_eq!(ask(own, target), Ok((ROUTER_MAC, own, router)), "{target}");
+        }
+        let unanswered = Err(Reason::NdUnanswered);
+        assert_eq!(ask(own, v6("fd00:1::99")), unanswered);
+        assert_eq!(ask(own, v6("fe80::99")), unanswered);
+        assert_eq!(ask(own, Mac([2, 9, 9, 9, 9, 9]).link_local()), unanswered);
+        // Somebody else's addresses as the asker's (as L2-16).
+        assert_eq!(ask(v6("fd00:1::b"), v6("fd00:1::1")), unanswered);
+        assert_eq!(ask(PEER.link_local(), v6("fd00:1::1")), unanswered);
+        assert_eq!(asked(&nd::solicitation(PEER, own, v6("fd00:1::1"), None)), unanswered);
+    }
+
+    #[test]
+    fn duplicate_address_detection() {
+        // L2-23
+        assert_eq!(asked(&probe(v6("fd00:1::a"))), Err(Reason::NdUnanswered));
+        assert_eq!(asked(&probe(OWN.link_local())), Err(Reason::NdUnanswered));
+        assert_eq!(asked(&probe(v6("fd00:1::77"))), Err(Reason::NdUnanswered));
+        assert_eq!(asked(&probe(v6("fd00:1::b"))), Ok((PEER, nd::ALL_NODES, 0x20)));
+        assert_eq!(asked(&probe(v6("fd00:1::1"))), Ok((ROUTER_MAC, nd::ALL_NODES, 0xa0)));
+    }
+
+    #[test]
+    fn consumes_the_rest() {
+        // L2-22
+        let claim =
+            Advertisement { target: v6("fd00:1::a"), mac: OWN, router: false, asker: None, asker_mac: PEER };
+        assert_eq!(asked(&claim.frame()), Err(Reason::NdSpoof));
+        // L2-24: an MLDv2 report.
+        let report = sample::ipv6((OWN.link_local(), v6("ff02::16")), 58, &[143, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(is_for_node(&parse(&report).unwrap()));
+        assert_eq!(asked(&report), Err(Reason::NdUnanswered));
+        let echo = sample::ipv6((OWN.link_local(), v6("ff02::1")), 58, &[128, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(!is_for_node(&parse(&echo).unwrap()));
+    }
+
+    #[test]
+    fn speaks_for_itself_on_an_uplink() {
+        let own = v6("2001:db8::1");
+        let peer = v6("2001:db8::2");
+        let station = Station { mac: OWN, addresses: &[own.into()] };
+        let hear = |frame: &[u8]| {
+            let mut buffer = HeapBuffer::new(frame);
+            let (answer, learned) = answer_uplink(&mut buffer, &parse(frame).unwrap(), &station);
+            (answer, learned.map(|learned| (learned.address, learned.mac)), buffer.data().to_vec())
+        };
+        let known = Some((ip("2001:db8::2"), PEER));
+        let quiet = Answer::Drop(Reason::UnderlayNeighbour);
+        let (answer, learned, reply) = hear(&nd::solicitation(PEER, peer, own, None));
+        assert_eq!((answer, learned), (Answer::Reply, known));
+        let told = Advertisement { target: own, mac: OWN, router: false, asker: Some(peer), asker_mac: PEER };
+        assert_eq!(reply, told.frame());
+        let (answer, learned, _) = hear(&nd::solicitation(PEER, peer, v6("2001:db8::3"), None));
+        assert_eq!((answer, learned), (quiet, None));
+        let told = Advertisement { target: peer, mac: PEER, router: true, asker: Some(own), asker_mac: OWN };
+        let (answer, learned, _) = hear(&told.frame());
+        assert_eq!((answer, learned), (quiet, known));
+        let claim = Advertisement { target: own, ..told };
+        assert_eq!(hear(&claim.frame()).1, None, "claims our address");
+        let (answer, learned, _) = hear(&probe(own));
+        assert_eq!((answer, learned), (Answer::Reply, None));
+    }
 }

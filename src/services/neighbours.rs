@@ -202,3 +202,107 @@ pub fn build_request(mac: Mac, own: IpAddr, request: &Request) -> Option<ArrayVe
     };
     written.ok().map(|()| frame)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Headers;
+
+    const M: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const N: Mac = Mac([2, 0, 0, 0, 0, 8]);
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn ask(unicast: Option<Mac>) -> Vec<Request> {
+        vec![Request { uplink: 0, target: ip("192.0.2.2"), unicast }]
+    }
+
+    fn wanting() -> Neighbours {
+        let mut neighbours = Neighbours::default();
+        neighbours.set_wanted([(0, ip("192.0.2.2"))]);
+        neighbours
+    }
+
+    #[test]
+    fn asks_each_second_until_answered() {
+        let mut neighbours = wanting();
+        assert_eq!(neighbours.next_deadline(), Some(at(0)));
+        assert_eq!(neighbours.tick(at(5)), Due { requests: ask(None), changed: false });
+        assert_eq!(neighbours.tick(at(5)), Due::default());
+        assert_eq!(neighbours.next_deadline(), Some(at(6)));
+        assert_eq!(neighbours.tick(at(6)).requests, ask(None));
+        assert!(neighbours.learned(at(6), 0, ip("192.0.2.2"), M));
+        assert!(!neighbours.learned(at(6), 0, ip("192.0.2.2"), M), "nothing new");
+        assert_eq!(neighbours.resolved(0, ip("192.0.2.2")), Some(M));
+        assert_eq!(neighbours.next_deadline(), Some(at(36)));
+        assert!(neighbours.learned(at(7), 0, ip("192.0.2.2"), N), "it moved");
+    }
+
+    #[test]
+    fn probes_a_mapping_and_withdraws_it() {
+        let mut neighbours = wanting();
+        neighbours.learned(at(0), 0, ip("192.0.2.2"), M);
+        assert_eq!(neighbours.tick(at(29)), Due::default());
+        for probe in 30..33 {
+            assert_eq!(neighbours.tick(at(probe)), Due { requests: ask(Some(M)), changed: false });
+            assert_eq!(neighbours.snapshot()[0].state, State::Probe);
+        }
+        assert_eq!(neighbours.resolved(0, ip("192.0.2.2")), Some(M), "used while it is probed");
+        assert_eq!(neighbours.tick(at(33)), Due { requests: ask(None), changed: true });
+        assert_eq!(neighbours.resolved(0, ip("192.0.2.2")), None);
+    }
+
+    #[test]
+    fn an_answered_probe_refreshes() {
+        let mut neighbours = wanting();
+        neighbours.learned(at(0), 0, ip("192.0.2.2"), M);
+        neighbours.tick(at(30));
+        assert!(!neighbours.learned(at(30), 0, ip("192.0.2.2"), M));
+        assert_eq!(neighbours.next_deadline(), Some(at(60)));
+        assert_eq!(neighbours.snapshot()[0].state, State::Reachable);
+    }
+
+    #[test]
+    fn takes_nothing_of_strangers_nor_against_the_configuration() {
+        let mut neighbours = wanting();
+        neighbours.set_static([((0, ip("192.0.2.2")), M)]);
+        assert!(!neighbours.learned(at(0), 0, ip("192.0.2.2"), N), "configured");
+        assert!(!neighbours.learned(at(0), 0, ip("192.0.2.3"), N), "not wanted");
+        assert!(!neighbours.learned(at(0), 1, ip("192.0.2.2"), N), "on another uplink");
+        assert_eq!(neighbours.resolved(0, ip("192.0.2.2")), Some(M));
+        assert_eq!((neighbours.tick(at(99)), neighbours.next_deadline()), (Due::default(), None));
+        let shown = Neighbour { uplink: 0, address: ip("192.0.2.2"), mac: Some(M), state: State::Static };
+        assert_eq!(neighbours.snapshot(), [shown]);
+    }
+
+    #[test]
+    fn what_stays_wanted_stays_known() {
+        let mut neighbours = wanting();
+        neighbours.learned(at(0), 0, ip("192.0.2.2"), M);
+        neighbours.set_wanted([(0, ip("192.0.2.2")), (0, ip("192.0.2.3"))]);
+        assert_eq!(neighbours.resolved(0, ip("192.0.2.2")), Some(M));
+        neighbours.set_wanted([(0, ip("192.0.2.3"))]);
+        neighbours.set_wanted([(0, ip("192.0.2.2"))]);
+        assert_eq!(neighbours.resolved(0, ip("192.0.2.2")), None, "forgotten");
+    }
+
+    #[test]
+    fn requests_are_arp_or_solicitations() {
+        let request = |target, unicast| Request { uplink: 0, target: ip(target), unicast };
+        let build = |own, target, unicast| build_request(M, ip(own), &request(target, unicast));
+        let frame = build("192.0.2.1", "192.0.2.2", None).unwrap();
+        assert_eq!(frame[..6], Mac::BROADCAST.0);
+        assert_eq!(Arp::parse(&frame).unwrap().target_ip, ip("192.0.2.2"));
+        assert_eq!(build("192.0.2.1", "192.0.2.2", Some(N)).unwrap()[..6], N.0);
+        let frame = build("2001:db8::1", "2001:db8::2", None).unwrap();
+        let headers: Headers = crate::packet::parse(&frame).unwrap();
+        assert!(matches!(nd::parse(&frame, &headers), Ok(nd::Message::Solicitation { mac: Some(M), .. })));
+        assert_eq!(build("192.0.2.1", "2001:db8::2", None), None);
+    }
+}
