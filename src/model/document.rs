@@ -5,7 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Errors, Model, StateError};
+use super::{
+    Errors, Model, StateError,
+    raw::{self, Check, Path as Place},
+    validate::{self, Source},
+    yaml::{self, Stop},
+};
 
 /// One file of a state.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -81,7 +86,47 @@ fn unreadable(path: &Path, error: &std::io::Error) -> StateError {
 ///
 /// # Errors
 ///
-/// Every mistake in all the documents at once; only a syntax error hides what else is wrong in its own document.
-pub fn load(_documents: &[Document]) -> Result<Model, Errors> {
-    Ok(Model::default())
+/// Every mistake in all the documents at once, grouped by the kind of resource. Only a syntax error hides others: the
+/// rest of its own document, and whatever depends on it.
+pub fn load(documents: &[Document]) -> Result<Model, Errors> {
+    let mut sources = Vec::with_capacity(documents.len());
+    let mut errors = Errors::default();
+    for document in documents {
+        match parse(document) {
+            Ok(state) => sources.push(Source { name: &document.name, state }),
+            Err(error) => errors.0.push(error),
+        }
+    }
+    let syntax_is_right = errors.0.is_empty();
+    for Source { name, state } in &sources {
+        state.check(Place::Root, "", &mut |path, resource, problem, fix| {
+            let (file, path) = ((*name).to_owned(), path.to_string());
+            errors.0.push(StateError { file, path, resource: resource.to_owned(), problem, fix });
+        });
+    }
+    if syntax_is_right { validate::model(&sources, errors) } else { Err(errors) }
+}
+
+/// Reads one document: JSON if it begins with `{`, else YAML.
+fn parse(document: &Document) -> Result<raw::State<'_>, StateError> {
+    let text = document.text.strip_prefix('\u{feff}').unwrap_or(&document.text);
+    let (line, column, problem, format) = if text.trim_ascii_start().starts_with('{') {
+        match serde_json::from_str(text) {
+            Ok(state) => return Ok(state),
+            Err(error) => (error.line(), error.column(), error.to_string(), "JSON"),
+        }
+    } else {
+        match yaml::from_str(text) {
+            Ok(state) => return Ok(state),
+            Err(Stop::Syntax { line, column, message }) => (line, column, message, "YAML"),
+            Err(stop) => (0, 0, stop.to_string(), "YAML"),
+        }
+    };
+    Err(StateError {
+        file: document.name.clone(),
+        path: format!("line {line} column {column}"),
+        resource: String::new(),
+        problem,
+        fix: format!("write valid {format} there"),
+    })
 }

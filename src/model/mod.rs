@@ -11,6 +11,9 @@
 mod diff;
 mod document;
 mod errors;
+mod raw;
+mod validate;
+mod yaml;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
