@@ -131,7 +131,6 @@ pub fn run(options: &Options) -> Result<(), String> {
         benches.push(Bench::new(*case, &machine, &fleet, options)?);
     }
     pin_to_cpus(&[options.cpu]).map_err(|error| format!("--cpu {}: {error}", options.cpu))?;
-    let _lcore = machine.eal.register_thread().map_err(|error| error.to_string())?;
     // The first turn warms caches and is not counted.
     for turn in 0..=options.runs {
         for bench in &mut benches {
