@@ -125,19 +125,29 @@ impl Outer {
         })
     }
 
-    /// Makes the buffer's frame the inner one, and gives that the congestion mark of the outer.
+    /// [`strip_outer`] of this header.
     ///
     /// # Errors
     ///
-    /// [`Reason::EcnCe`], as [`apply_ecn`]; [`Reason::Truncated`] where the buffer is not the one that was parsed.
+    /// As there.
     #[inline]
     pub fn strip<B: Buffer>(&self, buffer: &mut B) -> Result<(), Reason> {
-        buffer.truncate(self.end.into());
-        if !buffer.trim_front(self.inner.into()) {
-            return Err(Reason::Truncated);
-        }
-        apply_ecn(buffer, self.ecn)
+        strip_outer(buffer, self.inner, self.end, self.ecn)
     }
+}
+
+/// Makes the buffer's frame the inner one, from offset `inner` up to `end`, and gives that the congestion mark of the outer.
+///
+/// # Errors
+///
+/// [`Reason::EcnCe`], as [`apply_ecn`]; [`Reason::Truncated`] where the buffer is not the one that was parsed.
+#[inline(always)]
+pub fn strip_outer<B: Buffer>(buffer: &mut B, inner: u16, end: u16, ecn: u8) -> Result<(), Reason> {
+    buffer.truncate(end.into());
+    if !buffer.trim_front(inner.into()) {
+        return Err(Reason::Truncated);
+    }
+    apply_ecn(buffer, ecn)
 }
 
 /// RFC 1122 §3.2.1.2: verify the IPv4 header checksum, drop silently if it is wrong.

@@ -101,6 +101,12 @@ impl Headers {
     }
 }
 
+/// The EtherType of a frame without VLAN tag; 0 of a shorter one.
+#[inline(always)]
+pub fn ethertype_of(frame: &[u8]) -> u16 {
+    u16::from_be_bytes(get(frame, 12).unwrap_or_default())
+}
+
 /// Parses an Ethernet frame without VLAN tag. Padding behind an IP packet is allowed.
 ///
 /// # Errors

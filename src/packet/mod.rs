@@ -18,9 +18,9 @@ pub(crate) mod sample;
 
 pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
-pub use decap::{Outer, apply_ecn, mapped, unmapped};
+pub use decap::{Outer, apply_ecn, mapped, strip_outer, unmapped};
 pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};
 pub use headers::{
-    ETHERNET, Fragment, Headers, Network, ethertype, flow_hash, ipv4_addresses, ipv4_endpoints,
+    ETHERNET, Fragment, Headers, Network, ethertype, ethertype_of, flow_hash, ipv4_addresses, ipv4_endpoints,
     ipv6_addresses, ipv6_endpoints, parse, protocol, strip_vlan,
 };

@@ -11,41 +11,43 @@ use crate::{
     },
     services::{Answer, arp, nd},
     tables::{
-        Destination, LocalEni, MacKey, Place, PortIndex, Reachability, Tables, Target, V4Key, V6Key, VlanMode,
+        Destination, HostIndex, LocalEni, MacKey, Place, PortIndex, Reachability, Tables, Target, V4Key,
+        V6Key, VlanMode,
     },
 };
 
-/// How the destination is found.
-#[derive(Clone, Copy)]
-enum Lookup {
-    /// On the L2 path: by the destination MAC.
+/// Where a packet goes from the first stage.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// On the L2 path: to the ENI with the destination MAC.
     Mac,
-    /// On the L3 path: by the destination address.
+    /// On the L3 path: to the ENI with the destination address.
     V4,
     /// The same.
     V6,
+    /// To the node itself.
+    Arp,
+    /// To the node itself.
+    NeighbourDiscovery,
+    /// Nowhere.
+    Refused(Reason),
 }
 
-/// What a packet is, after the first stage.
-#[derive(Clone, Copy)]
-enum Class {
-    /// For an ENI, to be found by a lookup with this hash.
-    Unicast(Headers, Lookup, u64),
-    /// For the node itself.
-    Arp,
-    /// For the node itself.
-    NeighbourDiscovery(Headers),
+/// What the first stage leaves for the others. Scalars, each read as it was written: a copy of the whole right behind the
+/// writes of its parts would wait for them longer than a stage takes.
+struct Classified {
+    /// Of the lookup's key.
+    lookup: u64,
+    /// Of the flow.
+    flow: u32,
+    class: Class,
 }
 
-/// What a packet is, after the second stage.
-#[derive(Clone, Copy)]
-enum Step {
-    /// To be delivered to an ENI, having crossed the router or not.
-    Deliver { headers: Headers, to: Destination, routed: bool },
-    /// As [`Class::Arp`].
-    Arp,
-    /// As [`Class::NeighbourDiscovery`].
-    NeighbourDiscovery(Headers),
+impl Classified {
+    #[inline(always)]
+    fn only(class: Class) -> Self {
+        Self { lookup: 0, flow: 0, class }
+    }
 }
 
 /// How far ahead of the packet in work the next packets' first bytes are asked for.
@@ -62,35 +64,39 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
 ) {
     let tables = ctx.tables;
     burst.iter().take(AHEAD).for_each(Buffer::prefetch);
-    let mut classified: ArrayVec<Result<Class, Reason>, MAX_BURST> = ArrayVec::new();
+    let mut classified: ArrayVec<Classified, MAX_BURST> = ArrayVec::new();
     for index in 0..burst.len() {
         if let Some(coming) = burst.get(index + AHEAD) {
             coming.prefetch();
         }
         if let Some(frame) = burst.get_mut(index) {
-            classified.push(classify(tables, vlan, eni, frame));
+            let class = classify(tables, vlan, eni, frame);
+            classified.push(class.unwrap_or_else(|reason| Classified::only(Class::Refused(reason))));
         }
     }
-    let mut steps: ArrayVec<Result<Step, Reason>, MAX_BURST> = ArrayVec::new();
-    for (class, frame) in classified.into_iter().zip(burst.iter()) {
-        steps.push(class.and_then(|class| find(tables, eni, class, frame.data())));
+    let mut found: ArrayVec<Result<&Destination, Reason>, MAX_BURST> = ArrayVec::new();
+    for (classified, frame) in classified.iter().zip(burst.iter()) {
+        found.push(find(tables, eni, classified, frame.data()));
     }
-    for (step, frame) in steps.into_iter().zip(burst.drain(..)) {
-        match step {
-            Ok(Step::Deliver { headers, to, routed }) => {
-                forward(ctx, port, eni, &headers, &to, routed, frame)
+    for ((classified, found), frame) in classified.iter().zip(found).zip(burst.drain(..)) {
+        match (found, classified.class) {
+            (Ok(to), class) => forward(ctx, port, eni, class != Class::Mac, classified.flow, to, frame),
+            (Err(_), Class::Arp) => {
+                answer(ctx, port, frame, |frame| arp::answer(frame, &SubnetOf { tables, eni }));
             }
-            Ok(Step::Arp) => answer(ctx, port, frame, |frame| arp::answer(frame, &SubnetOf { tables, eni })),
-            Ok(Step::NeighbourDiscovery(headers)) => {
-                answer(ctx, port, frame, |frame| nd::answer(frame, &headers, &SubnetOf { tables, eni }));
+            (Err(_), Class::NeighbourDiscovery) => {
+                answer(ctx, port, frame, |frame| match parse(frame.data()) {
+                    Ok(headers) => nd::answer(frame, &headers, &SubnetOf { tables, eni }),
+                    Err(reason) => Answer::Drop(reason),
+                });
             }
-            Err(reason) => ctx.drop(port, reason, frame),
+            (Err(reason), _) => ctx.drop(port, reason, frame),
         }
     }
 }
 
 /// Parses a frame, first without its tag where the port says so.
-#[inline]
+#[inline(always)]
 pub(super) fn parse_frame<B: Buffer>(vlan: VlanMode, frame: &mut B) -> Result<Headers, Reason> {
     if !frame.is_contiguous() {
         return Err(Reason::MultiSegment);
@@ -102,13 +108,13 @@ pub(super) fn parse_frame<B: Buffer>(vlan: VlanMode, frame: &mut B) -> Result<He
 }
 
 /// First stage: what the packet is, and whether the ENI may send it. Asks for the memory of the lookup.
-#[inline]
+#[inline(always)]
 fn classify<B: Buffer>(
     tables: &Tables,
     vlan: VlanMode,
     eni: &LocalEni,
     frame: &mut B,
-) -> Result<Class, Reason> {
+) -> Result<Classified, Reason> {
     let headers = parse_frame(vlan, frame)?;
     let frame = frame.data();
     let (destination, source) = macs(frame);
@@ -126,14 +132,14 @@ fn classify<B: Buffer>(
             }
             oversize(eni, &headers)?;
             if routed {
-                let hash = tables.enis.v4.hash(&V4Key::exact(eni.vni, to));
-                tables.enis.v4.prefetch(hash);
-                return Ok(Class::Unicast(headers, Lookup::V4, hash));
+                let lookup = tables.enis.v4.hash(&V4Key::exact(eni.vni, to));
+                tables.enis.v4.prefetch(lookup);
+                return Ok(Classified { lookup, flow: flow_hash(frame, &headers), class: Class::V4 });
             }
         }
         Network::Ipv6 => {
             if nd::is_for_node(&headers) {
-                return Ok(Class::NeighbourDiscovery(headers));
+                return Ok(Classified::only(Class::NeighbourDiscovery));
             }
             let (from, to) = ipv6_addresses(frame);
             if eni.source_dest_check && !eni.v6.contain(from) {
@@ -141,20 +147,20 @@ fn classify<B: Buffer>(
             }
             oversize(eni, &headers)?;
             if routed {
-                let hash = tables.enis.v6.hash(&V6Key::exact(eni.vni, to));
-                tables.enis.v6.prefetch(hash);
-                return Ok(Class::Unicast(headers, Lookup::V6, hash));
+                let lookup = tables.enis.v6.hash(&V6Key::exact(eni.vni, to));
+                tables.enis.v6.prefetch(lookup);
+                return Ok(Classified { lookup, flow: flow_hash(frame, &headers), class: Class::V6 });
             }
         }
-        Network::Arp => return Ok(Class::Arp),
+        Network::Arp => return Ok(Classified::only(Class::Arp)),
     }
     if destination.is_group() {
         return Err(group(destination, &headers));
     }
     // L2-5: the MAC decides, whatever the destination address.
-    let hash = tables.enis.mac.hash(&MacKey::new(eni.vni, destination));
-    tables.enis.mac.prefetch(hash);
-    Ok(Class::Unicast(headers, Lookup::Mac, hash))
+    let lookup = tables.enis.mac.hash(&MacKey::new(eni.vni, destination));
+    tables.enis.mac.prefetch(lookup);
+    Ok(Classified { lookup, flow: flow_hash(frame, &headers), class: Class::Mac })
 }
 
 /// MTU-2.
@@ -170,6 +176,7 @@ fn is_dhcp(headers: &Headers) -> bool {
 
 /// Why a frame to a group address goes nowhere.
 #[cold]
+#[inline(never)]
 fn group(destination: Mac, headers: &Headers) -> Reason {
     match destination {
         _ if is_dhcp(headers) => Reason::Service,
@@ -179,31 +186,33 @@ fn group(destination: Mac, headers: &Headers) -> Reason {
     }
 }
 
-/// Second stage: the destination. Asks for the memory of the next stage.
-#[inline]
-fn find(tables: &Tables, eni: &LocalEni, class: Class, frame: &[u8]) -> Result<Step, Reason> {
-    let (headers, lookup, hash) = match class {
-        Class::Unicast(headers, lookup, hash) => (headers, lookup, hash),
-        Class::Arp => return Ok(Step::Arp),
-        Class::NeighbourDiscovery(headers) => return Ok(Step::NeighbourDiscovery(headers)),
-    };
-    let found = match lookup {
-        Lookup::V4 => {
+/// Second stage: the destination. Asks for the memory of the next stage. What is for the node itself, finds none.
+#[inline(always)]
+fn find<'a>(
+    tables: &'a Tables,
+    eni: &LocalEni,
+    classified: &Classified,
+    frame: &[u8],
+) -> Result<&'a Destination, Reason> {
+    let hash = classified.lookup;
+    let to = match classified.class {
+        Class::V4 => {
             let (_, to) = ipv4_addresses(frame);
-            tables.enis.find_v4(eni.vni, to, hash).ok_or_else(|| unknown_v4(eni, to))
+            tables.enis.find_v4(eni.vni, to, hash).ok_or_else(|| unknown_v4(eni, to))?
         }
-        Lookup::V6 => {
+        Class::V6 => {
             let (_, to) = ipv6_addresses(frame);
-            tables.enis.find_v6(eni.vni, to, hash).ok_or_else(|| unknown_v6(eni, to))
+            tables.enis.find_v6(eni.vni, to, hash).ok_or_else(|| unknown_v6(eni, to))?
         }
-        Lookup::Mac => {
+        Class::Mac => {
             let (to, _) = macs(frame);
-            // L2-7: an ENI of another subnet is as unknown as none.
             let found = tables.enis.mac.find(hash, &MacKey::new(eni.vni, to)).map(|slot| &slot.destination);
-            found.filter(|found| found.subnet == eni.subnet).ok_or(Reason::UnknownMac)
+            // L2-7: an ENI of another subnet is as unknown as none.
+            found.filter(|found| found.subnet == eni.subnet).ok_or(Reason::UnknownMac)?
         }
+        Class::Arp | Class::NeighbourDiscovery => return Err(Reason::Service),
+        Class::Refused(reason) => return Err(reason),
     };
-    let to = *found?;
     // FWD-19.
     if to.mac == eni.mac {
         return Err(Reason::ToSelf);
@@ -215,11 +224,12 @@ fn find(tables: &Tables, eni: &LocalEni, class: Class, frame: &[u8]) -> Result<S
     {
         prefetch(host);
     }
-    Ok(Step::Deliver { headers, to, routed: !matches!(lookup, Lookup::Mac) })
+    Ok(to)
 }
 
 /// Why an IPv4 packet to the router's MAC goes nowhere.
 #[cold]
+#[inline(never)]
 fn unknown_v4(eni: &LocalEni, to: u32) -> Reason {
     let [first, second, ..] = to.to_be_bytes();
     match (first, second) {
@@ -239,6 +249,7 @@ fn unknown_v4(eni: &LocalEni, to: u32) -> Reason {
 
 /// Why an IPv6 packet to the router's MAC goes nowhere.
 #[cold]
+#[inline(never)]
 fn unknown_v6(eni: &LocalEni, to: u128) -> Reason {
     let address = std::net::Ipv6Addr::from_bits(to);
     let router =
@@ -262,14 +273,14 @@ fn unrouted(route: Option<Target>) -> Reason {
 }
 
 /// Third stage: rewrite, encapsulate, send.
-#[inline]
+#[inline(always)]
 fn forward<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
-    headers: &Headers,
-    to: &Destination,
     routed: bool,
+    flow: u32,
+    to: &Destination,
     mut frame: B,
 ) {
     if routed {
@@ -277,27 +288,33 @@ fn forward<B: Buffer, S: Sink<B>>(
         set_macs(frame.data_mut(), to.mac, to.router_mac);
     }
     match to.location.place() {
-        Place::Local(receiver) => ingress::deliver_parsed(ctx, port, receiver, eni.vni, headers, frame),
+        Place::Local(receiver) => ingress::pass_on(ctx, port, receiver, eni.vni, frame),
         Place::Nowhere => ctx.drop(port, Reason::Unattached, frame),
-        Place::Remote(host) => {
-            let sent = match ctx.tables.hosts.get(host) {
-                None => Err(Reason::UnderlayUnreachable),
-                Some(host) if host.reachability == Reachability::Unresolved => {
-                    Err(Reason::UnderlayUnresolved)
-                }
-                Some(host) if frame.data().len() > usize::from(host.max_inner) => Err(Reason::UnderlayMtu),
-                Some(host) => {
-                    let hash = flow_hash(frame.data(), headers);
-                    let sender = Sender { vni: eni.vni, mac: eni.mac };
-                    host.template.encapsulate(&mut frame, eni.vni, sender, hash).map(|()| host.uplink)
-                }
-            };
-            match sent {
-                Ok(uplink) => ctx.sink.transmit(uplink, frame),
-                Err(reason) => ctx.drop(port, reason, frame),
-            }
-        }
+        Place::Remote(host) => match encapsulate(ctx.tables, eni, host, flow, &mut frame) {
+            Ok(uplink) => ctx.sink.transmit(uplink, frame),
+            Err(reason) => ctx.drop(port, reason, frame),
+        },
     }
+}
+
+/// Puts the header towards a host in front of a frame; returns the port that leads there.
+#[inline(always)]
+fn encapsulate<B: Buffer>(
+    tables: &Tables,
+    eni: &LocalEni,
+    host: HostIndex,
+    flow: u32,
+    frame: &mut B,
+) -> Result<PortIndex, Reason> {
+    let host = tables.hosts.get(host).ok_or(Reason::UnderlayUnreachable)?;
+    if host.reachability == Reachability::Unresolved {
+        return Err(Reason::UnderlayUnresolved);
+    }
+    if frame.data().len() > usize::from(host.max_inner) {
+        return Err(Reason::UnderlayMtu);
+    }
+    host.template.encapsulate(frame, eni.vni, Sender { vni: eni.vni, mac: eni.mac }, flow)?;
+    Ok(host.uplink)
 }
 
 /// Sends what a service made of a frame back to where it came from.

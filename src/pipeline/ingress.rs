@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     packet::{
-        Buffer, Checked, Headers, Mac, Network, Outer, Vni, ipv4_addresses, ipv6_addresses, macs, parse,
+        Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, ethertype, ethertype_of, ipv4_addresses,
+        ipv6_addresses, macs, parse, strip_outer,
     },
     services::{Answer, Station, arp, nd},
     tables::{HostIndex, LocalEni, MacKey, PortIndex, Role, Tables, Uplink, V4Key, V6Key, VlanMode},
@@ -16,14 +17,27 @@ use crate::{
 
 /// What a frame of the uplink is, after the first stage.
 enum Class {
-    /// Of the overlay: its outer header, and the inner frame's headers.
-    Overlay(Outer, Headers),
+    /// Of the overlay, from a host that is known.
+    Overlay(Arrived),
     /// For the node itself.
     Arp,
     /// For the node itself.
-    NeighbourDiscovery(Headers),
+    NeighbourDiscovery,
     /// For nobody.
     Refused(Reason),
+}
+
+/// What the first stage leaves of an outer header. Scalars, each read as it was written (see `egress`).
+struct Arrived {
+    host: HostIndex,
+    vni: Vni,
+    sender: Option<Sender>,
+    /// Offset of the inner frame, and of what is behind it.
+    inner: u16,
+    end: u16,
+    ecn: u8,
+    /// Of the inner frame.
+    network: Network,
 }
 
 /// Takes the packets of an uplink through the ingress stages.
@@ -35,26 +49,33 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     uplink: &Uplink,
     burst: &mut Burst<B>,
 ) {
+    let tables = ctx.tables;
     burst.iter().for_each(Buffer::prefetch);
     let mut classified: ArrayVec<Class, MAX_BURST> = ArrayVec::new();
     for frame in burst.iter_mut() {
-        classified.push(classify(ctx.tables, vlan, uplink, frame).unwrap_or_else(Class::Refused));
+        classified.push(classify(tables, vlan, uplink, frame).unwrap_or_else(Class::Refused));
     }
     let station = Station { mac: uplink.mac, addresses: std::slice::from_ref(&uplink.address) };
-    for (class, frame) in classified.into_iter().zip(burst.drain(..)) {
+    for (class, mut frame) in classified.iter().zip(burst.drain(..)) {
         match class {
-            Class::Overlay(outer, headers) => receive(ctx, port, &outer, &headers, frame),
-            Class::Refused(reason) => ctx.drop(port, reason, frame),
+            Class::Overlay(arrived) => match receive(tables, arrived, &mut frame) {
+                Ok(receiver) => pass_on(ctx, port, receiver, arrived.vni, frame),
+                Err(reason) => ctx.drop(port, reason, frame),
+            },
+            Class::Refused(reason) => ctx.drop(port, *reason, frame),
             Class::Arp => answer_uplink(ctx, port, frame, |frame| arp::answer_uplink(frame, &station)),
-            Class::NeighbourDiscovery(headers) => {
-                answer_uplink(ctx, port, frame, |frame| nd::answer_uplink(frame, &headers, &station));
+            Class::NeighbourDiscovery => {
+                answer_uplink(ctx, port, frame, |frame| match parse(frame.data()) {
+                    Ok(headers) => nd::answer_uplink(frame, &headers, &station),
+                    Err(reason) => (Answer::Drop(reason), None),
+                });
             }
         }
     }
 }
 
 /// First stage: the outer and the inner headers. Asks for the memory of the origin check.
-#[inline]
+#[inline(always)]
 fn classify<B: Buffer>(
     tables: &Tables,
     vlan: VlanMode,
@@ -64,7 +85,7 @@ fn classify<B: Buffer>(
     let headers = parse_frame(vlan, frame)?;
     match headers.network {
         Network::Arp => return Ok(Class::Arp),
-        Network::Ipv6 if nd::is_for_node(&headers) => return Ok(Class::NeighbourDiscovery(headers)),
+        Network::Ipv6 if nd::is_for_node(&headers) => return Ok(Class::NeighbourDiscovery),
         Network::Ipv4 | Network::Ipv6 => {}
     }
     if frame.l4_checksum() == Checked::Bad {
@@ -79,59 +100,44 @@ fn classify<B: Buffer>(
         return Err(Reason::UnderlayDestination);
     }
     let inner = frame.data().get(outer.inner.into()..outer.end.into()).ok_or(Reason::Truncated)?;
-    let headers = parse(inner)?;
-    prefetch_sender(tables, &outer, &headers, inner);
-    Ok(Class::Overlay(outer, headers))
+    let Headers { network, .. } = parse(inner)?;
+    let host = tables.hosts.at(outer.source).ok_or(Reason::UnderlaySpoof)?;
+    let Outer { vni, sender, inner: start, end, ecn, .. } = outer;
+    let mac = sender.map_or(macs(inner).1, |sender| sender.mac);
+    prefetch_sender(tables, vni, mac, network, inner);
+    Ok(Class::Overlay(Arrived { host, vni, sender, inner: start, end, ecn, network }))
 }
 
 /// Asks for the memory in which [`is_from`] will look for the sender.
-#[inline]
-fn prefetch_sender(tables: &Tables, outer: &Outer, headers: &Headers, inner: &[u8]) {
+#[inline(always)]
+fn prefetch_sender(tables: &Tables, vni: Vni, mac: Mac, network: Network, inner: &[u8]) {
     let enis = &tables.enis;
-    match headers.network {
-        Network::Ipv4 => enis.v4.prefetch(enis.v4.hash(&V4Key::exact(outer.vni, ipv4_addresses(inner).0))),
-        Network::Ipv6 => enis.v6.prefetch(enis.v6.hash(&V6Key::exact(outer.vni, ipv6_addresses(inner).0))),
+    match network {
+        Network::Ipv4 => enis.v4.prefetch(enis.v4.hash(&V4Key::exact(vni, ipv4_addresses(inner).0))),
+        Network::Ipv6 => enis.v6.prefetch(enis.v6.hash(&V6Key::exact(vni, ipv6_addresses(inner).0))),
         Network::Arp => {}
     }
-    let mac = outer.sender.map_or(macs(inner).1, |sender| sender.mac);
-    enis.mac.prefetch(enis.mac.hash(&MacKey::new(outer.vni, mac)));
+    enis.mac.prefetch(enis.mac.hash(&MacKey::new(vni, mac)));
 }
 
-/// Second stage: the receiver, the origin check, delivery.
-#[inline]
-fn receive<B: Buffer, S: Sink<B>>(
-    ctx: &mut Context<'_, S>,
-    port: PortIndex,
-    outer: &Outer,
-    headers: &Headers,
-    mut frame: B,
-) {
-    let checked = frame.data().get(outer.inner.into()..).ok_or(Reason::Truncated);
-    let receiver = checked.and_then(|inner| receiver(ctx.tables, outer, headers, inner));
-    match receiver.and_then(|receiver| outer.strip(&mut frame).map(|()| receiver)) {
-        Ok(receiver) => deliver_parsed(ctx, port, receiver, outer.vni, headers, frame),
-        Err(reason) => ctx.drop(port, reason, frame),
-    }
-}
-
-/// The port of the ENI that an inner frame is for, if the frame's sender is where it came from.
-#[inline]
-fn receiver(tables: &Tables, outer: &Outer, headers: &Headers, inner: &[u8]) -> Result<PortIndex, Reason> {
-    let host = tables.hosts.at(outer.source).ok_or(Reason::UnderlaySpoof)?;
+/// Second stage: the origin check, and the outer header off. Returns the port of the ENI that the inner frame is for.
+#[inline(always)]
+fn receive<B: Buffer>(tables: &Tables, arrived: &Arrived, frame: &mut B) -> Result<PortIndex, Reason> {
+    let inner = frame.data().get(arrived.inner.into()..).ok_or(Reason::Truncated)?;
     let (destination, source) = macs(inner);
-    let Some(&port) = tables.local.get(&(outer.vni, destination)) else {
-        return Err(elsewhere(tables, outer.vni, destination));
+    let Some(&port) = tables.local.get(&(arrived.vni, destination)) else {
+        return Err(elsewhere(tables, arrived.vni, destination));
     };
-    let Some(eni) = local_eni(tables, port) else { return Err(Reason::NotHere) };
+    let eni = local_eni(tables, port).ok_or(Reason::NotHere)?;
     // No node sends these: it answers them (L2-10).
-    if headers.network == Network::Arp {
+    if arrived.network == Network::Arp {
         return Err(Reason::ArpUnanswered);
     }
-    if is_from(tables, host, outer, headers, inner, source, eni) {
-        Ok(port)
-    } else {
-        Err(Reason::UnderlaySpoof)
+    if !is_from(tables, arrived, inner, source, eni) {
+        return Err(Reason::UnderlaySpoof);
     }
+    strip_outer(frame, arrived.inner, arrived.end, arrived.ecn)?;
+    Ok(port)
 }
 
 /// Why an inner frame to a MAC that is not here goes nowhere.
@@ -153,96 +159,71 @@ fn elsewhere(tables: &Tables, vni: Vni, destination: Mac) -> Reason {
 /// P-4: whether the inner sender lives behind the outer source. What the sending node wrote tells the path: the router's
 /// MAC of the receiver's subnet if it routed, the sender's if not.
 #[inline]
-fn is_from(
-    tables: &Tables,
-    host: HostIndex,
-    outer: &Outer,
-    headers: &Headers,
-    inner: &[u8],
-    source: Mac,
-    receiver: &LocalEni,
-) -> bool {
+fn is_from(tables: &Tables, arrived: &Arrived, inner: &[u8], source: Mac, receiver: &LocalEni) -> bool {
+    let (host, vni) = (arrived.host, arrived.vni);
     let routed = source == receiver.router_mac;
-    let by_address = || match headers.network {
-        Network::Ipv4 => tables.enis.get_v4(outer.vni, ipv4_addresses(inner).0),
-        Network::Ipv6 => tables.enis.get_v6(outer.vni, ipv6_addresses(inner).0),
+    let by_address = || match arrived.network {
+        Network::Ipv4 => tables.enis.get_v4(vni, ipv4_addresses(inner).0),
+        Network::Ipv6 => tables.enis.get_v6(vni, ipv6_addresses(inner).0),
         Network::Arp => None,
     };
     // Geneve names the sender, which makes the check exact.
-    let named = outer.sender.map(|sender| (sender, tables.enis.get_mac(sender.vni, sender.mac)));
+    let named = arrived.sender.map(|sender| (sender, tables.enis.get_mac(sender.vni, sender.mac)));
     match (named, routed) {
         (Some((_, None)), _) => false,
         (Some((sender, Some(eni))), true) => {
             let has_address = || by_address().is_some_and(|owner| owner.mac == sender.mac);
-            sender.vni == outer.vni && eni.location.is_at(host) && (!eni.source_dest_check || has_address())
+            sender.vni == vni && eni.location.is_at(host) && (!eni.source_dest_check || has_address())
         }
-        (Some((sender, _)), false) if sender.mac != source || sender.vni != outer.vni => false,
+        (Some((sender, _)), false) if sender.mac != source || sender.vni != vni => false,
         (None, true) => {
-            by_address().is_some_and(|eni| eni.location.is_at(host))
-                || tables.hosts.forwards_for(outer.vni, host)
+            by_address().is_some_and(|eni| eni.location.is_at(host)) || tables.hosts.forwards_for(vni, host)
         }
         (_, false) => tables
             .enis
-            .get_mac(outer.vni, source)
+            .get_mac(vni, source)
             .is_some_and(|eni| eni.location.is_at(host) && eni.subnet == receiver.subnet),
     }
 }
 
-/// Delivers a frame that another worker handed over for the ENI behind `port`, in the VPC `vni`.
-pub fn deliver<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, vni: Vni, frame: B) {
-    match parse(frame.data()) {
-        Ok(headers) => finish(ctx, port, port, vni, &headers, frame),
-        Err(reason) => ctx.drop(port, reason, frame),
-    }
-}
-
-/// Delivers a frame with these headers to the ENI behind the port `to`: here, or by the worker that owns it. `from` is
-/// the port that it came from.
-#[inline]
-pub(super) fn deliver_parsed<B: Buffer, S: Sink<B>>(
+/// Gives a frame for the ENI behind the port `to` to its owner, which may be this worker. `from` is the port that it came
+/// from.
+#[inline(always)]
+pub(super) fn pass_on<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     from: PortIndex,
     to: PortIndex,
     vni: Vni,
-    headers: &Headers,
     frame: B,
 ) {
-    if ctx.sink.owns(to) {
-        finish(ctx, from, to, vni, headers, frame);
-    } else {
-        ctx.sink.hand_over(to, vni, frame);
+    if !ctx.sink.owns(to) {
+        return ctx.sink.hand_over(to, vni, frame);
     }
-}
-
-#[inline]
-fn finish<B: Buffer, S: Sink<B>>(
-    ctx: &mut Context<'_, S>,
-    from: PortIndex,
-    to: PortIndex,
-    vni: Vni,
-    headers: &Headers,
-    frame: B,
-) {
-    match admit(ctx.tables, to, vni, headers, frame.data()) {
+    match admit(ctx.tables, to, vni, frame.data()) {
         Ok(()) => ctx.sink.transmit(to, frame),
         Err(reason) => ctx.drop(from, reason, frame),
     }
 }
 
+/// Delivers a frame that another worker handed over for the ENI behind `port`, in the VPC `vni`.
+pub fn deliver<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, vni: Vni, frame: B) {
+    pass_on(ctx, port, port, vni, frame);
+}
+
 /// Last check before an instance gets a frame: that the ENI behind the port is still the one it was meant for (tables may
 /// have changed while it was handed over), and that the address is the ENI's.
-#[inline]
-fn admit(tables: &Tables, port: PortIndex, vni: Vni, headers: &Headers, frame: &[u8]) -> Result<(), Reason> {
+#[inline(always)]
+fn admit(tables: &Tables, port: PortIndex, vni: Vni, frame: &[u8]) -> Result<(), Reason> {
     let eni = local_eni(tables, port).ok_or(Reason::NotHere)?;
     let (destination, _) = macs(frame);
     if eni.vni != vni || eni.mac != destination {
         return Err(Reason::NotHere);
     }
-    // ADDR-6, ADDR-7.
-    let has_address = || match headers.network {
-        Network::Ipv4 => eni.v4.contain(ipv4_addresses(frame).1),
-        Network::Ipv6 => eni.v6.contain(ipv6_addresses(frame).1),
-        Network::Arp => false,
+    // ADDR-6, ADDR-7. The frame was parsed on the way here.
+    let has_address = || match ethertype_of(frame) {
+        ethertype::IPV4 => eni.v4.contain(ipv4_addresses(frame).1),
+        ethertype::IPV6 => eni.v6.contain(ipv6_addresses(frame).1),
+        _ => false,
     };
     if eni.source_dest_check && !has_address() { Err(Reason::DstCheck) } else { Ok(()) }
 }

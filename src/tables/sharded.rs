@@ -88,12 +88,21 @@ impl<S: Slot> Shard<S> {
         &mut self.slots[position & (SHARD_SLOTS - 1)]
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, home: usize, key: &S::Key) -> Option<&S> {
-        (home..home + SHARD_SLOTS)
-            .map(|position| self.at(position))
-            .take_while(|slot| !slot.is_empty())
-            .find(|slot| slot.holds(key))
+        let mut position = home;
+        // There is an empty slot, so the bound is never reached.
+        while position < home + SHARD_SLOTS {
+            let slot = self.at(position);
+            if slot.holds(key) {
+                return Some(slot);
+            }
+            if slot.is_empty() {
+                return None;
+            }
+            position += 1;
+        }
+        None
     }
 
     /// The position of the key, or of the empty slot where it would go; `None` in a full shard.

@@ -25,10 +25,10 @@ use super::worker::{Plan, Transmit, Worker, WorkerCounters};
 use crate::{
     compile::Compiler,
     dpdk::{self, Eal, EalConfig, Mbuf, Mempool, Port, TxQueue, reserve_hugepages},
-    ffi::{cycles, pin_to_cpus},
-    pipeline::{Burst, MAX_BURST},
+    ffi::{allowed_cpus, cycles, pin_to_cpus},
+    pipeline::{Burst, MAX_BURST, Reason},
     rcu::Publisher,
-    tables::Tables,
+    tables::{PortIndex, Tables},
 };
 
 /// What is measured.
@@ -124,6 +124,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     check((64..=1514).contains(&options.size), "--size: 64 to 1514")?;
     check((2..=fleet::MAX_ENIS).contains(&options.entries), &format!("--entries: 2 to {}", fleet::MAX_ENIS))?;
     check(options.runs > 0, "--runs: at least 1")?;
+    let cpus = allowed_cpus();
     let machine = Machine::new(options)?;
     let fleet = Fleet::new(options.entries);
     let mut benches = Vec::new();
@@ -138,10 +139,11 @@ pub fn run(options: &Options) -> Result<(), String> {
         }
     }
     for bench in benches {
+        bench.check()?;
         print(&bench.line(options, &machine), options.json);
     }
     if options.cases.contains(&Case::Move) {
-        moves::run(&machine, fleet, options)?;
+        moves::run(&machine, &fleet, options, &cpus)?;
     }
     Ok(())
 }
@@ -220,8 +222,8 @@ type BenchWorker = Worker<Mbuf, Generator, TxQueue>;
 
 /// What is done with the generated packets.
 enum Work {
-    /// The worker loop.
-    Worker(Box<BenchWorker>),
+    /// The worker loop, and what it counts.
+    Worker(Box<BenchWorker>, Arc<WorkerCounters>),
     /// The yardstick.
     Bare(Box<bare::Bare>),
 }
@@ -259,9 +261,9 @@ impl Bench {
             let bytes = bare.table_bytes();
             (Work::Bare(Box::new(bare)), bytes)
         } else {
-            let (worker, publisher) = worker(case, fleet, generator, tx, other_tx, options.burst);
-            let bytes = publisher.current().bytes();
-            (Work::Worker(Box::new(worker)), bytes)
+            let set_up = worker(case, fleet, generator, tx, other_tx, options.burst);
+            let bytes = set_up.tables.current().bytes();
+            (Work::Worker(Box::new(set_up.worker), set_up.counters), bytes)
         };
         Ok(Self {
             case,
@@ -283,7 +285,7 @@ impl Bench {
         let mut packets = 0;
         while packets < PACKETS {
             packets += match &mut self.work {
-                Work::Worker(worker) => worker.round(),
+                Work::Worker(worker, _) => worker.round(),
                 Work::Bare(bare) => bare.round(self.burst),
             };
         }
@@ -291,6 +293,20 @@ impl Bench {
         if counted {
             self.cycles.push(spent);
             self.driver.push(driver);
+        }
+    }
+
+    /// A packet that was dropped was not measured doing what the case says.
+    fn check(&self) -> Result<(), String> {
+        let Work::Worker(_, counters) = &self.work else { return Ok(()) };
+        let ports = (0..3).map(|port| counters.ports.port(PortIndex(port)));
+        let dropped =
+            ports.flat_map(|port| Reason::ALL.iter().map(move |reason| (*reason, port.drops(*reason))));
+        match dropped.filter(|(_, packets)| *packets > 0).max_by_key(|(_, packets)| *packets) {
+            Some((reason, packets)) => {
+                Err(format!("{:?}: {packets} packets were dropped: {reason}", self.case))
+            }
+            None => Ok(()),
         }
     }
 
@@ -330,6 +346,13 @@ fn baseline((generator, tx): &mut (Generator, TxQueue), burst: usize) -> f64 {
     (cycles() - start) as f64 / count as f64
 }
 
+/// A worker, and what goes with it.
+struct SetUp {
+    worker: BenchWorker,
+    tables: Publisher<Tables>,
+    counters: Arc<WorkerCounters>,
+}
+
 /// The worker of a node with two instance ports and an uplink, of which one has traffic.
 fn worker(
     case: Case,
@@ -338,10 +361,10 @@ fn worker(
     tx: TxQueue,
     other_tx: TxQueue,
     burst: usize,
-) -> (BenchWorker, Publisher<Tables>) {
+) -> SetUp {
     let mut compiler = Compiler::new(fleet.site());
     let tables = compiler.build(fleet.model(), &fleet.neighbours());
-    let (publisher, mut readers) = Publisher::new(tables, 1);
+    let (tables, mut readers) = Publisher::new(tables, 1);
     let counters = Arc::new(WorkerCounters::new(3));
     let plan = Arc::new(Plan::new(vec![0; 3].into(), 1));
     let (from, outputs) = match case {
@@ -350,8 +373,8 @@ fn worker(
         Case::Encap | Case::Move | Case::Bare => (fleet::FIRST, [Some(tx), None, Some(other_tx)]),
     };
     let reader = readers.remove(0);
-    let worker = Worker::new(0, vec![(from, generator)], outputs, plan, reader, counters, burst);
-    (worker, publisher)
+    let worker = Worker::new(0, vec![(from, generator)], outputs, plan, reader, Arc::clone(&counters), burst);
+    SetUp { worker, tables, counters }
 }
 
 /// Set by one thread, seen by another.

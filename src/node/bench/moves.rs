@@ -22,11 +22,12 @@ use crate::{
 
 /// Moves one ENI to and fro `runs` times and prints how long each change took, from the new model to its use by the
 /// worker, and how many bytes of tables it copied.
-pub(super) fn run(machine: &Machine, fleet: Fleet, options: &Options) -> Result<(), String> {
+pub(super) fn run(machine: &Machine, fleet: &Fleet, options: &Options, cpus: &[usize]) -> Result<(), String> {
     let (_source, rx, tx) = machine.null("move0", options.size)?;
     let (_sink, _, other_tx) = machine.null("move1", 64)?;
-    let generator = Generator::new(rx, Arc::new(Stamp::encapsulate(&fleet, options.size)));
-    let (mut worker, mut publisher) = worker(Case::Move, &fleet, generator, tx, other_tx, options.burst);
+    let generator = Generator::new(rx, Arc::new(Stamp::encapsulate(fleet, options.size)));
+    let set_up = worker(Case::Move, fleet, generator, tx, other_tx, options.burst);
+    let (mut worker, mut publisher) = (set_up.worker, set_up.tables);
     let shared = Arc::new(Shared::default());
     let (eal, seen, cpu) = (machine.eal.clone(), Arc::clone(&shared), options.cpu);
     let thread = thread::spawn(move || {
@@ -37,12 +38,12 @@ pub(super) fn run(machine: &Machine, fleet: Fleet, options: &Options) -> Result<
             seen.packets.fetch_add(worker.round() as u64, Ordering::Relaxed);
         }
     });
-    let others: Vec<usize> = crate::ffi::allowed_cpus().into_iter().filter(|&other| other != cpu).collect();
+    let others: Vec<usize> = cpus.iter().copied().filter(|&other| other != cpu).collect();
     let _ = pin_to_cpus(&others);
 
     let mut compiler = Compiler::new(fleet.site());
     compiler.build(fleet.model(), &fleet.neighbours());
-    let (before, after, eni) = two_models(&fleet)?;
+    let (before, after, eni) = two_models(fleet)?;
     let diff = model::Diff { enis: vec![eni], ..model::Diff::default() };
     let (mut compile, mut adopt, mut copied) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..options.runs.max(100) {
