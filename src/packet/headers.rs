@@ -1,6 +1,6 @@
 //! The parser that every packet passes: one walk from the EtherType to the ports.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use super::{Buffer, bytes::get};
 use crate::pipeline::Reason;
@@ -378,12 +378,6 @@ pub fn ipv6_addresses(frame: &[u8]) -> (u128, u128) {
     (u128::from_be_bytes(source), u128::from_be_bytes(destination))
 }
 
-/// [`ipv4_addresses`], typed.
-pub fn ipv4_endpoints(frame: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
-    let (source, destination) = ipv4_addresses(frame);
-    (source.into(), destination.into())
-}
-
 /// [`ipv6_addresses`], typed.
 pub fn ipv6_endpoints(frame: &[u8]) -> (Ipv6Addr, Ipv6Addr) {
     let (source, destination) = ipv6_addresses(frame);
@@ -447,6 +441,8 @@ pub fn strip_vlan<B: Buffer>(buffer: &mut B) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -474,7 +470,7 @@ mod tests {
         };
         assert_eq!(headers, expected);
         assert_eq!(headers.end(), frame.len() - 12);
-        assert_eq!(ipv4_endpoints(&frame), V4);
+        assert_eq!(ipv4_addresses(&frame), (V4.0.to_bits(), V4.1.to_bits()));
     }
 
     #[test]
