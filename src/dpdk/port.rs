@@ -105,8 +105,9 @@ pub enum MtuOutcome {
     Is(u16),
     /// The driver has no way to set it, and passes what its own limit is.
     Fixed,
-    /// The driver declares that it takes no more than so many bytes, and was left as it is. Those of software devices
-    /// (`net_af_packet`, `net_memif`) declare 1500 and pass what fits their buffers and the kernel's interface.
+    /// The driver declares that it takes no more than so many bytes, and was left as it is. Software drivers declare
+    /// about 1500: `net_af_packet` and `net_memif` pass what fits their buffers and the kernel's interface all the same,
+    /// `net_tap` does not send more, and leaves such a frame and those behind it with the caller.
     Limit(u16),
 }
 
