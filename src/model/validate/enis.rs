@@ -6,7 +6,6 @@ use std::{
 };
 
 use hashbrown::{HashMap, HashSet};
-
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
