@@ -6,7 +6,7 @@
 //! [`StateError`]s that name the file, the path, the resource, the problem and the fix. A `Model` that exists is
 //! consistent: every reference resolves, no two blocks overlap, every address is where EC2 would allow it.
 //!
-//! [`diff`] compares two models, for people and for the compiler.
+//! [`diff()`] compares two models, for people and for the compiler.
 
 mod diff;
 mod document;

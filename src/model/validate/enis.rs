@@ -1,11 +1,11 @@
 //! Elastic network interfaces: linear in their number but for two sorts, as there may be a million.
 
 use std::{
-    collections::{HashMap, HashSet},
     fmt,
     net::{Ipv4Addr, Ipv6Addr},
 };
 
+use hashbrown::{HashMap, HashSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{

@@ -1,10 +1,8 @@
 //! Hosts, and which of their ports ENIs are plugged into.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
+
+use hashbrown::{HashMap, HashSet};
 
 use super::{Source, Validation, each, value};
 use crate::model::{Attachment, Host};
@@ -37,10 +35,14 @@ pub(super) fn attachments(sources: &[Source<'_>], state: &mut Validation) {
     for (item, raw) in each(sources, "Warren.Attachments", |raw| &raw.warren.attachments, |raw| &raw.eni) {
         let host = item.reference(&raw.host, "HostId", "host-a", "Warren.Hosts", &model.hosts, errors);
         let port = item.required(&raw.port, "Port", "vm0", value::id, errors);
-        let example = "eni-a1";
-        let eni = item
-            .reference(&raw.eni, "NetworkInterfaceId", example, "NetworkInterfaces", &model.enis, errors)
-            .map(|(id, _)| id.clone());
+        let enis = &mut model.enis;
+        let eni = item.required(
+            &raw.eni,
+            "NetworkInterfaceId",
+            "eni-a1",
+            move |id| enis.get_mut(id).ok_or_else(|| value::unresolved(id, "NetworkInterfaces")),
+            errors,
+        );
         if let (Some((host, _)), Some(port)) = (host, port)
             && let Some(other) = plugged.insert((host, port), item.id)
             && other != item.id
@@ -48,7 +50,7 @@ pub(super) fn attachments(sources: &[Source<'_>], state: &mut Validation) {
             let problem = format!("{other} is plugged into {host}/{port} already");
             item.wrong("Port", problem, "a port holds one ENI", errors);
         }
-        let Some(eni) = eni.and_then(|id| model.enis.get_mut(&id)) else { continue };
+        let Some(eni) = eni else { continue };
         if let Some(Attachment { host, port }) = &eni.attachment {
             let problem = format!("{} is plugged into {host}/{port} already", eni.id);
             item.wrong("NetworkInterfaceId", problem, "plug an ENI into one port", errors);

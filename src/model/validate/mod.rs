@@ -12,7 +12,9 @@ mod subnets;
 mod value;
 mod vpcs;
 
-use std::{collections::HashSet, fmt::Display};
+use std::fmt::Display;
+
+use hashbrown::HashSet;
 
 use self::value::Wrong;
 use super::{ById, Errors, Id, Model, StateError, raw};

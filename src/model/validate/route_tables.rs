@@ -1,7 +1,6 @@
 //! Route tables, and which one is in force in a subnet (RT-1, RT-2).
 
-use std::collections::{HashMap, HashSet};
-
+use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 
 use super::{Item, Source, Validation, each, value};

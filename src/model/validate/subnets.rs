@@ -1,6 +1,8 @@
 //! Subnets.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::{
     Source, Validation, each,

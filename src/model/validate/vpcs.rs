@@ -1,6 +1,6 @@
 //! VPCs, and what they are on the wire.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     Source, Validation, each,

@@ -4,7 +4,7 @@
 //! are two readers. `plain` reads the form that programs write (block style, one line per scalar) at the speed of
 //! memory, and gives up at anything else, at any doubt too. `events` reads all of YAML by way of granit-parser; it
 //! takes over from the start where `plain` gave up, and finds every syntax error. Both must make the same of the
-//! same text, which `tests/model.rs` checks.
+//! same text, which a property test below checks.
 //!
 //! Scalars keep their text: `007` and `1e3` stay as they are written, and only what JSON would print in the very
 //! same characters becomes a number. Aliases (`*name`) are refused, which also refuses the bombs made of them.
@@ -174,7 +174,7 @@ mod tests {
     }
 
     /// Text made of the pieces at which YAML turns, so that a good part of it parses.
-    fn yamlish() -> impl Strategy<Value = String> {
+    fn pieces() -> impl Strategy<Value = String> {
         let piece = prop::sample::select(vec![
             "a", "Key", "b-c", "1", "-1", "0", "~", "null", "true", ":", ": ", ":\n", "- ", "-", "\n",
             "\n  ", "\n- ", "\n  - ", "\n    ", " ", "  ", "{", "}", "[", "]", ",", ", ", "'", "\"", "#",
@@ -185,10 +185,71 @@ mod tests {
         prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
     }
 
+    /// Lines as programs write them, mostly: keys, dashes and scalars at a few indentations.
+    fn lines() -> impl Strategy<Value = String> {
+        let indent = prop::sample::select(vec!["", "", "  ", "  ", "    ", " "]);
+        let dash = prop::sample::select(vec!["", "", "", "- ", "- ", "-   ", "- - ", "-"]);
+        let key = prop::sample::select(vec!["k: ", "k: ", "key:  ", "K-1.x:", "", "k:", "k :", "'k': "]);
+        let value = prop::sample::select(vec![
+            "",
+            "",
+            "v",
+            "a b",
+            "1",
+            "-1",
+            "007",
+            "1.50",
+            "~",
+            "null",
+            "True",
+            "::/0",
+            "a:b",
+            "a#b",
+            "'x # y'",
+            "\"x: y\"",
+            "[]",
+            "{}",
+            "[a, 1, 'b c']",
+            "{a: b, c: [d, {e: }]}",
+            "{a: b, c: d}",
+            "[[x], {y: z}]",
+            "{a: ::/0}",
+            "a: b",
+            "[a,]",
+            "[, a]",
+            "{a b: c}",
+            "[a b , c]",
+            "{a:b}",
+            "{a: 'b'}",
+            "a, b",
+            "x]",
+            "'it''s'",
+            "02:00:00:00:01:10",
+            "/x",
+            ".",
+            "...",
+            "---",
+            "-",
+            "- x",
+            "(x)",
+            "ü",
+            "+1",
+            "x ",
+            "x\ty",
+            "[a #b\n]",
+            "[a]b",
+            "'a'b",
+        ]);
+        let end =
+            prop::sample::select(vec!["\n", "\n", "\n", " # c\n", "  \n", "\n\n", "\n  # c\n", "#c\n", ""]);
+        let line = (indent, dash, key, value, end).prop_map(|(a, b, c, d, e)| [a, b, c, d, e].concat());
+        prop::collection::vec(line, 1..7).prop_map(|lines| lines.concat())
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
         #[test]
-        fn the_readers_agree(text in yamlish()) {
+        fn the_readers_agree(text in prop_oneof![pieces(), lines()]) {
             match plain::from_str::<Value>(&text) {
                 Err(Stop::Unusual) => {}
                 plain => prop_assert_eq!(plain, events::from_str::<Value>(&text)),
