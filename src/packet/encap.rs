@@ -194,8 +194,8 @@ impl OuterTemplate {
     ) -> Result<(), Reason> {
         let ipv6 = LEN == VXLAN_V6 || LEN == GENEVE_V6;
         let udp = ETHERNET + if ipv6 { 40 } else { 20 };
-        let traffic_class = traffic_class(buffer.data());
         let frame = buffer.prepend(LEN).ok_or(Reason::NoHeadroom)?;
+        let traffic_class = traffic_class(frame.get(LEN..).unwrap_or_default());
         let ip_len = u16::try_from(frame.len() - ETHERNET).map_err(|_| Reason::OversizeFrame)?;
         let udp_len = ip_len - (udp - ETHERNET) as u16;
         let head = frame.first_chunk_mut::<LEN>().ok_or(Reason::NoHeadroom)?;

@@ -78,20 +78,34 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     for (classified, frame) in classified.iter().zip(burst.iter()) {
         found.push(find(tables, eni, classified, frame.data()));
     }
-    for ((classified, found), frame) in classified.iter().zip(found).zip(burst.drain(..)) {
-        match (found, classified.class) {
-            (Ok(to), class) => forward(ctx, port, eni, class != Class::Mac, classified.flow, to, frame),
-            (Err(_), Class::Arp) => {
-                answer(ctx, port, frame, |frame| arp::answer(frame, &SubnetOf { tables, eni }));
-            }
-            (Err(_), Class::NeighbourDiscovery) => {
-                answer(ctx, port, frame, |frame| match parse(frame.data()) {
-                    Ok(headers) => nd::answer(frame, &headers, &SubnetOf { tables, eni }),
-                    Err(reason) => Answer::Drop(reason),
-                });
-            }
-            (Err(reason), _) => ctx.drop(port, reason, frame),
+    let mut frames = burst.drain(..);
+    for (classified, found) in classified.iter().zip(&found) {
+        let Some(frame) = frames.next() else { break };
+        match *found {
+            Ok(to) => forward(ctx, port, eni, classified, to, frame),
+            Err(reason) => not_forwarded(ctx, port, eni, classified.class, reason, frame),
         }
+    }
+}
+
+/// Answers what is for the node itself, drops the rest.
+#[inline(never)]
+fn not_forwarded<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    class: Class,
+    reason: Reason,
+    frame: B,
+) {
+    let subnet = SubnetOf { tables: ctx.tables, eni };
+    match class {
+        Class::Arp => answer(ctx, port, frame, |frame| arp::answer(frame, &subnet)),
+        Class::NeighbourDiscovery => answer(ctx, port, frame, |frame| match parse(frame.data()) {
+            Ok(headers) => nd::answer(frame, &headers, &subnet),
+            Err(reason) => Answer::Drop(reason),
+        }),
+        Class::Mac | Class::V4 | Class::V6 | Class::Refused(_) => ctx.drop(port, reason, frame),
     }
 }
 
@@ -278,22 +292,21 @@ fn forward<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
-    routed: bool,
-    flow: u32,
+    classified: &Classified,
     to: &Destination,
     mut frame: B,
 ) {
-    if routed {
+    if classified.class != Class::Mac {
         // FWD-6; FWD-5: nothing else of the packet changes.
         set_macs(frame.data_mut(), to.mac, to.router_mac);
     }
     match to.location.place() {
-        Place::Local(receiver) => ingress::pass_on(ctx, port, receiver, eni.vni, frame),
-        Place::Nowhere => ctx.drop(port, Reason::Unattached, frame),
-        Place::Remote(host) => match encapsulate(ctx.tables, eni, host, flow, &mut frame) {
+        Place::Remote(host) => match encapsulate(ctx.tables, eni, host, classified.flow, &mut frame) {
             Ok(uplink) => ctx.sink.transmit(uplink, frame),
             Err(reason) => ctx.drop(port, reason, frame),
         },
+        Place::Local(receiver) => ingress::pass_on(ctx, port, receiver, eni.vni, frame),
+        Place::Nowhere => ctx.drop(port, Reason::Unattached, frame),
     }
 }
 

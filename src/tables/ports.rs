@@ -55,6 +55,8 @@ pub struct Uplink {
 /// The addresses of one family that belong to an ENI: single ones and delegated prefixes.
 #[derive(Clone, Debug)]
 pub struct Addresses<T> {
+    /// The first of `single`, which most packets have, at hand.
+    first: Option<T>,
     /// The primary first; host byte order.
     single: SmallVec<[T; 4]>,
     /// The first address of each delegated prefix.
@@ -69,12 +71,18 @@ macro_rules! addresses {
                 single: impl IntoIterator<Item = $word>,
                 delegated: impl IntoIterator<Item = $word>,
             ) -> Self {
-                Self { single: single.into_iter().collect(), delegated: delegated.into_iter().collect() }
+                let single: SmallVec<[$word; 4]> = single.into_iter().collect();
+                Self { first: single.first().copied(), single, delegated: delegated.into_iter().collect() }
             }
 
             /// Whether the address is one of them.
-            #[inline]
+            #[inline(always)]
             pub fn contain(&self, address: $word) -> bool {
+                self.first == Some(address) || self.contain_further(address)
+            }
+
+            #[inline(never)]
+            fn contain_further(&self, address: $word) -> bool {
                 let host_bits = <$word>::BITS - $delegated;
                 self.single.contains(&address)
                     || self.delegated.iter().any(|prefix| (prefix ^ address) >> host_bits == 0)
