@@ -96,7 +96,7 @@ impl Compiler {
         let mut enis = Enis::with_capacity(
             model.enis.len(),
             count(|eni| usize::from(eni.primary4.is_some()) + eni.secondary4.len() + eni.prefixes4.len()),
-            count(|eni| eni.addresses6.len() + eni.prefixes6.len() + 1),
+            count(|eni| eni.addresses6.len() + eni.prefixes6.len()),
         );
         for eni in model.enis.values() {
             self.insert(&mut enis, model, eni);
