@@ -8,6 +8,8 @@ pub mod bench;
 pub mod config;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
+pub mod fleet;
 pub mod manager;
 pub mod replay;
+pub mod traffic;
 pub mod worker;

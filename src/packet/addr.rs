@@ -92,18 +92,17 @@ impl From<Mac> for String {
 /// Destination and source MAC of a frame; zeros of a shorter one.
 #[inline(always)]
 pub fn macs(frame: &[u8]) -> (Mac, Mac) {
-    match frame.first_chunk() {
-        Some(&[a, b, c, d, e, f, g, h, i, j, k, l]) => (Mac([a, b, c, d, e, f]), Mac([g, h, i, j, k, l])),
-        None => (Mac::ZERO, Mac::ZERO),
-    }
+    let halves = frame.first_chunk::<12>().and_then(|head| head.first_chunk().zip(head.last_chunk()));
+    halves.map_or((Mac::ZERO, Mac::ZERO), |(destination, source)| (Mac(*destination), Mac(*source)))
 }
 
 /// Writes destination and source MAC into a frame; nothing into a shorter one.
 #[inline(always)]
 pub fn set_macs(frame: &mut [u8], destination: Mac, source: Mac) {
-    if let Some(head) = frame.first_chunk_mut() {
-        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination.0, source.0);
-        *head = [a, b, c, d, e, f, g, h, i, j, k, l];
+    if let Some((to, rest)) = frame.split_first_chunk_mut()
+        && let Some(from) = rest.first_chunk_mut()
+    {
+        (*to, *from) = (destination.0, source.0);
     }
 }
 

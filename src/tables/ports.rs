@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
-use super::{DELEGATED_V4, DELEGATED_V6, RouteTable, SubnetIndex};
+use super::{DELEGATED_V4, DELEGATED_V6, Location, RouteTable, SubnetIndex};
 use crate::packet::{Mac, OuterChecksum, Vni};
 
 /// A port of this node.
@@ -55,6 +55,8 @@ pub struct Uplink {
 /// The addresses of one family that belong to an ENI: single ones and delegated prefixes.
 #[derive(Clone, Debug)]
 pub struct Addresses<T> {
+    /// The first of `single`, which most packets have, at hand.
+    first: Option<T>,
     /// The primary first; host byte order.
     single: SmallVec<[T; 4]>,
     /// The first address of each delegated prefix.
@@ -69,12 +71,18 @@ macro_rules! addresses {
                 single: impl IntoIterator<Item = $word>,
                 delegated: impl IntoIterator<Item = $word>,
             ) -> Self {
-                Self { single: single.into_iter().collect(), delegated: delegated.into_iter().collect() }
+                let single: SmallVec<[$word; 4]> = single.into_iter().collect();
+                Self { first: single.first().copied(), single, delegated: delegated.into_iter().collect() }
             }
 
             /// Whether the address is one of them.
-            #[inline]
+            #[inline(always)]
             pub fn contain(&self, address: $word) -> bool {
+                self.first == Some(address) || self.contain_further(address)
+            }
+
+            #[inline(never)]
+            fn contain_further(&self, address: $word) -> bool {
                 let host_bits = <$word>::BITS - $delegated;
                 self.single.contains(&address)
                     || self.delegated.iter().any(|prefix| (prefix ^ address) >> host_bits == 0)
@@ -99,6 +107,8 @@ pub struct LocalEni {
     pub mac: Mac,
     /// The router's MAC of its subnet.
     pub router_mac: Mac,
+    /// Where it is: at its port.
+    pub location: Location,
     /// Its subnet.
     pub subnet: SubnetIndex,
     /// Its subnet's IPv4 block.

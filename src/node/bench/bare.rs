@@ -2,7 +2,7 @@
 //! a flat map of (VNI, IPv4 address), a ready 50-byte header with its lengths patched.
 
 use super::{
-    fleet::{self, Fleet},
+    super::fleet::{self, Fleet},
     generator::Generator,
 };
 use crate::{

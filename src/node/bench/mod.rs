@@ -5,7 +5,6 @@
 //! part of Warren: the least that any VXLAN sender does (see `bare`).
 
 mod bare;
-mod fleet;
 mod generator;
 mod moves;
 
@@ -17,11 +16,12 @@ use std::sync::{
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use self::{
-    fleet::Fleet,
-    generator::{Generator, Stamp},
-};
+use self::generator::Generator;
 use super::worker::{Plan, Transmit, Worker, WorkerCounters};
+use super::{
+    fleet::{self, Fleet},
+    traffic::Stamp,
+};
 use crate::{
     compile::Compiler,
     dpdk::{self, Eal, EalConfig, Mbuf, Mempool, Port, TxQueue, reserve_hugepages},
@@ -251,9 +251,9 @@ impl Bench {
         };
         let name = format!("{case:?}").to_lowercase();
         let stamped = Arc::new(stamp());
-        let (source, rx, tx) = machine.null(&format!("{name}0"), stamped.len())?;
+        let (source, rx, tx) = machine.null(&format!("{name}0"), stamped.frame().len())?;
         let (sink, _, other_tx) = machine.null(&format!("{name}1"), 64)?;
-        let (base, base_rx, base_tx) = machine.null(&format!("{name}2"), stamped.len())?;
+        let (base, base_rx, base_tx) = machine.null(&format!("{name}2"), stamped.frame().len())?;
         let generator = Generator::new(rx, Arc::clone(&stamped));
         let baseline = (Generator::new(base_rx, Arc::clone(&stamped)), base_tx);
         let (work, table_bytes) = if case == Case::Bare {

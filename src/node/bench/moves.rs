@@ -9,9 +9,9 @@ use std::{
 use serde_json::json;
 
 use super::{
+    super::{fleet::Fleet, traffic::Stamp},
     Case, Figure, Machine, Options, Shared,
-    fleet::Fleet,
-    generator::{Generator, Stamp},
+    generator::Generator,
     worker,
 };
 use crate::{

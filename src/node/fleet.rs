@@ -1,4 +1,4 @@
-//! A VPC of any size, made up: one host with two instances, the others elsewhere.
+//! A VPC of any size, made up, for benchmarks and tests: one host with two instances, the others elsewhere; and traffic in it.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -15,19 +15,19 @@ use crate::{
 };
 
 /// The port with the sending (or receiving) instance.
-pub(super) const FIRST: PortIndex = PortIndex(0);
+pub const FIRST: PortIndex = PortIndex(0);
 /// The port of the underlay.
-pub(super) const UPLINK: PortIndex = PortIndex(2);
+pub const UPLINK: PortIndex = PortIndex(2);
 
 /// ENIs that a /16 subnet takes, round.
 const PER_SUBNET: usize = 65_000;
 /// ENIs that the made-up hosts have each.
 const PER_HOST: usize = 256;
 /// The VPC's blocks are 10.0.0.0/16 to 10.255.0.0/16.
-pub(super) const MAX_ENIS: usize = 255 * PER_SUBNET;
+pub const MAX_ENIS: usize = 255 * PER_SUBNET;
 
 /// The made-up network.
-pub(super) struct Fleet {
+pub struct Fleet {
     model: Model,
     count: usize,
     hosts: u32,
@@ -35,7 +35,7 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// A network of `count` ENIs. Numbers 0 and 1 are on this host's ports, the others spread over other hosts.
-    pub(super) fn new(count: usize) -> Self {
+    pub fn new(count: usize) -> Self {
         let mut fleet = Self { model: Model::default(), count, hosts: count.div_ceil(PER_HOST) as u32 };
         let vpc: Id = "vpc-bench".into();
         let table: Id = "rtb-bench".into();
@@ -105,22 +105,22 @@ impl Fleet {
     }
 
     /// The network.
-    pub(super) fn model(&self) -> &Model {
+    pub fn model(&self) -> &Model {
         &self.model
     }
 
     /// How many ENIs it has.
-    pub(super) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.count
     }
 
     /// How many hosts it has besides this one.
-    pub(super) fn hosts(&self) -> u32 {
+    pub fn hosts(&self) -> u32 {
         self.hosts
     }
 
     /// This host.
-    pub(super) fn site(&self) -> Site {
+    pub fn site(&self) -> Site {
         let port =
             |name: &str, uplink| SitePort { name: name.into(), mtu: 1500, vlan: VlanMode::Refuse, uplink };
         let uplink = SiteUplink {
@@ -139,21 +139,21 @@ impl Fleet {
     }
 
     /// Every host is a neighbour with a known MAC.
-    pub(super) fn neighbours(&self) -> AllKnown {
+    pub fn neighbours(&self) -> AllKnown {
         AllKnown
     }
 }
 
 /// The VPC's network identifier.
-pub(super) const VNI: Vni = match Vni::new(4100) {
+pub const VNI: Vni = match Vni::new(4100) {
     Some(vni) => vni,
     None => unreachable!(),
 };
 /// The uplink's MAC.
-pub(super) const UPLINK_MAC: Mac = Mac([0x02, 0xfa, 0, 0, 0, 1]);
+pub const UPLINK_MAC: Mac = Mac([0x02, 0xfa, 0, 0, 0, 1]);
 
 /// Knows everybody's MAC.
-pub(super) struct AllKnown;
+pub struct AllKnown;
 
 impl Resolve for AllKnown {
     fn resolve(&self, _uplink: PortIndex, next_hop: IpAddr) -> Option<Mac> {
@@ -172,28 +172,28 @@ fn block(index: usize) -> Result<Ipv4Net, ipnet::PrefixLenError> {
 }
 
 /// The id of an ENI's subnet.
-pub(super) fn subnet_of(number: usize) -> String {
+pub fn subnet_of(number: usize) -> String {
     format!("subnet-{}", number / PER_SUBNET)
 }
 
 /// The address of an ENI, behind the subnet's four reserved ones.
-pub(super) fn address(number: usize) -> Ipv4Addr {
+pub fn address(number: usize) -> Ipv4Addr {
     let (subnet, host) = (number / PER_SUBNET, number % PER_SUBNET + 4);
     Ipv4Addr::from_bits(0x0a00_0000 | (subnet as u32) << 16 | host as u32)
 }
 
 /// The MAC of an ENI.
-pub(super) fn mac(number: usize) -> Mac {
+pub fn mac(number: usize) -> Mac {
     let [a, b, c, d] = (number as u32).to_be_bytes();
     Mac([0x06, 0, a, b, c, d])
 }
 
 /// The number of the host that an ENI is on; 0 is this one.
-pub(super) fn host_of(number: usize) -> u32 {
+pub fn host_of(number: usize) -> u32 {
     if number < 2 { 0 } else { (number / PER_HOST + 1) as u32 }
 }
 
 /// The underlay address of a host.
-pub(super) fn underlay(host: u32) -> Ipv4Addr {
+pub fn underlay(host: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x0b00_0001 + host)
 }

@@ -1,0 +1,172 @@
+//! The pipeline per burst of 32 packets, without drivers, and what it stands on: route lookup, RCU pin, table update.
+//! The worker loop with drivers is `warren bench`.
+
+use std::{hint::black_box, sync::Arc, time::Duration};
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use warren::{
+    compile::Compiler,
+    model::{Attachment, Diff, Model},
+    node::{
+        fleet::{FIRST, Fleet, UPLINK},
+        traffic::Stamp,
+    },
+    packet::{Buffer, HeapBuffer, Vni},
+    pipeline::{Burst, Context, Counters, Sink, process},
+    rcu::Publisher,
+    services::Learned,
+    tables::{Lpm, PortIndex, Tables},
+};
+
+const BURST: usize = 32;
+const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
+
+/// Keeps what the pipeline sends, to be used again.
+#[derive(Default)]
+struct Keep(Burst<HeapBuffer>);
+
+impl Sink<HeapBuffer> for Keep {
+    fn transmit(&mut self, _port: PortIndex, frame: HeapBuffer) {
+        self.0.push(frame);
+    }
+
+    fn owns(&self, _port: PortIndex) -> bool {
+        true
+    }
+
+    fn hand_over(&mut self, _port: PortIndex, _vni: Vni, frame: HeapBuffer) {
+        self.0.push(frame);
+    }
+
+    fn learned(&mut self, _uplink: PortIndex, _neighbour: Learned) {}
+}
+
+/// A burst of stamped packets through the pipeline, over and over in the same buffers.
+struct Loop {
+    tables: Tables,
+    counters: Counters,
+    stamp: Stamp,
+    next: usize,
+    from: PortIndex,
+    burst: Burst<HeapBuffer>,
+    sink: Keep,
+}
+
+impl Loop {
+    fn new(fleet: &Fleet, from: PortIndex, stamp: Stamp) -> Self {
+        let tables = Compiler::new(fleet.site()).build(fleet.model(), &fleet.neighbours());
+        let burst = (0..BURST).map(|_| HeapBuffer::new(stamp.frame())).collect();
+        Self { tables, counters: Counters::new(3), stamp, next: 0, from, burst, sink: Keep::default() }
+    }
+
+    fn turn(&mut self) {
+        let len = self.stamp.frame().len();
+        for frame in &mut self.burst {
+            // Undo the encapsulation, or the decapsulation, of the turn before.
+            let now = frame.data().len();
+            if now > len {
+                frame.trim_front(now - len);
+            } else if now < len {
+                frame.prepend(len - now);
+            }
+            self.next = self.stamp.write(frame.data_mut(), self.next);
+        }
+        let mut ctx = Context { tables: &self.tables, counters: &self.counters, sink: &mut self.sink };
+        process(&mut ctx, self.from, &mut self.burst);
+        std::mem::swap(&mut self.burst, &mut self.sink.0);
+        assert_eq!(self.burst.len(), BURST, "a packet was dropped");
+    }
+}
+
+fn pipeline(c: &mut Criterion) {
+    let mut group = c.benchmark_group("pipeline");
+    group.throughput(Throughput::Elements(BURST as u64));
+    for size in SIZES {
+        let fleet = Fleet::new(size);
+        let mut encap = Loop::new(&fleet, FIRST, Stamp::encapsulate(&fleet, 64));
+        group.bench_function(BenchmarkId::new("encap", size), |b| b.iter(|| encap.turn()));
+        drop(encap);
+        let mut decap = Loop::new(&fleet, UPLINK, Stamp::decapsulate(&fleet, 64));
+        group.bench_function(BenchmarkId::new("decap", size), |b| b.iter(|| decap.turn()));
+    }
+    let fleet = Fleet::new(1000);
+    let mut local = Loop::new(&fleet, FIRST, Stamp::local(&fleet, 64));
+    group.bench_function("local", |b| b.iter(|| local.turn()));
+    group.finish();
+}
+
+fn lpm(c: &mut Criterion) {
+    let mut group = c.benchmark_group("lpm");
+    for routes in [10_u32, 100, 1000] {
+        let nets = (0..routes).map(|n| {
+            let prefix = 16 + (n % 9) as u8;
+            let address = std::net::Ipv4Addr::from_bits(n.wrapping_mul(0x9e37_79b1));
+            (ipnet::IpNet::new_assert(address.into(), prefix).trunc(), n)
+        });
+        let table = Lpm::new(nets);
+        let mut address = 1_u32;
+        group.bench_function(BenchmarkId::new("v4", routes), |b| {
+            b.iter(|| {
+                address = address.wrapping_mul(0x9e37_79b1).wrapping_add(1);
+                black_box(table.lookup_v4(address))
+            });
+        });
+    }
+    group.finish();
+}
+
+fn rcu(c: &mut Criterion) {
+    let (_publisher, mut readers) = Publisher::new(1_u64, 1);
+    let reader = &mut readers[0];
+    c.bench_function("rcu/pin and quiescent", |b| {
+        b.iter(|| {
+            black_box(*reader.pin());
+            reader.quiescent();
+        });
+    });
+}
+
+/// One ENI moves to another host; the cost must not grow with the fleet.
+fn update(c: &mut Criterion) {
+    let mut group = c.benchmark_group("update");
+    for size in SIZES {
+        let fleet = Fleet::new(size);
+        let mut compiler = Compiler::new(fleet.site());
+        let tables = compiler.build(fleet.model(), &fleet.neighbours());
+        let (before, after) = moved(&fleet);
+        let diff = Diff { enis: before.enis.keys().cloned().collect(), ..Diff::default() };
+        group.bench_function(BenchmarkId::new("move an ENI", size), |b| {
+            b.iter_batched(
+                || (),
+                |()| compiler.update(&tables, &before, &after, &diff, &fleet.neighbours()),
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+/// Two models of the last ENI alone, on one host and on another.
+fn moved(fleet: &Fleet) -> (Model, Model) {
+    let id = format!("eni-{}", fleet.count() - 1);
+    let (id, eni) = fleet.model().enis.get_key_value(id.as_str()).expect("the last ENI");
+    let mut before = Model {
+        vpcs: fleet.model().vpcs.clone(),
+        subnets: fleet.model().subnets.clone(),
+        hosts: fleet.model().hosts.clone(),
+        ..Model::default()
+    };
+    let mut after = before.clone();
+    before.enis.insert(Arc::clone(id), eni.clone());
+    let mut elsewhere = eni.clone();
+    elsewhere.attachment = Some(Attachment { host: "host-1".into(), port: "eth0".into() });
+    after.enis.insert(Arc::clone(id), elsewhere);
+    (before, after)
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
+    targets = pipeline, lpm, rcu, update
+}
+criterion_main!(benches);

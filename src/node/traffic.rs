@@ -1,0 +1,159 @@
+//! Traffic in a [`Fleet`]: one frame, and for each packet the few bytes that make it another one.
+
+use super::fleet::{self, Fleet};
+use crate::{
+    model::router_mac,
+    packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, OuterTemplate, Sender},
+};
+
+/// The bytes of a packet that differ, and where they go.
+#[derive(Clone, Copy)]
+struct Variation {
+    /// An IPv4 address of the inner packet.
+    inner: [u8; 4],
+    /// The outer source address.
+    outer: [u8; 4],
+}
+
+/// What is written into every buffer.
+pub struct Stamp {
+    /// The frame without its variations.
+    frame: Vec<u8>,
+    /// Offset of the varying inner address.
+    inner_at: usize,
+    /// Offset of the varying outer address, and of the outer header's checksum, where there is an outer header.
+    outer_at: Option<usize>,
+    variations: Vec<Variation>,
+    flows: usize,
+}
+
+/// Offsets in an Ethernet frame of IPv4.
+const SOURCE: usize = 26;
+const DESTINATION: usize = 30;
+/// The outer header of VXLAN over IPv4.
+const OUTER: usize = 50;
+
+/// Numbers from 2 to `below`, uniformly random, the same in every run (SplitMix64, Steele et al., OOPSLA 2014).
+fn random_remotes(below: usize) -> impl Iterator<Item = usize> {
+    let mut state = 0x5eed_u64;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((u128::from(z ^ z >> 31) * (below.max(3) - 2) as u128) >> 64) as usize + 2
+    })
+}
+
+/// Packets before the variations repeat: more than there are ENIs, so that all are hit at random.
+fn period(fleet: &Fleet) -> usize {
+    (2 * fleet.count()).clamp(1 << 12, 1 << 21)
+}
+
+/// A UDP datagram in a frame of `size` bytes.
+fn datagram(size: usize, destination: Mac, source: Mac, from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
+    let ip_len = (size - 14) as u16;
+    let mut frame = [destination.0, source.0].concat();
+    frame.extend([0x08, 0x00, 0x45, 0]);
+    frame.extend(ip_len.to_be_bytes());
+    frame.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
+    frame.extend(from);
+    frame.extend(to);
+    frame.extend([0x30, 0x39, 0x00, 0x35]);
+    frame.extend((ip_len - 20).to_be_bytes());
+    frame.resize(size, 0);
+    frame
+}
+
+impl Stamp {
+    /// From the first instance, through the router, to random ENIs of other hosts.
+    pub fn encapsulate(fleet: &Fleet, size: usize) -> Self {
+        let router = router_mac(&fleet::subnet_of(0));
+        let frame = datagram(size, router, fleet::mac(0), fleet::address(0).octets(), [0; 4]);
+        let variations = random_remotes(fleet.count())
+            .map(|number| Variation { inner: fleet::address(number).octets(), outer: [0; 4] })
+            .take(period(fleet))
+            .collect();
+        Self { frame, inner_at: DESTINATION, outer_at: None, variations, flows: fleet.count() - 2 }
+    }
+
+    /// From random ENIs of other hosts, through the router, to the first instance.
+    pub fn decapsulate(fleet: &Fleet, size: usize) -> Self {
+        let router = router_mac(&fleet::subnet_of(0));
+        let inner = datagram(size, fleet::mac(0), router, [0; 4], fleet::address(0).octets());
+        let mut buffer = HeapBuffer::new(&inner);
+        let here = fleet::underlay(0);
+        let template = OuterTemplate::new(
+            Encapsulation::Vxlan,
+            Mac::ZERO,
+            fleet::UPLINK_MAC,
+            std::net::Ipv4Addr::UNSPECIFIED.into(),
+            here.into(),
+            OuterChecksum::Zero,
+        );
+        let sender = Sender { vni: fleet::VNI, mac: fleet::mac(2) };
+        if let Some(template) = template {
+            // There is headroom in a new buffer.
+            let _ = template.encapsulate(&mut buffer, fleet::VNI, sender, 0);
+        }
+        let variations = random_remotes(fleet.count())
+            .map(|number| Variation {
+                inner: fleet::address(number).octets(),
+                outer: fleet::underlay(fleet::host_of(number)).octets(),
+            })
+            .take(period(fleet))
+            .collect();
+        let frame = buffer.data().to_vec();
+        Self { frame, inner_at: OUTER + SOURCE, outer_at: Some(SOURCE), variations, flows: fleet.count() - 2 }
+    }
+
+    /// From the first instance to the second, through the router.
+    pub fn local(fleet: &Fleet, size: usize) -> Self {
+        let router = router_mac(&fleet::subnet_of(0));
+        let to = fleet::address(1).octets();
+        let frame = datagram(size, router, fleet::mac(0), fleet::address(0).octets(), to);
+        let variations = vec![Variation { inner: to, outer: [0; 4] }; period(fleet)];
+        Self { frame, inner_at: DESTINATION, outer_at: None, variations, flows: 1 }
+    }
+
+    /// Distinct flows among the packets, about.
+    pub fn flows(&self) -> usize {
+        self.flows
+    }
+
+    /// Writes what the pipeline has changed in a buffer since it was last used, and what makes it the packet of the given
+    /// number. Returns the next packet's.
+    #[inline]
+    pub fn write(&self, frame: &mut [u8], number: usize) -> usize {
+        let Some(variation) = self.variations.get(number) else { return 0 };
+        // Headers; the rest of the payload is never looked at.
+        let headers = if self.outer_at.is_some() { OUTER + 64 } else { 64 };
+        if let Some((to, from)) = frame.get_mut(..headers).zip(self.frame.get(..headers)) {
+            to.copy_from_slice(from);
+        }
+        put(frame, self.inner_at, variation.inner);
+        if let Some(at) = self.outer_at {
+            put(frame, at, variation.outer);
+            // RFC 1624: the template's checksum is that of source address 0.
+            let [a, b, c, d] = variation.outer;
+            let sum = u32::from(u16::from_be_bytes([frame[24], frame[25]]) ^ 0xffff)
+                + u32::from(u16::from_be_bytes([a, b]))
+                + u32::from(u16::from_be_bytes([c, d]));
+            let folded = (sum & 0xffff) + (sum >> 16);
+            let folded = (folded & 0xffff) + (folded >> 16);
+            put(frame, 24, (!(folded as u16)).to_be_bytes());
+        }
+        if number + 1 < self.variations.len() { number + 1 } else { 0 }
+    }
+
+    /// A whole frame, the first packet.
+    pub fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+#[inline]
+fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
+    if let Some(to) = frame.get_mut(at..at + N) {
+        to.copy_from_slice(&bytes);
+    }
+}
