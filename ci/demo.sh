@@ -181,7 +181,7 @@ apply() {
 }
 
 has_changed() {
-    apply "$1"
+    apply "$1" || return 1
     grep -q eni-a2 "$LOGS/host-a.apply" && grep -q eni-a2 "$LOGS/host-b.apply"
 }
 

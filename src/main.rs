@@ -216,7 +216,7 @@ fn ask(daemon: &Daemon, request: &Request) -> Result<(), String> {
             println!("{}", serde_json::to_string_pretty(&applied).map_err(|error| error.to_string())?);
         }
         Reply::Applied(applied) => {
-            print!("{}", applied.text);
+            println!("{}", applied.text);
             match applied.adopted_after_us {
                 Some(us) => {
                     println!("generation {}, in use by all workers after {us} µs", applied.generation)
