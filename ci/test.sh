@@ -45,7 +45,7 @@ need_component() {
 need_root
 cd "$ROOT"
 heading "preparing"
-install_packages "${BUILD_PACKAGES[@]}" "${NETWORK_PACKAGES[@]}"
+install_packages "${BUILD_PACKAGES[@]}" "${NETWORK_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 need_cargo
 need_component fmt rustfmt
 need_component clippy clippy
