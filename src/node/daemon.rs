@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    path::PathBuf,
+    path::Path,
+    slice,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -415,10 +416,11 @@ impl Node {
 }
 
 /// Reads the state again, off the management thread, and asks it to put it in force.
-fn reread(state: &PathBuf, calls: &Sender<Call>) {
-    let (state, calls) = (state.clone(), calls.clone());
+fn reread(state: &Path, calls: &Sender<Call>) {
+    let (state, calls) = (state.to_owned(), calls.clone());
     let read = move || {
-        let loaded = model::read_documents(&[state.clone()]).and_then(|documents| model::load(&documents));
+        let loaded =
+            model::read_documents(slice::from_ref(&state)).and_then(|documents| model::load(&documents));
         match loaded {
             Err(errors) => tracing::error!("SIGHUP: {} not applied:\n{errors}", state.display()),
             Ok(model) => {

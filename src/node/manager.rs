@@ -39,7 +39,8 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// What is wrong between the host file and the state: [`check_site`].
+    /// What is wrong between the host file and the state: the host is not in it, with this underlay address; an ENI is
+    /// attached to a port that the host has not, or that is none for instances.
     pub fn new(
         config: &HostConfig,
         site: Site,
@@ -178,8 +179,7 @@ fn next_hops(compiler: &Compiler, model: &Model) -> Vec<(u16, IpAddr)> {
     compiler.next_hops(model).into_iter().map(|(uplink, next_hop)| (uplink.0, next_hop)).collect()
 }
 
-/// What is wrong between a node's host file and a state: the host is not in it, with this underlay address; an ENI is
-/// attached to a port that the host has not, or that is none for instances.
+/// What is wrong between a node's host file and a state.
 fn check_site(site: &Site, model: &Model) -> Vec<String> {
     let host = &site.host;
     let Some(stated) = model.hosts.get(host) else {
