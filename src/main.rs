@@ -1,6 +1,7 @@
 //! The command line, nothing else.
 
 use std::{
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -152,7 +153,12 @@ fn in_huge_pages() {
 
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
     match execute(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
@@ -231,7 +237,7 @@ fn ask(daemon: &Daemon, request: &Request) -> Result<(), String> {
             println!("{}", serde_json::to_string_pretty(&applied).map_err(|error| error.to_string())?);
         }
         Reply::Applied(applied) => {
-            print!("{}", applied.text);
+            println!("{}", applied.text);
             match applied.adopted_after_us {
                 Some(us) => {
                     println!("generation {}, in use by all workers after {us} µs", applied.generation)

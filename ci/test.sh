@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# All checks and tests, as CI runs them. Installs what is missing. The last line says how many passed and failed.
+set -euo pipefail
+# shellcheck source=ci/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+PASSED=0 FAILED=0
+
+# add_results LOG CODE: tests count one each, as their harness reports them; any other step counts as one.
+add_results() {
+    local passed failed
+    read -r passed failed < <(awk '
+        /^test result:/ {sub(/.*: (ok|FAILED)\. /, ""); passed += $1; failed += $3}
+        / of [0-9]+ shown, in / {passed += $1; failed += $3 - $1}
+        END {print passed + 0, failed + 0}' "$1")
+    if ((passed + failed == 0 && $2 == 0)); then passed=1; fi
+    # A build that fails has no failed test to count.
+    if ((failed == 0 && $2 != 0)); then failed=1; fi
+    PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
+}
+
+# step NAME COMMAND...: runs it, says how it went and goes on.
+step() {
+    local name=$1 log code=0 start=$SECONDS
+    shift
+    log=$LOGS/$(tr -c '[:alnum:]\n' - <<<"$name").log
+    printf '%s[%4d s]%s %s\n' "$DIM" "$SECONDS" "$PLAIN" "$name"
+    "$@" >"$log" 2>&1 || code=$?
+    add_results "$log" "$code"
+    if ((code == 0)); then
+        printf '         %sok%s, %d s\n' "$GREEN" "$PLAIN" $((SECONDS - start))
+    else
+        show_tail "$log" 60
+        printf '         %sFAIL%s (exit code %d), %d s\n' "$RED" "$PLAIN" "$code" $((SECONDS - start))
+    fi
+}
+
+# need_component COMMAND COMPONENT: a part of the toolchain that a minimal installation leaves out.
+need_component() {
+    cargo "$1" --version >/dev/null 2>&1 && return
+    command -v rustup >/dev/null || die "no cargo $1 here: install the toolchain's $2"
+    quietly rustup rustup component add "$2" || die "rustup could not add $2"
+}
+
+need_root
+cd "$ROOT"
+heading "preparing"
+install_packages "${BUILD_PACKAGES[@]}" "${NETWORK_PACKAGES[@]}"
+need_cargo
+need_component fmt rustfmt
+need_component clippy clippy
+export CARGO_TERM_COLOR=never
+
+# In an order in which what one step builds, the next ones use. The two feature sets share all dependencies.
+heading "checking"
+step "format" cargo fmt --check
+step "lint" cargo clippy --locked --all-targets -- -D warnings
+step "lint without DPDK" cargo clippy --locked --all-targets --no-default-features -- -D warnings
+step "documentation" env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+heading "testing"
+# Some tests make network namespaces and TAP devices of their own, some allocate from hugepages: one after the other.
+reserve_hugepages 1024
+step "tests without DPDK" cargo test --locked --no-default-features
+step "tests" cargo test --locked
+step "release build" cargo build --locked --release
+step "benchmarks, each once" cargo bench --locked --bench '*' -- --test
+step "demo" ci/demo.sh
+
+printf '\n%d s\n' "$SECONDS"
+printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
+((FAILED == 0))
