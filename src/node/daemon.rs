@@ -116,12 +116,19 @@ fn management_cpus(workers: &[usize]) -> Vec<usize> {
     if others.is_empty() { allowed } else { others }
 }
 
-/// Bytes of a buffer: the headroom, and the longest frame of any port with a tag, in one piece.
-fn data_room(ports: &[PortConfig]) -> u16 {
+/// Bytes that a frame of a port of this MTU takes in a ring of net_af_packet: the kernel's header of 66 bytes, the frame
+/// with a tag; in whole KiB, so that four of them fill pages without a gap, which the driver takes for granted.
+fn ring_frame(mtu: u16) -> usize {
+    const KERNEL_HEADER: usize = 66;
     const ETHERNET_AND_TAG: usize = 18;
-    let mtu = ports.iter().map(|port| usize::from(port.mtu)).max().unwrap_or(0);
-    // Some drivers refuse less than 2 KiB.
-    ((HEADROOM + mtu + ETHERNET_AND_TAG).next_multiple_of(64).max(HEADROOM + 2048)) as u16
+    (KERNEL_HEADER + ETHERNET_AND_TAG + usize::from(mtu)).next_multiple_of(1024).max(2048)
+}
+
+/// Bytes of a buffer: the headroom, and the longest frame of any port with a tag, in one piece. net_af_packet wants room
+/// for a whole frame of its ring, and some drivers refuse less than 2 KiB.
+fn data_room(ports: &[PortConfig]) -> u16 {
+    let mtu = ports.iter().map(|port| port.mtu).max().unwrap_or(0);
+    (HEADROOM + ring_frame(mtu)) as u16
 }
 
 /// Buffers that can be in use at once: descriptors of all queues, bursts at work, inboxes, caches.
@@ -140,7 +147,7 @@ fn buffers(config: &HostConfig) -> u32 {
 
 /// The device string, with the ring geometry that the MTU needs where net_af_packet would have taken frames of 2 KiB.
 fn device_string(port: &PortConfig) -> String {
-    let frame = (usize::from(port.mtu) + 128).next_power_of_two().max(2048);
+    let frame = ring_frame(port.mtu);
     if port.device.starts_with("net_af_packet") && !port.device.contains("framesz") && frame > 2048 {
         format!("{},blocksz={},framesz={frame},framecnt=512", port.device, frame * 4)
     } else {
@@ -533,4 +540,19 @@ pub(super) fn measure_cycles() -> u64 {
     thread::sleep(Duration::from_millis(20));
     let elapsed = since.elapsed().as_nanos() as u64;
     (u128::from(cycles() - start) * 1_000_000_000 / u128::from(elapsed.max(1))) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_frame_holds_the_mtu_and_fits_a_buffer() {
+        for mtu in [68, 1500, 1964, 1965, 9001, 9100, 9600] {
+            let frame = ring_frame(mtu);
+            assert!(frame >= usize::from(mtu) + 84);
+            // The kernel wants whole pages in a block and 16-byte alignment in a frame.
+            assert!((frame * 4).is_multiple_of(4096) && frame.is_multiple_of(16));
+        }
+    }
 }
