@@ -9,7 +9,7 @@ use crate::{
 };
 
 const OUTER: [&str; 7] =
-    ["eth.src", "eth.dst", "ip.src", "ip.dst", "ipv6.dst", "udp.dstport", "_ws.expert.message"];
+    ["eth.src", "eth.dst", "ip.src", "ip.dst", "ipv6.dst", "udp.dstport", "_ws.malformed"];
 
 /// RFC 8926: the VPC as the VNI, the sender in an option, the frame whole.
 #[test]
