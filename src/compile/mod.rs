@@ -96,7 +96,7 @@ impl Compiler {
         let mut enis = Enis::with_capacity(
             model.enis.len(),
             count(|eni| usize::from(eni.primary4.is_some()) + eni.secondary4.len() + eni.prefixes4.len()),
-            count(|eni| eni.addresses6.len() + eni.prefixes6.len() + 1),
+            count(|eni| eni.addresses6.len() + eni.prefixes6.len()),
         );
         for eni in model.enis.values() {
             self.insert(&mut enis, model, eni);
@@ -267,7 +267,7 @@ impl Compiler {
             let Some(slot) = self.hosts.get(&host.id).and_then(|index| hosts.get_mut(index as usize)) else {
                 continue;
             };
-            *slot = Some((host.underlay, self.host(host.underlay, resolve)));
+            *slot = Some((host.underlay, self.host(host.underlay, resolve).unwrap_or(Host::UNREACHABLE)));
         }
         let forwarders = self
             .forwarding
@@ -295,8 +295,11 @@ impl Compiler {
             uplink.checksum,
         )?;
         // The MTU bounds the outer IP packet; the outer link-layer header is outside of it.
-        let max_inner = (usize::from(uplink.mtu) + ETHERNET).saturating_sub(template.header_len()) as u16;
-        let reachability = next_hop.map_or(Reachability::Unresolved, |_| Reachability::Ready);
+        let fits = (usize::from(uplink.mtu) + ETHERNET).saturating_sub(template.header_len()) as u16;
+        let (reachability, max_inner) = match next_hop {
+            None => (Reachability::Unresolved, 0),
+            Some(_) => (Reachability::Ready, fits),
+        };
         Some(Host { template, uplink: link.uplink, reachability, max_inner })
     }
 
@@ -330,6 +333,7 @@ impl Compiler {
     }
 
     fn local_eni(&self, model: &Model, eni: &model::Eni, port: &str) -> Option<LocalEni> {
+        let index = self.site.port(port)?;
         let subnet = model.subnets.get(&eni.subnet)?;
         let routes = model.route_tables.get(&subnet.route_table)?;
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
@@ -341,13 +345,14 @@ impl Compiler {
             vni: model.vpcs.get(&eni.vpc)?.vni,
             mac: eni.mac,
             router_mac: router_mac(&eni.subnet),
+            location: Place::Local(index).into(),
             subnet: SubnetIndex(self.subnets.get(&eni.subnet)?),
             subnet_v4: subnet.cidr4,
             subnet_v6: subnet.cidr6,
             v4: Addresses::<u32>::new(v4, eni.prefixes4.iter().map(|prefix| prefix.network().to_bits())),
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
             source_dest_check: eni.source_dest_check,
-            mtu: self.site.port(port).and_then(|index| self.site.ports.get(usize::from(index.0)))?.mtu,
+            mtu: self.site.ports.get(usize::from(index.0))?.mtu,
             routes: Arc::new(RouteTable::new(routes.routes.iter().map(|route| {
                 let model::Target::Local = route.target;
                 (route.destination, Target::Local)

@@ -169,25 +169,33 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         }
     }
 
-    /// Sends what is waiting for a port. What the device does not take at the second call is dropped, by name.
+    /// Sends what is waiting for a port. Of what the device does not take, the first frame is dropped, by name: its queue is
+    /// full, or the frame is one that it never takes, and the ones behind must not wait for it.
     #[inline]
     fn flush_port(&mut self, port: PortIndex) {
         let Some(output) = self.ports.get_mut(usize::from(port.0)) else { return };
         let Some(queue) = &mut output.queue else { return };
         let counters = self.counters.ports.port(port);
-        let bytes = |frames: &[B]| frames.iter().map(|frame| frame.data().len() as u64).sum::<u64>();
-        let (packets, total) = (output.waiting.len(), bytes(&output.waiting));
+        let mut bytes: u64 = output.waiting.iter().map(|frame| frame.data().len() as u64).sum();
+        let mut packets = output.waiting.len();
         queue.transmit(&mut output.waiting);
-        if !output.waiting.is_empty() {
+        while !output.waiting.is_empty() {
+            if let Some(refused) = output.waiting.pop_at(0) {
+                packets -= 1;
+                bytes -= refused.data().len() as u64;
+                counters.drop(Reason::TxFull);
+            }
             queue.transmit(&mut output.waiting);
         }
-        let unsent = output.waiting.len();
-        counters.tx_packets.add((packets - unsent) as u64);
-        counters.tx_bytes.add(total - bytes(&output.waiting));
-        for frame in output.waiting.drain(..) {
-            counters.drop(Reason::TxFull);
-            drop(frame);
-        }
+        counters.tx_packets.add(packets as u64);
+        counters.tx_bytes.add(bytes);
+    }
+
+    /// Sends what waits for a port in the middle of a round.
+    #[inline(never)]
+    fn flush_full(&mut self, port: PortIndex) {
+        self.dirty.retain(|&dirty| dirty != port);
+        self.flush_port(port);
     }
 
     /// Sends everything that waits.
@@ -203,19 +211,17 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
 }
 
 impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
-    #[inline]
+    #[inline(always)]
     fn transmit(&mut self, port: PortIndex, frame: B) {
         let Some(output) = self.ports.get_mut(usize::from(port.0)) else { return };
         if output.queue.is_none() {
             return self.hand(port, Handed::Transmit(port, frame));
         }
-        if output.waiting.is_empty() {
-            self.dirty.push(port);
-        }
         output.waiting.push(frame);
-        if output.waiting.is_full() {
-            self.dirty.retain(|&dirty| dirty != port);
-            self.flush_port(port);
+        match output.waiting.len() {
+            1 => self.dirty.push(port),
+            MAX_BURST => self.flush_full(port),
+            _ => {}
         }
     }
 
@@ -292,7 +298,6 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         }
         found += take_handed(&mut ctx, plan);
         outputs.flush();
-        drop(pinned);
         tables.quiescent();
         counters.rounds.add(1);
         if found > 0 {

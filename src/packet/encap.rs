@@ -89,21 +89,31 @@ const _: () = assert!(LONGEST <= super::HEADROOM);
 /// A ready outer header towards one host: Ethernet, IP, UDP and VXLAN or Geneve, complete but for what depends on the
 /// packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(align(64))]
+#[repr(C)]
 pub struct OuterTemplate {
-    bytes: [u8; LONGEST],
-    /// Octets of `bytes` in use; tells the four kinds apart.
-    len: u8,
-    checksum: OuterChecksum,
     /// Folded sum of the IPv4 header without its total length and DSCP/ECN.
     ip_sum: u16,
     /// Folded sum of the UDP pseudo-header without its length.
     pseudo_sum: u16,
+    /// Octets of `bytes` in use; tells the four kinds apart.
+    len: u8,
+    checksum: OuterChecksum,
+    bytes: [u8; LONGEST],
 }
 
-const _: () = assert!(size_of::<OuterTemplate>() == 128);
+// With VXLAN over IPv4, what is used of it and six octets of its owner's fit a cache line.
+const _: () = assert!(std::mem::offset_of!(OuterTemplate, bytes) + VXLAN_V4 + 6 <= 64);
 
 impl OuterTemplate {
+    /// A template that stands where there is none.
+    pub const NONE: Self = Self {
+        ip_sum: 0,
+        pseudo_sum: 0,
+        len: VXLAN_V4 as u8,
+        checksum: OuterChecksum::Zero,
+        bytes: [0; LONGEST],
+    };
+
     /// The header of packets from `source_mac` and `source` on an uplink to `destination`, whose next hop is
     /// `destination_mac`. `None` where source and destination are of different families.
     pub fn new(
@@ -175,8 +185,11 @@ impl OuterTemplate {
         sender: Sender,
         flow_hash: u32,
     ) -> Result<(), Reason> {
+        // Compared first, without a jump table: what is used most.
+        if self.header_len() == VXLAN_V4 {
+            return self.put_in_front::<VXLAN_V4, B>(buffer, vni, sender, flow_hash);
+        }
         match self.header_len() {
-            VXLAN_V4 => self.put_in_front::<VXLAN_V4, B>(buffer, vni, sender, flow_hash),
             VXLAN_V6 => self.put_in_front::<VXLAN_V6, B>(buffer, vni, sender, flow_hash),
             GENEVE_V4 => self.put_in_front::<GENEVE_V4, B>(buffer, vni, sender, flow_hash),
             _ => self.put_in_front::<GENEVE_V6, B>(buffer, vni, sender, flow_hash),
@@ -206,10 +219,13 @@ impl OuterTemplate {
             put(head, ETHERNET, first.to_be_bytes());
             put(head, ETHERNET + 4, udp_len.to_be_bytes());
         } else {
-            let sum = Sum::ZERO.word(self.ip_sum).word(ip_len).word(traffic_class.into());
+            // RFC 1071 §2 (A): three words carry two at most, which two additions of the upper half take back.
+            let sum = u32::from(self.ip_sum) + u32::from(ip_len) + u32::from(traffic_class);
+            let sum = (sum >> 16) + (sum & 0xffff);
+            let checksum = !((sum >> 16) + sum) as u16;
             put(head, ETHERNET + 1, [traffic_class]);
             put(head, ETHERNET + 2, ip_len.to_be_bytes());
-            put(head, ETHERNET + 10, sum.checksum().to_be_bytes());
+            put(head, ETHERNET + 10, checksum.to_be_bytes());
         }
         // RFC 7348 §5 and RFC 8926 §3.3: a hash of the inner headers, in the range 49152 to 65535.
         put(head, udp, (0xc000 | flow_hash as u16).to_be_bytes());

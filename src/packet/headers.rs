@@ -116,7 +116,7 @@ pub fn ethertype_of(frame: &[u8]) -> u16 {
 /// the receiving guest verifies them (for the outer header, [`super::Outer::parse`] does).
 #[inline(always)]
 pub fn parse(frame: &[u8]) -> Result<Headers, Reason> {
-    match plain_ipv4(frame).or_else(|| plain_ipv6(frame)) {
+    match Plain::of(frame).map(Plain::headers).or_else(|| plain_ipv6(frame)) {
         Some(headers) => Ok(headers),
         // Field by field: a copy of the whole right behind the writes of its fields would stall on store forwarding for
         // longer than all the parsing takes, also on the usual packets' path, which shares the copy.
@@ -128,28 +128,66 @@ pub fn parse(frame: &[u8]) -> Result<Headers, Reason> {
     }
 }
 
-/// The [`walk`] of an unfragmented TCP or UDP packet over IPv4 without options; `None` for all others, right or wrong.
-#[inline(always)]
-fn plain_ipv4(frame: &[u8]) -> Option<Headers> {
-    let fixed = frame.first_chunk::<42>()?;
-    let ip_len = u16::from_be_bytes([fixed[16], fixed[17]]);
-    let start = u32::from_be_bytes([fixed[12], fixed[13], fixed[14], 0]);
-    let plain = start == u32::from(ethertype::IPV4) << 16 | 0x4500
-        && u16::from_be_bytes([fixed[20], fixed[21]]) & 0x3fff == 0
-        && plain_transport(fixed[23], usize::from(ip_len), 20)
-        && ETHERNET + usize::from(ip_len) <= frame.len();
-    plain.then_some(Headers {
-        ip_len: ip_len.into(),
-        l4: 34,
-        source_port: u16::from_be_bytes([fixed[34], fixed[35]]),
-        destination_port: u16::from_be_bytes([fixed[36], fixed[37]]),
-        network: Network::Ipv4,
-        protocol: fixed[23],
-        fragment: Fragment::Whole,
-    })
+/// The words of the usual packet: unfragmented TCP or UDP over IPv4 without options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Source address, host order.
+    pub source: u32,
+    /// Destination address, host order.
+    pub destination: u32,
+    /// Source port in the upper half, destination port in the lower.
+    pub ports: u32,
+    /// As [`Headers::ip_len`].
+    pub ip_len: u16,
+    /// TCP or UDP.
+    pub protocol: u8,
 }
 
-/// Likewise over IPv6 without extension headers.
+impl Plain {
+    /// The words of a frame with such a packet; `None` of all others, right or wrong.
+    #[inline(always)]
+    pub fn of(frame: &[u8]) -> Option<Self> {
+        let fixed = frame.first_chunk::<42>()?;
+        let ip_len = u16::from_be_bytes([fixed[16], fixed[17]]);
+        let start = u32::from_be_bytes([fixed[12], fixed[13], fixed[14], 0]);
+        let plain = start == u32::from(ethertype::IPV4) << 16 | 0x4500
+            && u16::from_be_bytes([fixed[20], fixed[21]]) & 0x3fff == 0
+            && plain_transport(fixed[23], usize::from(ip_len), 20)
+            && ETHERNET + usize::from(ip_len) <= frame.len();
+        plain.then_some(Self {
+            source: u32::from_be_bytes([fixed[26], fixed[27], fixed[28], fixed[29]]),
+            destination: u32::from_be_bytes([fixed[30], fixed[31], fixed[32], fixed[33]]),
+            ports: u32::from_be_bytes([fixed[34], fixed[35], fixed[36], fixed[37]]),
+            ip_len,
+            protocol: fixed[23],
+        })
+    }
+
+    /// [`flow_hash`] of the frame.
+    #[inline(always)]
+    pub fn flow_hash(&self) -> u32 {
+        hash_ends(
+            u64::from(self.source) | u64::from(self.ports >> 16) << 32,
+            u64::from(self.destination) | u64::from(self.ports & 0xffff) << 32,
+            self.protocol,
+        )
+    }
+
+    #[inline(always)]
+    fn headers(self) -> Headers {
+        Headers {
+            ip_len: self.ip_len.into(),
+            l4: 34,
+            source_port: (self.ports >> 16) as u16,
+            destination_port: self.ports as u16,
+            network: Network::Ipv4,
+            protocol: self.protocol,
+            fragment: Fragment::Whole,
+        }
+    }
+}
+
+/// The [`walk`] of an unfragmented TCP or UDP packet over IPv6 without extension headers; `None` for all others.
 #[inline(always)]
 fn plain_ipv6(frame: &[u8]) -> Option<Headers> {
     let fixed = frame.first_chunk::<62>()?;
@@ -388,10 +426,6 @@ pub fn ipv6_endpoints(frame: &[u8]) -> (Ipv6Addr, Ipv6Addr) {
 /// and for all fragments of a datagram. 0 for ARP. All 32 bits are well distributed; it is not keyed.
 #[inline]
 pub fn flow_hash(frame: &[u8], headers: &Headers) -> u32 {
-    // Digits of pi: any constants with irregular bits do.
-    const LOW: u64 = 0x2437_f6a8_885a_308d;
-    const HIGH: u64 = 0x1319_8a2e_0370_7345;
-
     let has_ports =
         headers.fragment == Fragment::Whole && matches!(headers.protocol, protocol::TCP | protocol::UDP);
     let ports = if has_ports {
@@ -412,9 +446,19 @@ pub fn flow_hash(frame: &[u8], headers: &Headers) -> u32 {
         }
         Network::Arp => return 0,
     };
-    // Ordering the two ends makes the hash symmetric without losing which port belongs to which address.
-    let (low, high) = (a.min(b), a.max(b));
-    let hash = mix(low ^ LOW ^ u64::from(headers.protocol) << 48, high ^ HIGH);
+    hash_ends(a, b, headers.protocol)
+}
+
+// Digits of pi: any constants with irregular bits do.
+const LOW: u64 = 0x2437_f6a8_885a_308d;
+const HIGH: u64 = 0x1319_8a2e_0370_7345;
+
+/// The hash of a flow between two ends. Ordering them makes it symmetric without losing which port belongs to which
+/// address.
+#[inline(always)]
+const fn hash_ends(a: u64, b: u64, protocol: u8) -> u32 {
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    let hash = mix(low ^ LOW ^ (protocol as u64) << 48, high ^ HIGH);
     (hash ^ hash >> 32) as u32
 }
 

@@ -21,6 +21,6 @@ pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
 pub use decap::{Outer, apply_ecn, mapped, strip_outer, unmapped};
 pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};
 pub use headers::{
-    ETHERNET, Fragment, Headers, Network, ethertype, ethertype_of, flow_hash, ipv4_addresses, ipv6_addresses,
-    ipv6_endpoints, parse, protocol, strip_vlan,
+    ETHERNET, Fragment, Headers, Network, Plain, ethertype, ethertype_of, flow_hash, ipv4_addresses,
+    ipv6_addresses, ipv6_endpoints, parse, protocol, strip_vlan,
 };

@@ -6,13 +6,13 @@ use super::{Burst, Context, MAX_BURST, Reason, Sink, ingress, subnet::SubnetOf};
 use crate::{
     ffi::prefetch,
     packet::{
-        Buffer, Headers, Mac, Network, Sender, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse,
+        Buffer, Headers, Mac, Network, Plain, Sender, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse,
         protocol, set_macs, strip_vlan,
     },
     services::{Answer, arp, nd},
     tables::{
-        Destination, HostIndex, LocalEni, MacKey, Place, PortIndex, Reachability, Tables, Target, V4Key,
-        V6Key, VlanMode,
+        Destination, Host, LocalEni, MacKey, Place, PortIndex, Reachability, Tables, Target, V4Key, V6Key,
+        VlanMode,
     },
 };
 
@@ -54,7 +54,7 @@ impl Classified {
 const AHEAD: usize = 4;
 
 /// Takes the packets of an ENI through the egress stages.
-#[inline]
+#[inline(never)]
 pub(super) fn process<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
@@ -70,11 +70,10 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
             coming.prefetch();
         }
         if let Some(frame) = burst.get_mut(index) {
-            let class = classify(tables, vlan, eni, frame);
-            classified.push(class.unwrap_or_else(|reason| Classified::only(Class::Refused(reason))));
+            classified.push(classify(tables, vlan, eni, frame));
         }
     }
-    let mut found: ArrayVec<Result<&Destination, Reason>, MAX_BURST> = ArrayVec::new();
+    let mut found: ArrayVec<Result<(&Destination, Option<&Host>), Reason>, MAX_BURST> = ArrayVec::new();
     for (classified, frame) in classified.iter().zip(burst.iter()) {
         found.push(find(tables, eni, classified, frame.data()));
     }
@@ -82,7 +81,7 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     for (classified, found) in classified.iter().zip(&found) {
         let Some(frame) = frames.next() else { break };
         match *found {
-            Ok(to) => forward(ctx, port, eni, classified, to, frame),
+            Ok((to, host)) => forward(ctx, port, eni, classified, to, host, frame),
             Err(reason) => not_forwarded(ctx, port, eni, classified.class, reason, frame),
         }
     }
@@ -123,7 +122,44 @@ pub(super) fn parse_frame<B: Buffer>(vlan: VlanMode, frame: &mut B) -> Result<He
 
 /// First stage: what the packet is, and whether the ENI may send it. Asks for the memory of the lookup.
 #[inline(always)]
-fn classify<B: Buffer>(
+fn classify<B: Buffer>(tables: &Tables, vlan: VlanMode, eni: &LocalEni, frame: &mut B) -> Classified {
+    match classify_usual(tables, eni, frame) {
+        Some(classified) => classified,
+        None => classify_any(tables, vlan, eni, frame)
+            .unwrap_or_else(|reason| Classified::only(Class::Refused(reason))),
+    }
+}
+
+/// What [`classify_any`] says of the usual packet, in few compares: plain IPv4 from an address of the ENI to a unicast MAC.
+/// `None` of all others, right or wrong.
+#[inline(always)]
+fn classify_usual<B: Buffer>(tables: &Tables, eni: &LocalEni, frame: &B) -> Option<Classified> {
+    let data = frame.data();
+    let packet = Plain::of(data)?;
+    let (destination, source) = macs(data);
+    let usual = source == eni.mac
+        && !destination.is_group()
+        && eni.v4.contain(packet.source)
+        && packet.ip_len <= eni.mtu
+        && frame.is_contiguous();
+    if !usual {
+        return None;
+    }
+    let flow = packet.flow_hash();
+    Some(if destination == eni.router_mac {
+        let lookup = tables.enis.v4.hash(&V4Key::exact(eni.vni, packet.destination));
+        tables.enis.v4.prefetch(lookup);
+        Classified { lookup, flow, class: Class::V4 }
+    } else {
+        let lookup = tables.enis.mac.hash(&MacKey::new(eni.vni, destination));
+        tables.enis.mac.prefetch(lookup);
+        Classified { lookup, flow, class: Class::Mac }
+    })
+}
+
+/// [`classify`] of any packet.
+#[inline(never)]
+fn classify_any<B: Buffer>(
     tables: &Tables,
     vlan: VlanMode,
     eni: &LocalEni,
@@ -207,7 +243,7 @@ fn find<'a>(
     eni: &LocalEni,
     classified: &Classified,
     frame: &[u8],
-) -> Result<&'a Destination, Reason> {
+) -> Result<(&'a Destination, Option<&'a Host>), Reason> {
     let hash = classified.lookup;
     let to = match classified.class {
         Class::V4 => {
@@ -228,17 +264,19 @@ fn find<'a>(
         Class::Refused(reason) => return Err(reason),
     };
     // FWD-19.
-    if to.mac == eni.mac {
+    if to.location == eni.location {
         return Err(Reason::ToSelf);
     }
     // By address, it is one of the VPC: every route table routes the VPC's blocks `local` (RT-2) and has no longer route,
     // so it need not be asked.
-    if let Place::Remote(host) = to.location.place()
-        && let Some(host) = tables.hosts.get(host)
-    {
+    let host = match to.location.place() {
+        Place::Remote(host) => tables.hosts.get(host),
+        Place::Local(_) | Place::Nowhere => None,
+    };
+    if let Some(host) = host {
         prefetch(host);
     }
-    Ok(to)
+    Ok((to, host))
 }
 
 /// Why an IPv4 packet to the router's MAC goes nowhere.
@@ -294,40 +332,37 @@ fn forward<B: Buffer, S: Sink<B>>(
     eni: &LocalEni,
     classified: &Classified,
     to: &Destination,
+    host: Option<&Host>,
     mut frame: B,
 ) {
     if classified.class != Class::Mac {
         // FWD-6; FWD-5: nothing else of the packet changes.
         set_macs(frame.data_mut(), to.mac, to.router_mac);
     }
-    match to.location.place() {
-        Place::Remote(host) => match encapsulate(ctx.tables, eni, host, classified.flow, &mut frame) {
-            Ok(uplink) => ctx.sink.transmit(uplink, frame),
+    match host {
+        Some(host) => match encapsulate(eni, host, classified.flow, &mut frame) {
+            Ok(()) => ctx.sink.transmit(host.uplink, frame),
             Err(reason) => ctx.drop(port, reason, frame),
         },
-        Place::Local(receiver) => ingress::pass_on(ctx, port, receiver, eni.vni, frame),
-        Place::Nowhere => ctx.drop(port, Reason::Unattached, frame),
+        None => match to.location.place() {
+            Place::Local(receiver) => ingress::pass_on(ctx, port, receiver, eni.vni, frame),
+            Place::Remote(_) => ctx.drop(port, Reason::UnderlayUnreachable, frame),
+            Place::Nowhere => ctx.drop(port, Reason::Unattached, frame),
+        },
     }
 }
 
-/// Puts the header towards a host in front of a frame; returns the port that leads there.
+/// Puts the header towards a host in front of a frame.
 #[inline(always)]
-fn encapsulate<B: Buffer>(
-    tables: &Tables,
-    eni: &LocalEni,
-    host: HostIndex,
-    flow: u32,
-    frame: &mut B,
-) -> Result<PortIndex, Reason> {
-    let host = tables.hosts.get(host).ok_or(Reason::UnderlayUnreachable)?;
-    if host.reachability == Reachability::Unresolved {
-        return Err(Reason::UnderlayUnresolved);
-    }
+fn encapsulate<B: Buffer>(eni: &LocalEni, host: &Host, flow: u32, frame: &mut B) -> Result<(), Reason> {
     if frame.data().len() > usize::from(host.max_inner) {
-        return Err(Reason::UnderlayMtu);
+        return Err(match host.reachability {
+            Reachability::Ready => Reason::UnderlayMtu,
+            Reachability::Unresolved => Reason::UnderlayUnresolved,
+            Reachability::Unreachable => Reason::UnderlayUnreachable,
+        });
     }
-    host.template.encapsulate(frame, eni.vni, Sender { vni: eni.vni, mac: eni.mac }, flow)?;
-    Ok(host.uplink)
+    host.template.encapsulate(frame, eni.vni, Sender { vni: eni.vni, mac: eni.mac }, flow)
 }
 
 /// Sends what a service made of a frame back to where it came from.

@@ -41,7 +41,7 @@ struct Arrived {
 }
 
 /// Takes the packets of an uplink through the ingress stages.
-#[inline]
+#[inline(never)]
 pub(super) fn process<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,

@@ -35,7 +35,7 @@ impl Location {
     }
 
     /// Spelled out.
-    #[inline]
+    #[inline(always)]
     pub fn place(self) -> Place {
         match self.0 {
             Self::NOWHERE => Place::Nowhere,
@@ -57,6 +57,7 @@ impl From<Place> for Location {
 
 /// What a sender's node needs to know of an ENI to deliver a packet to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Destination {
     /// The ENI's MAC.
     pub mac: Mac,
@@ -272,7 +273,7 @@ impl Enis {
     }
 
     /// The ENI that has an IPv4 address, by itself or in a delegated prefix. `hash` is that of the exact key.
-    #[inline]
+    #[inline(always)]
     pub fn find_v4(&self, vni: Vni, address: u32, hash: u64) -> Option<&Destination> {
         let found = self.v4.find(hash, &V4Key::exact(vni, address));
         let found = match found {
@@ -283,7 +284,7 @@ impl Enis {
     }
 
     /// The ENI that has an IPv6 address, by itself or in a delegated prefix. `hash` is that of the exact key.
-    #[inline]
+    #[inline(always)]
     pub fn find_v6(&self, vni: Vni, address: u128, hash: u64) -> Option<&Destination> {
         let found = self.v6.find(hash, &V6Key::exact(vni, address));
         let found = match found {

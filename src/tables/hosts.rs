@@ -14,19 +14,35 @@ pub enum Reachability {
     Ready,
     /// The next hop's link-layer address is not known.
     Unresolved,
+    /// No uplink leads there.
+    Unreachable,
 }
 
-/// Another host.
+/// Another host, as its packets need it: one cache line of it with VXLAN over IPv4, two otherwise.
 #[derive(Clone, Copy)]
+#[repr(C, align(128))]
 pub struct Host {
-    /// The outer header of packets to it.
-    pub template: OuterTemplate,
+    /// The longest inner frame, link-layer header included, that fits the uplink's MTU once encapsulated; 0, which nothing
+    /// fits, unless the host is [`Reachability::Ready`].
+    pub max_inner: u16,
     /// The port that leads to it.
     pub uplink: PortIndex,
     /// Whether the template is complete.
     pub reachability: Reachability,
-    /// The longest inner frame, link-layer header included, that fits the uplink's MTU once encapsulated.
-    pub max_inner: u16,
+    /// The outer header of packets to it.
+    pub template: OuterTemplate,
+}
+
+const _: () = assert!(size_of::<Host>() == 128);
+
+impl Host {
+    /// A host that no uplink leads to.
+    pub const UNREACHABLE: Self = Self {
+        max_inner: 0,
+        uplink: PortIndex(u16::MAX),
+        reachability: Reachability::Unreachable,
+        template: OuterTemplate::NONE,
+    };
 }
 
 /// A host's underlay address.
@@ -66,7 +82,7 @@ impl Slot for AddressSlot {
 
 /// The hosts, by index and by underlay address.
 pub struct Hosts {
-    entries: Box<[Option<Host>]>,
+    entries: Box<[Host]>,
     by_address: ShardedMap<AddressSlot>,
     /// The hosts which hold an ENI of a VPC whose source/destination check is off: such an ENI sends packets with any
     /// source (P-4).
@@ -74,10 +90,9 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Hosts by index, with their underlay addresses (the outer `None`: the index is not in use; the inner: no uplink
-    /// leads there), and the forwarders.
+    /// Hosts by index, with their underlay addresses (`None` where an index is not in use), and the forwarders.
     pub fn new(
-        hosts: impl IntoIterator<Item = Option<(IpAddr, Option<Host>)>>,
+        hosts: impl IntoIterator<Item = Option<(IpAddr, Host)>>,
         forwarders: HashSet<(Vni, HostIndex)>,
     ) -> Self {
         let hosts: Vec<_> = hosts.into_iter().collect();
@@ -91,14 +106,15 @@ impl Hosts {
                 });
             }
         }
-        let entries = hosts.into_iter().map(|host| host?.1).collect();
+        let entries =
+            hosts.into_iter().map(|host| host.map_or(Host::UNREACHABLE, |(_, host)| host)).collect();
         Self { entries, by_address, forwarders }
     }
 
-    /// The host with an index, if an uplink leads to it.
-    #[inline]
+    /// The host with an index.
+    #[inline(always)]
     pub fn get(&self, index: HostIndex) -> Option<&Host> {
-        self.entries.get(index.0 as usize)?.as_ref()
+        self.entries.get(index.0 as usize)
     }
 
     /// The host with an underlay address, an IPv4 one IPv4-mapped.

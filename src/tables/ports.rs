@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
-use super::{DELEGATED_V4, DELEGATED_V6, RouteTable, SubnetIndex};
+use super::{DELEGATED_V4, DELEGATED_V6, Location, RouteTable, SubnetIndex};
 use crate::packet::{Mac, OuterChecksum, Vni};
 
 /// A port of this node.
@@ -107,6 +107,8 @@ pub struct LocalEni {
     pub mac: Mac,
     /// The router's MAC of its subnet.
     pub router_mac: Mac,
+    /// Where it is: at its port.
+    pub location: Location,
     /// Its subnet.
     pub subnet: SubnetIndex,
     /// Its subnet's IPv4 block.
