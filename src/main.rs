@@ -240,7 +240,7 @@ fn ask(daemon: &Daemon, request: &Request) -> Result<(), String> {
             println!("{}", applied.text);
             match applied.adopted_after_us {
                 Some(us) => {
-                    println!("generation {}, in use by all workers after {us} µs", applied.generation)
+                    println!("generation {}, in use by all workers after {us} µs", applied.generation);
                 }
                 None => println!(
                     "generation {}, not yet in use by workers {:?}",

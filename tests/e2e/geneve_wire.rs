@@ -18,18 +18,21 @@ fn geneve() {
     node.feed("vm0", &[datagram4(&a, c.mac(), c.v4()), datagram6(&a, a.router(), c.v6())]);
     let fields = [&OUTER[..], &["geneve.vni", "geneve.proto_type", "geneve.option.class"]].concat();
     let frames = captures::dissect(&node.path("out/uplink.pcap"), &fields);
-    assert_eq!(frames[0], [
-        "02:fa:00:00:00:01,02:00:00:00:01:0a",
-        "02:fa:00:00:00:02,02:00:00:00:01:0b",
-        "192.0.2.1,10.0.1.10",
-        "192.0.2.2,10.0.1.11",
-        "",
-        "6081,5000",
-        "",
-        "0x001004",
-        "0x6558",
-        "0xff77",
-    ]);
+    assert_eq!(
+        frames[0],
+        [
+            "02:fa:00:00:00:01,02:00:00:00:01:0a",
+            "02:fa:00:00:00:02,02:00:00:00:01:0b",
+            "192.0.2.1,10.0.1.10",
+            "192.0.2.2,10.0.1.11",
+            "",
+            "6081,5000",
+            "",
+            "0x001004",
+            "0x6558",
+            "0xff77",
+        ]
+    );
     let router = c.router().to_string();
     assert_eq!(frames[1][0], format!("02:fa:00:00:00:01,{router}"), "FWD-6");
     assert_eq!(frames[1][4], c.v6().to_string());
@@ -52,12 +55,15 @@ fn vxlan() {
     let frames = captures::dissect(&node.path("out/uplink.pcap"), &fields);
     assert_eq!(frames.len(), 2);
     for frame in &frames {
-        assert_eq!(frame[..4], [
-            "02:fa:00:00:00:01,02:00:00:00:01:0a",
-            "02:fa:00:00:00:02,02:00:00:00:01:0b",
-            "192.0.2.1,10.0.1.10",
-            "192.0.2.2,10.0.1.11",
-        ]);
+        assert_eq!(
+            frame[..4],
+            [
+                "02:fa:00:00:00:01,02:00:00:00:01:0a",
+                "02:fa:00:00:00:02,02:00:00:00:01:0b",
+                "192.0.2.1,10.0.1.10",
+                "192.0.2.2,10.0.1.11",
+            ]
+        );
         assert_eq!(frame[7..10], ["4100", "0x0800", "1,1"], "{frame:?}");
     }
     assert_eq!(frames[0][5], "4789,5000");

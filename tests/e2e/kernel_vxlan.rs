@@ -121,8 +121,12 @@ impl Setup {
             self.near.ping(&format!("-c 3 -i 0.05 -M do -s {size}"), far().v6()).all();
             self.far.ping(&format!("-c 3 -i 0.05 -M do -s {size}"), near().v6()).all();
         }
-        let lost: Vec<_> = self.daemon.show("drops").into_iter().filter(|row| row["port"] == "uplink").collect();
-        assert!(lost.iter().all(|row| row["reason"] == "underlay_neighbour" || row["reason"] == "multicast"), "{lost:?}");
+        let lost: Vec<_> =
+            self.daemon.show("drops").into_iter().filter(|row| row["port"] == "uplink").collect();
+        assert!(
+            lost.iter().all(|row| row["reason"] == "underlay_neighbour" || row["reason"] == "multicast"),
+            "{lost:?}"
+        );
     }
 }
 
@@ -136,13 +140,8 @@ const V6: [&str; 2] = ["2001:db8:ffff::1", "2001:db8:ffff::2"];
 /// P-2: IPv4 underlay, no outer checksum.
 #[test]
 fn ipv4_underlay() {
-    let underlay = Underlay {
-        addresses: V4,
-        prefix: 24,
-        settings: "mtu = 1550",
-        device: "noudpcsum",
-        mtu: 1500,
-    };
+    let underlay =
+        Underlay { addresses: V4, prefix: 24, settings: "mtu = 1550", device: "noudpcsum", mtu: 1500 };
     let lab = Setup::new(&underlay);
     lab.pings(&underlay);
 

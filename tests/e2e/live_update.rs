@@ -122,7 +122,10 @@ fn a_wrong_state_changes_nothing() {
     }
     // Valid in itself, but not for this host file.
     let error = daemon.apply(&write(folder.path(), &state(&[here('a', 10, "vm9")], UNDERLAY))).fails(1);
-    assert!(error.contains("attached to port `vm9` of `host-a`, whose host file has no such port"), "{error}");
+    assert!(
+        error.contains("attached to port `vm9` of `host-a`, whose host file has no such port"),
+        "{error}"
+    );
     assert_eq!((daemon.show("enis"), daemon.show("workers")[0]["tables"].clone()), before);
 
     // SIGHUP reads the state again; a wrong one is logged.

@@ -14,8 +14,8 @@ use warren::packet::{Mac, arp::Arp};
 use crate::lab::{
     Done, captures, host_file,
     packets::{
-        BROADCAST, DF, End, Frame, arp_request, datagram4, datagram6, ethernet, ipv4, readdressed, tagged, udp,
-        vxlan,
+        BROADCAST, DF, End, Frame, arp_request, datagram4, datagram6, ethernet, ipv4, readdressed, tagged,
+        udp, vxlan,
     },
     state::{Eni, UNDERLAY, here, state, there, write},
     warren,

@@ -10,8 +10,8 @@ use crate::{
         daemon::Daemon,
         host_file,
         packets::{
-            BROADCAST, FIRST, Frame, LATER, arp_request, datagram4, datagram6, ethernet, ipv4, readdressed, tagged,
-            udp, vxlan,
+            BROADCAST, FIRST, Frame, LATER, arp_request, datagram4, datagram6, ethernet, ipv4, readdressed,
+            tagged, udp, vxlan,
         },
         state::{UNDERLAY, state, write},
         wait_for,
