@@ -62,6 +62,7 @@ fn port_config(pool: &Mempool) -> PortConfig {
         mac: None,
         promiscuous: true,
         rss: true,
+        rx_checksums: true,
         pool: pool.clone(),
     }
 }

@@ -66,6 +66,9 @@ pub struct PortConfig {
     /// Whether to spread flows over the receive queues, if there are several and the device can, so that both directions
     /// of a flow meet in one queue.
     pub rss: bool,
+    /// Whether the device is to check checksums of received frames, if it can. Not for a guest's port: a vhost device that is
+    /// asked to leaves checksums that its guest left partial as they are.
+    pub rx_checksums: bool,
     /// Where received frames are put; on the device's NUMA node ([`PortInfo::socket`]) for speed.
     pub pool: Mempool,
 }
@@ -208,8 +211,9 @@ impl Port {
 
         let rx_queues = config.rx_queues.clamp(1, info.max_rx_queues.max(1));
         let tx_queues = config.tx_queues.clamp(1, info.max_tx_queues.max(1));
-        let rx_offloads = info.rx_offloads
-            & (sys::WARREN_OFFLOAD_RX_IPV4 | sys::WARREN_OFFLOAD_RX_UDP | sys::WARREN_OFFLOAD_RX_TCP);
+        let rx_checksums =
+            sys::WARREN_OFFLOAD_RX_IPV4 | sys::WARREN_OFFLOAD_RX_UDP | sys::WARREN_OFFLOAD_RX_TCP;
+        let rx_offloads = if config.rx_checksums { info.rx_offloads & rx_checksums } else { 0 };
         let tx_offloads = info.tx_offloads & sys::WARREN_OFFLOAD_TX_UDP;
         let flows = info.rss_flows & sys::WARREN_RSS_FLOWS;
         let rss = config.rss && rx_queues > 1 && flows != 0;

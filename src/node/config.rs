@@ -67,7 +67,8 @@ pub enum Idle {
 pub struct Eal {
     /// Arguments passed to the EAL as they are.
     pub args: Vec<String>,
-    /// Memory to reserve where there are no hugepages, in MiB; `None`: what the buffer pools need.
+    /// MiB that must be free in hugepages for them to be used, and that are taken in ordinary pages otherwise; `None`: what
+    /// the buffer pools need.
     pub memory: Option<u32>,
 }
 

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     path::Path,
-    slice,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -36,7 +35,7 @@ use crate::{
     },
     ffi::{allowed_cpus, cycles, pin_to_cpus},
     model::{self, Model},
-    packet::{HEADROOM, Mac},
+    packet::{HEADROOM, Mac, OuterChecksum},
     pipeline::{Burst, MAX_BURST},
     rcu::Reader,
     tables::{PortIndex, Tables},
@@ -132,15 +131,17 @@ fn data_room(ports: &[PortConfig]) -> u16 {
     (HEADROOM + ring_frame(mtu)) as u16
 }
 
+/// Receive queues, and as many transmit queues, to ask a port's device for.
+fn queues(port: &PortConfig, workers: usize) -> usize {
+    let usual = if port.uplink.is_some() { workers } else { 1 };
+    port.queues.map_or(usual, usize::from)
+}
+
 /// Buffers that can be in use at once: descriptors of all queues, bursts at work, inboxes, caches.
 fn buffers(config: &HostConfig) -> u32 {
     let workers = config.workers.cores.len();
-    let queues = |port: &PortConfig| match &port.uplink {
-        None => 1 + 1,
-        Some(_) => usize::from(port.queues.unwrap_or(workers as u16)) + workers,
-    };
     let descriptors: usize =
-        config.ports.iter().map(|port| queues(port) * usize::from(port.descriptors)).sum();
+        config.ports.iter().map(|port| 2 * queues(port, workers) * usize::from(port.descriptors)).sum();
     let at_work = workers * (config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST;
     // One less than a power of two is the size that the ring below wastes least on.
     ((descriptors + at_work + (workers + 1) * 2 * POOL_CACHE as usize).next_power_of_two() - 1) as u32
@@ -188,7 +189,7 @@ struct Node {
 }
 
 impl Node {
-    fn start(config: HostConfig, model: Model) -> Result<Self, RunError> {
+    fn start(mut config: HostConfig, model: Model) -> Result<Self, RunError> {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
@@ -198,8 +199,16 @@ impl Node {
         let mut pools = Pools { eal: Arc::clone(&eal), count, room, by_socket: HashMap::new() };
         let workers = config.workers.cores.len();
         let mut ports = Vec::new();
-        for (index, port) in config.ports.iter().enumerate() {
-            ports.push(open(&eal, port, index % workers, workers, &mut pools)?);
+        for (index, port) in config.ports.iter_mut().enumerate() {
+            let open = open(&eal, port, index % workers, workers, &mut pools)?;
+            if let Some(uplink) = &mut port.uplink
+                && uplink.checksum == OuterChecksum::Offload
+                && !open.setup.tx_udp_checksum
+            {
+                tracing::warn!(port = %port.name, "the device computes no UDP checksums: software does");
+                uplink.checksum = OuterChecksum::Software;
+            }
+            ports.push(open);
         }
         let pool = pools.on(None)?;
         let macs: Vec<Mac> = ports.iter().map(|port| port.setup.mac).collect();
@@ -234,16 +243,15 @@ impl Node {
         };
         let mut inputs = Vec::new();
         let mut outputs = Vec::new();
-        for (port, config, index) in
-            self.ports.iter_mut().zip(&self.config.ports).zip(0..).map(|((p, c), i)| (p, c, i))
-        {
-            let queue = match &config.uplink {
-                // An instance's ENI has one owner, which has the port's only queues.
-                None => (port.owner == worker).then_some(0),
-                Some(_) => Some(worker as u16),
-            };
-            let rx = queue.and_then(|queue| port.port.take_rx(queue));
-            inputs.extend(rx.map(|queue| (PortIndex(index), queue)));
+        let workers = self.config.workers.cores.len();
+        for (port, index) in self.ports.iter_mut().zip(0..) {
+            // The owner has the first queue, the workers behind it the next ones, all round.
+            let first = (worker + workers - port.owner) % workers;
+            let own = |queues: u16| (first..queues.into()).step_by(workers).map(|queue| queue as u16);
+            for queue in own(port.setup.rx_queues) {
+                inputs.extend(port.port.take_rx(queue).map(|queue| (PortIndex(index), queue)));
+            }
+            let queue = own(port.setup.tx_queues).next();
             outputs.push(queue.and_then(|queue| port.port.take_tx(queue)));
         }
         let mut worker = Worker::new(
@@ -420,7 +428,7 @@ fn reread(state: &Path, calls: &Sender<Call>) {
     let (state, calls) = (state.to_owned(), calls.clone());
     let read = move || {
         let loaded =
-            model::read_documents(slice::from_ref(&state)).and_then(|documents| model::load(&documents));
+            model::read_documents(std::slice::from_ref(&state)).and_then(|documents| model::load(&documents));
         match loaded {
             Err(errors) => tracing::error!("SIGHUP: {} not applied:\n{errors}", state.display()),
             Ok(model) => {
@@ -496,10 +504,12 @@ fn open(
     let mut port = Port::probe(eal, &device_string(config)).map_err(fail)?;
     let info = port.info().map_err(fail)?;
     let uplink = config.uplink.is_some();
+    let queues = queues(config, workers);
     let setup = port
         .configure(&dpdk::PortConfig {
-            rx_queues: config.queues.unwrap_or(if uplink { workers as u16 } else { 1 }),
-            tx_queues: if uplink { workers as u16 } else { 1 },
+            rx_queues: queues as u16,
+            // As many: net_tap insists, and no worker needs more than one.
+            tx_queues: queues as u16,
             rx_descriptors: config.descriptors,
             tx_descriptors: config.descriptors,
             mtu: Some(config.mtu),
@@ -507,6 +517,7 @@ fn open(
             // The uplink's MAC may differ from the device's, and an instance's frames carry the router's.
             promiscuous: true,
             rss: true,
+            rx_checksums: uplink,
             pool: pools.on(info.socket)?,
         })
         .map_err(fail)?;

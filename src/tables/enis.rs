@@ -100,7 +100,7 @@ impl Scope {
 
 /// Declares the slot and key types of one address family.
 macro_rules! address_slot {
-    ($(#[$doc:meta])* $slot:ident, $key:ident, $word:ty, $delegated:expr, $align:literal, |$address:ident| $halves:expr) => {
+    ($(#[$doc:meta])* $slot:ident, $key:ident, $word:ty, $delegated:expr, $fill:literal, $align:literal, |$address:ident| $halves:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         #[repr(C, align($align))]
@@ -159,6 +159,8 @@ macro_rules! address_slot {
             const EMPTY: Self =
                 Self { address: [0; size_of::<$word>() / 4], scope: Scope::EMPTY, destination: Destination::NONE };
 
+            const FILL: usize = $fill;
+
             #[inline]
             fn is_empty(&self) -> bool {
                 self.scope == Scope::EMPTY
@@ -185,11 +187,11 @@ macro_rules! address_slot {
 
 address_slot!(
     /// An IPv4 address of an ENI, or a /28 delegated to one. Two fill a cache line.
-    V4Slot, V4Key, u32, DELEGATED_V4, 32, |address| (0, u64::from(address))
+    V4Slot, V4Key, u32, DELEGATED_V4, 40, 32, |address| (0, u64::from(address))
 );
 address_slot!(
     /// An IPv6 address of an ENI, or a /80 delegated to one.
-    V6Slot, V6Key, u128, DELEGATED_V6, 4, |address| ((address >> 64) as u64, address as u64)
+    V6Slot, V6Key, u128, DELEGATED_V6, 70, 4, |address| ((address >> 64) as u64, address as u64)
 );
 
 const _: () = assert!(size_of::<V4Slot>() == 32 && size_of::<V6Slot>() <= 48 && size_of::<MacSlot>() == 32);

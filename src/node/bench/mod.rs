@@ -208,6 +208,7 @@ impl Machine {
             mac: None,
             promiscuous: false,
             rss: false,
+            rx_checksums: false,
             pool: self.pool.clone(),
         })
         .map_err(|error| error.to_string())?;

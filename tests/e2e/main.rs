@@ -1,0 +1,18 @@
+//! End to end: the `warren` program against real instances, a real underlay, and other people's dissectors.
+//!
+//! One test binary, so that all share the [`lab`]. Tests make their own network namespaces and remove them; those need
+//! root, and fail without it or without a tool, saying what to install. Names cite the rules of the semantics.
+//! `cargo test --test e2e replay::` runs one file.
+
+mod lab;
+
+mod geneve_wire;
+#[cfg(feature = "dpdk")]
+mod instances;
+#[cfg(feature = "dpdk")]
+mod kernel_vxlan;
+#[cfg(feature = "dpdk")]
+mod live_update;
+mod replay;
+#[cfg(feature = "dpdk")]
+mod replay_equals_daemon;
