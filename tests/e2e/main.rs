@@ -4,6 +4,9 @@
 //! root, and fail without it or without a tool, saying what to install. Names cite the rules of the semantics.
 //! `cargo test --test e2e replay::` runs one file.
 
+// Nothing outside uses a test's items; `pub` here means public to the other files.
+#![allow(unreachable_pub)]
+
 mod lab;
 
 mod geneve_wire;
