@@ -32,7 +32,7 @@ pub struct PortCounters {
     pub tx_packets: Counter,
     /// Their bytes, link-layer header included.
     pub tx_bytes: Counter,
-    /// Packets dropped, by the port they came from and the reason.
+    /// Packets dropped, by reason: at the port they came from, or, if the receiving ENI did not take them, at its port.
     drops: [Counter; Reason::COUNT],
 }
 

@@ -345,7 +345,7 @@ fn forward<B: Buffer, S: Sink<B>>(
             Err(reason) => ctx.drop(port, reason, frame),
         },
         None => match to.location.place() {
-            Place::Local(receiver) => ingress::pass_on(ctx, port, receiver, eni.vni, frame),
+            Place::Local(receiver) => ingress::pass_on(ctx, receiver, eni.vni, frame),
             Place::Remote(_) => ctx.drop(port, Reason::UnderlayUnreachable, frame),
             Place::Nowhere => ctx.drop(port, Reason::Unattached, frame),
         },

@@ -59,7 +59,7 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     for (class, mut frame) in classified.iter().zip(burst.drain(..)) {
         match class {
             Class::Overlay(arrived) => match receive(tables, arrived, &mut frame) {
-                Ok(receiver) => pass_on(ctx, port, receiver, arrived.vni, frame),
+                Ok(receiver) => pass_on(ctx, receiver, arrived.vni, frame),
                 Err(reason) => ctx.drop(port, reason, frame),
             },
             Class::Refused(reason) => ctx.drop(port, *reason, frame),
@@ -186,28 +186,22 @@ fn is_from(tables: &Tables, arrived: &Arrived, inner: &[u8], source: Mac, receiv
     }
 }
 
-/// Gives a frame for the ENI behind the port `to` to its owner, which may be this worker. `from` is the port that it came
-/// from.
+/// Gives a frame for the ENI behind the port `to` to its owner, which may be this worker. What the ENI does not take is
+/// counted at its port.
 #[inline(always)]
-pub(super) fn pass_on<B: Buffer, S: Sink<B>>(
-    ctx: &mut Context<'_, S>,
-    from: PortIndex,
-    to: PortIndex,
-    vni: Vni,
-    frame: B,
-) {
+pub(super) fn pass_on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, to: PortIndex, vni: Vni, frame: B) {
     if !ctx.sink.owns(to) {
         return ctx.sink.hand_over(to, vni, frame);
     }
     match admit(ctx.tables, to, vni, frame.data()) {
         Ok(()) => ctx.sink.transmit(to, frame),
-        Err(reason) => ctx.drop(from, reason, frame),
+        Err(reason) => ctx.drop(to, reason, frame),
     }
 }
 
 /// Delivers a frame that another worker handed over for the ENI behind `port`, in the VPC `vni`.
 pub fn deliver<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, vni: Vni, frame: B) {
-    pass_on(ctx, port, port, vni, frame);
+    pass_on(ctx, port, vni, frame);
 }
 
 /// Last check before an instance gets a frame: that the ENI behind the port is still the one it was meant for (tables may

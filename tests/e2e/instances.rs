@@ -158,7 +158,7 @@ fn addr_6_an_instance_with_check_is_no_router() {
     lab.guests[1].ip("addr add 198.51.100.5/32 dev lo");
     lab.guests[0].ip(&format!("route add 198.51.100.0/24 via {}", lab.enis[1].v4()));
     lab.guests[0].ping("-c 3 -i 0.05", std::net::Ipv4Addr::new(198, 51, 100, 5)).none();
-    assert_eq!(lab.daemon.drops("vm0", "dst_check"), 3);
+    assert_eq!(lab.daemon.drops("vm1", "dst_check"), 3);
 }
 
 /// L2-21, L2-23: the kernel's own neighbour discovery, duplicate address detection included.
