@@ -8,3 +8,5 @@ mod ingress;
 mod lab;
 mod neighbours;
 mod origin;
+mod properties;
+mod update;
