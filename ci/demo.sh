@@ -23,16 +23,16 @@ in_ns() { ip netns exec "warren-$1" "${@:2}"; }
 
 # check TEXT COMMAND...: one line that says whether the command succeeded. What the command leaves in DETAIL is shown.
 check() {
-    local text=$1 log=$LOGS/checks.log
+    local text=$1 log=$LOGS/check.log
     shift
     DETAIL=''
-    printf '\n### %s: %s\n' "$text" "$*" >>"$log"
-    if "$@" >>"$log" 2>&1; then
+    if "$@" >"$log" 2>&1; then
         PASSED=$((PASSED + 1))
         printf '%sok%s    %-62s %s\n' "$GREEN" "$PLAIN" "$text" "$DETAIL"
     else
         FAILED=$((FAILED + 1))
         printf '%sFAIL%s  %-62s %s\n' "$RED" "$PLAIN" "$text" "$DETAIL"
+        { echo "# $*" && cat "$log"; } >>"$LOGS/failed.log"
     fi
 }
 
@@ -185,13 +185,13 @@ has_changed() {
     grep -q eni-a2 "$LOGS/host-a.apply" && grep -q eni-a2 "$LOGS/host-b.apply"
 }
 
-# lost_none LOG: what ping's summary says. One ping may be on its way when it ends.
+# lost_none LOG: answers came to all pings up to the last answered one. The one after it may have been on its way.
 lost_none() {
-    local sent received
+    local answered last
+    read -r answered last < <(awk -F 'icmp_seq=' '/^64 bytes/ {n++; last = $2 + 0} END {print n + 0, last + 0}' "$1")
     tail -n 3 "$1"
-    read -r sent received < <(awk '/packets transmitted/ {print $1, $4}' "$1")
-    DETAIL="$received pings"
-    ((received > 0 && sent - received <= 1))
+    DETAIL="$answered pings"
+    ((answered > 0 && answered == last))
 }
 
 # eni-a2 gets a secondary address and loses it again, while eni-a1 talks to its first one all the time.
@@ -265,7 +265,7 @@ prepare() {
 
 finish() {
     if ((FAILED)); then
-        show_tail "$LOGS/checks.log" 40
+        show_tail "$LOGS/failed.log" 40
         for host in host-a host-b; do show_tail "$LOGS/$host.log"; done
     fi
     printf '%d of %d shown, in %d s\n' "$PASSED" $((PASSED + FAILED)) "$SECONDS"
