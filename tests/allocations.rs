@@ -113,17 +113,17 @@ fn allocations(fleet: &Fleet, from: PortIndex, frame: &[u8], fate: Fate) -> u64 
         BURST,
     );
     // A dropped buffer is gone, so each round has its own.
-    let mut fresh: Vec<Vec<HeapBuffer>> = match fate {
-        Fate::Sent(_) => Vec::new(),
-        Fate::Dropped(_) => (0..ROUNDS).map(|_| vec![HeapBuffer::new(frame); BURST]).collect(),
+    let fresh: Vec<Vec<HeapBuffer>> = match fate {
+        Fate::Sent(_) => vec![Vec::new(); ROUNDS],
+        Fate::Dropped(_) => vec![vec![HeapBuffer::new(frame); BURST]; ROUNDS],
     };
     pool.borrow_mut().waiting.extend((0..BURST).map(|_| HeapBuffer::new(frame)));
     let mut counted = 0;
-    for round in 0..ROUNDS {
+    for (round, mut fresh) in fresh.into_iter().enumerate() {
         if let Fate::Dropped(_) = fate {
             let mut pool = pool.borrow_mut();
             pool.waiting.clear();
-            pool.waiting.append(&mut fresh[round]);
+            pool.waiting.append(&mut fresh);
         }
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         assert_eq!(worker.round(), BURST);

@@ -179,7 +179,7 @@ fn apply(now: &mut Model, all: &Model, change: &Change) {
                     .values()
                     .any(|other| other.id != id && other.vpc == eni.vpc && other.secondary4.contains(address))
             };
-            if now.subnets.contains_key(&eni.subnet) && !eni.primary4.iter().any(|address| taken(address)) {
+            if now.subnets.contains_key(&eni.subnet) && !eni.primary4.iter().any(taken) {
                 now.enis.insert(id, eni);
             }
         }
