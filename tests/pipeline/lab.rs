@@ -201,17 +201,20 @@ impl Lab {
         frames: impl IntoIterator<Item = X>,
     ) -> Vec<Outcome> {
         let mut burst: Burst<X> = frames.into_iter().collect();
-        self.observe(from, |ctx| process(ctx, from, &mut burst))
+        self.observe(|ctx| process(ctx, from, &mut burst))
     }
 
     /// What the pipeline does with a frame that another worker handed over.
     pub(crate) fn deliver(&mut self, to: PortIndex, vni: u32, frame: &[u8]) -> Outcome {
-        only(self.observe(to, |ctx| deliver(ctx, to, vni_of(vni), HeapBuffer::new(frame))))
+        only(self.observe(|ctx| deliver(ctx, to, vni_of(vni), HeapBuffer::new(frame))))
     }
 
-    fn observe(&mut self, from: PortIndex, action: impl FnOnce(&mut Context<'_, Recorder>)) -> Vec<Outcome> {
+    fn observe(&mut self, action: impl FnOnce(&mut Context<'_, Recorder>)) -> Vec<Outcome> {
+        // At whichever port: what an ENI does not take, counts at its own.
+        let ports = 0..self.tables.ports.len() as u16;
         let drops = |counters: &Counters| {
-            Reason::ALL.iter().map(|&reason| counters.port(from).drops(reason)).collect()
+            let of = |reason| ports.clone().map(|port| counters.port(PortIndex(port)).drops(reason)).sum();
+            Reason::ALL.iter().map(|&reason| of(reason)).collect()
         };
         let before: Vec<u64> = drops(&self.counters);
         action(&mut Context { tables: &self.tables, counters: &self.counters, sink: &mut self.sink });
