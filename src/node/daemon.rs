@@ -36,7 +36,7 @@ use crate::{
     ffi::{allowed_cpus, cycles, pin_to_cpus},
     model::{self, Model},
     packet::{HEADROOM, Mac, OuterChecksum},
-    pipeline::{Burst, MAX_BURST},
+    pipeline::{Burst, MAX_BURST, Reason},
     rcu::Reader,
     tables::{PortIndex, Tables},
 };
@@ -522,8 +522,17 @@ fn open(
         })
         .map_err(fail)?;
     port.start().map_err(fail)?;
-    if setup.mtu == MtuOutcome::Fixed {
-        tracing::debug!(port = %config.name, "the driver has no MTU setting; {} is taken as given", config.mtu);
+    match setup.mtu {
+        MtuOutcome::Fixed => {
+            tracing::debug!(port = %config.name, "the driver has no MTU setting; {} is taken as given", config.mtu);
+        }
+        // The others that declare a limit do not keep to it.
+        MtuOutcome::Limit(limit) if info.driver == "net_tap" => tracing::warn!(
+            port = %config.name,
+            "net_tap sends packets of at most {limit} bytes, not {}: longer ones are dropped as {}",
+            config.mtu, Reason::TxFull
+        ),
+        MtuOutcome::Limit(_) | MtuOutcome::Is(_) => {}
     }
     Ok(OpenPort { port, setup, driver: info.driver, owner })
 }

@@ -85,6 +85,10 @@ pub fn answer_uplink<B: Buffer>(
     station: &Station<'_>,
 ) -> (Answer, Option<Learned>) {
     let (mut answer, mut learned) = (Answer::Drop(Reason::UnderlayNeighbour), None);
+    // Of other stations' groups, the node needs to know nothing.
+    if nd::is_listener_message(headers) {
+        return (answer, learned);
+    }
     let frame_source =
         Mac(*buffer.data().first_chunk::<12>().and_then(|macs| macs.last_chunk()).unwrap_or(&[0; 6]));
     match nd::parse(buffer.data(), headers) {
@@ -224,5 +228,9 @@ mod tests {
         assert_eq!(hear(&claim.frame()).1, None, "claims our address");
         let (answer, learned, _) = hear(&probe(own));
         assert_eq!((answer, learned), (Answer::Reply, None));
+        // An MLDv2 report, which every kernel on the link sends.
+        let report = sample::ipv6((PEER.link_local(), v6("ff02::16")), 58, &[143, 0, 0, 0, 0, 0, 0, 0]);
+        let (answer, learned, _) = hear(&report);
+        assert_eq!((answer, learned), (quiet, None));
     }
 }

@@ -16,35 +16,49 @@ struct Setup {
     daemon: Daemon,
     guests: Vec<Netns>,
     enis: Vec<Eni>,
-    node: Netns,
+    _node: Netns,
     folder: TempDir,
 }
 
 const PORTS: [&str; 3] = ["vm0", "vm1", "vm2"];
 
 impl Setup {
-    /// `settings` go into the host file, `port` into each of its ports.
-    fn new(enis: &[Eni], settings: &str, port: &str) -> Self {
+    /// Over net_tap; `settings` go into the host file.
+    fn new(enis: &[Eni], settings: &str) -> Self {
+        Self::over("net_tap", enis, settings, "")
+    }
+
+    /// Over a driver; `port` goes into each of the host file's ports.
+    fn over(driver: &str, enis: &[Eni], settings: &str, port: &str) -> Self {
         let (node, folder) = (Netns::new("node"), TempDir::new().unwrap());
-        let ports: String = PORTS[..enis.len()]
-            .iter()
-            .enumerate()
-            .map(|(n, name)| {
-                format!(
-                    "[[port]]\nname = \"{name}\"\nrole = \"instance\"\ndevice = \"net_tap{n},iface={name}\"\n{port}\n"
-                )
-            })
-            .collect();
+        let veth = driver == "net_af_packet";
+        let mut ports = String::new();
+        for (number, name) in PORTS[..enis.len()].iter().enumerate() {
+            let device = if veth {
+                format!("{driver}{number},iface={name}-up")
+            } else {
+                format!("{driver}{number},iface={name}")
+            };
+            ports +=
+                &format!("[[port]]\nname = \"{name}\"\nrole = \"instance\"\ndevice = \"{device}\"\n{port}\n");
+            if veth {
+                node.ip(&format!("link add {name} type veth peer name {name}-up"));
+                for end in [(*name).to_owned(), format!("{name}-up")] {
+                    node.ip(&format!("link set {end} mtu 9100 up"));
+                    node.no_offloads(&end);
+                }
+            }
+        }
         host_file(folder.path(), settings, &ports);
         write(folder.path(), &state(enis, UNDERLAY));
         let daemon = Daemon::start(Some(&node), folder.path());
         let guests = enis.iter().zip(PORTS).map(|(eni, port)| instance(&node, port, eni)).collect();
-        Self { daemon, guests, enis: enis.to_vec(), node, folder }
+        Self { daemon, guests, enis: enis.to_vec(), _node: node, folder }
     }
 
     /// A0 and A1 in subnet a, B in subnet b, one worker.
     fn usual() -> Self {
-        Self::new(&usual(), ONE_WORKER, "")
+        Self::new(&usual(), ONE_WORKER)
     }
 
     /// The MAC that an instance's kernel has for a neighbour, in the neighbour's words; empty if none.
@@ -140,7 +154,7 @@ fn l2_8_l2_9_l2_14_a_vpc_delivers_no_groups() {
 fn fwd_8_an_instance_without_check_is_a_router() {
     let [a, b, c] = usual();
     let b = Eni { check: false, ..b };
-    let lab = Setup::new(&[a, b.clone(), c], ONE_WORKER, "");
+    let lab = Setup::new(&[a, b.clone(), c], ONE_WORKER);
     let outside = std::net::Ipv4Addr::new(198, 51, 100, 5);
     lab.guests[1].ip("addr add 198.51.100.5/32 dev lo");
     lab.guests[0].ip(&format!("route add 198.51.100.0/24 via {}", b.v4()));
@@ -185,7 +199,7 @@ fn l2_21_l2_23_ipv6_neighbour_discovery() {
 /// MTU-1, MTU-2: 9001 bytes pass, 9002 don't.
 #[test]
 fn mtu_1_mtu_2_9001_bytes_and_no_more() {
-    let lab = Setup::new(&usual(), ONE_WORKER, "mtu = 9001");
+    let lab = Setup::over("net_af_packet", &usual(), ONE_WORKER, "mtu = 9001");
     let (guest, to) = (&lab.guests[0], lab.enis[2].v4());
     for (guest, port) in lab.guests.iter().zip(PORTS) {
         guest.ip(&format!("link set {port} mtu 9002"));
@@ -198,7 +212,7 @@ fn mtu_1_mtu_2_9001_bytes_and_no_more() {
 /// Two ports of different workers: each ENI's owner delivers to it.
 #[test]
 fn workers_hand_over_to_the_owner_of_the_receiver() {
-    let lab = Setup::new(&usual(), "workers = { cores = [0, 1], idle = \"sleep\" }", "");
+    let lab = Setup::new(&usual(), "workers = { cores = [0, 1], idle = \"sleep\" }");
     lab.guests[0].ping("-c 20 -i 0.01", lab.enis[1].v4()).all();
     lab.guests[1].ping("-c 20 -i 0.01", lab.enis[2].v6()).all();
     for worker in lab.daemon.show("workers") {

@@ -17,7 +17,7 @@ use crate::lab::{
     daemon::Daemon,
     host_file,
     netns::{Netns, Pinged, configure, instance},
-    state::{Eni, UNDERLAY, here, state, there, write},
+    state::{UNDERLAY, here, state, there, write},
     wait_for, warren,
 };
 
@@ -88,7 +88,7 @@ fn addr_28_enis_come_go_and_move_under_traffic() {
     let before = first.ip("neigh show 10.0.1.11");
     let ping = first.start_ping("-c 150 -i 0.01 -W 1", b.v4());
     thread::sleep(Duration::from_millis(300));
-    let moved = Eni { at: Some(("host-a", "vm2")), ..b.clone() };
+    let moved = here('a', 11, "vm2");
     let text = daemon.apply(&write(folder.path(), &state(&[a.clone(), moved], UNDERLAY))).ok();
     assert!(text.contains("eni-a11"), "{text}");
     let pinged = finish(ping);

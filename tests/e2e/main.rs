@@ -6,6 +6,8 @@
 
 // Nothing outside uses a test's items; `pub` here means public to the other files.
 #![allow(unreachable_pub)]
+// What only a daemon needs, a build without DPDK does not use.
+#![cfg_attr(not(feature = "dpdk"), allow(dead_code))]
 
 mod lab;
 

@@ -19,17 +19,17 @@ pub struct Eni {
     /// Whether the source/destination check is on.
     pub check: bool,
     /// Where it is attached: host and port.
-    pub at: Option<(&'static str, &'static str)>,
+    pub at: Option<(&'static str, String)>,
 }
 
 /// An ENI of a subnet, attached to a port of `host-a`.
-pub fn here(subnet: char, number: u8, port: &'static str) -> Eni {
-    Eni { subnet, number, check: true, at: Some(("host-a", port)) }
+pub fn here(subnet: char, number: u8, port: &str) -> Eni {
+    Eni { subnet, number, check: true, at: Some(("host-a", port.into())) }
 }
 
-/// An ENI of a subnet, on `host-b`.
+/// An ENI of a subnet, attached to a port of its own of `host-b`.
 pub fn there(subnet: char, number: u8) -> Eni {
-    Eni { at: Some(("host-b", "vm0")), ..here(subnet, number, "") }
+    Eni { at: Some(("host-b", format!("{subnet}{number}"))), ..here(subnet, number, "") }
 }
 
 impl Eni {
@@ -69,7 +69,7 @@ pub fn state(enis: &[Eni], underlay: [&str; 2]) -> Value {
         })
     };
     let attachment = |eni: &Eni| {
-        let (host, port) = eni.at?;
+        let (host, port) = eni.at.as_ref()?;
         Some(json!({"NetworkInterfaceId": eni.id(), "HostId": host, "Port": port}))
     };
     let anywhere = json!([{

@@ -1,0 +1,272 @@
+//! A host of the topology in `state.yaml`, without devices: tables, counters, and a sink that remembers.
+//!
+//! host-a has A (10.0.1.10, a secondary address, delegated prefixes), B2 (10.0.1.21) and FW (10.0.1.30, check off) of
+//! subnet S1, C2 (10.0.2.20) of S2 and W (10.0.1.20 of another VPC); host-b has B (10.0.1.20), C (10.0.2.10) and W2;
+//! host-c has D (10.0.1.60, delegated prefixes) and FW2 (10.0.2.30, check off). N (10.0.1.50) is attached nowhere.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use warren::{
+    compile::{Compiler, Resolve, Site, SitePort, SiteUplink},
+    model::{Document, Model, diff, load, router_mac},
+    packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
+    pipeline::{Burst, Context, Counters, Reason, Sink, deliver, process},
+    services::Learned,
+    tables::{PortIndex, Tables, VlanMode},
+};
+
+use crate::frames::Outer;
+
+/// MACs of the ENIs, see `state.yaml`.
+pub(crate) const A: Mac = Mac([2, 0, 0, 0, 1, 0x0a]);
+pub(crate) const B: Mac = Mac([2, 0, 0, 0, 1, 0x0b]);
+pub(crate) const B2: Mac = Mac([2, 0, 0, 0, 1, 0xb2]);
+pub(crate) const D: Mac = Mac([2, 0, 0, 0, 1, 0x0d]);
+pub(crate) const FW: Mac = Mac([2, 0, 0, 0, 1, 0x0f]);
+pub(crate) const N: Mac = Mac([2, 0, 0, 0, 1, 0x0e]);
+pub(crate) const C: Mac = Mac([2, 0, 0, 0, 2, 0x0c]);
+pub(crate) const C2: Mac = Mac([2, 0, 0, 0, 2, 0xc2]);
+pub(crate) const FW2: Mac = Mac([2, 0, 0, 0, 2, 0x0f]);
+pub(crate) const W: Mac = Mac([2, 0, 0, 0, 3, 0x0a]);
+pub(crate) const W2: Mac = Mac([2, 0, 0, 0, 3, 0x0b]);
+
+/// Ports of host-a, by the ENI behind them; every host has as many.
+pub(crate) const AT_A: PortIndex = PortIndex(0);
+pub(crate) const AT_B2: PortIndex = PortIndex(1);
+pub(crate) const AT_FW: PortIndex = PortIndex(2);
+pub(crate) const AT_W: PortIndex = PortIndex(3);
+pub(crate) const AT_C2: PortIndex = PortIndex(4);
+pub(crate) const EMPTY: PortIndex = PortIndex(5);
+pub(crate) const UPLINK: PortIndex = PortIndex(6);
+
+/// VNIs.
+pub(crate) const V: u32 = 100;
+pub(crate) const OTHER: u32 = 200;
+
+/// How hosts talk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wire {
+    pub(crate) encapsulation: Encapsulation,
+    /// Whether the underlay is IPv6.
+    pub ipv6: bool,
+}
+
+pub(crate) const VXLAN: Wire = Wire { encapsulation: Encapsulation::Vxlan, ipv6: false };
+pub(crate) const GENEVE: Wire = Wire { encapsulation: Encapsulation::Geneve, ipv6: false };
+pub(crate) const WIRES: [Wire; 4] =
+    [VXLAN, GENEVE, Wire { ipv6: true, ..VXLAN }, Wire { ipv6: true, ..GENEVE }];
+
+/// The routers' MACs of the subnets.
+pub(crate) fn r1() -> Mac {
+    router_mac("subnet-s1")
+}
+pub(crate) fn r2() -> Mac {
+    router_mac("subnet-s2")
+}
+pub(crate) fn rw() -> Mac {
+    router_mac("subnet-w1")
+}
+
+/// The MAC of a host's uplink.
+pub(crate) const fn uplink_mac(host: u8) -> Mac {
+    Mac([2, 0xfa, 0, 0, 0, host])
+}
+
+/// The underlay address of a host: 1 is host-a.
+pub(crate) fn underlay(wire: Wire, host: u8) -> IpAddr {
+    if wire.ipv6 {
+        Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, host.into()).into()
+    } else {
+        Ipv4Addr::new(192, 0, 2, host).into()
+    }
+}
+
+/// Everybody's MAC, or nobody's.
+#[derive(Clone, Copy)]
+pub(crate) struct Neighbours(pub bool);
+
+impl Resolve for Neighbours {
+    fn resolve(&self, _uplink: PortIndex, next_hop: IpAddr) -> Option<Mac> {
+        let host = match next_hop {
+            IpAddr::V4(address) => address.octets()[3],
+            IpAddr::V6(address) => address.octets()[15],
+        };
+        self.0.then_some(uplink_mac(host))
+    }
+}
+
+/// The state, with its hosts on that kind of underlay.
+pub(crate) fn model(wire: Wire) -> Model {
+    let text = include_str!("state.yaml");
+    let text = if wire.ipv6 { text.replace("192.0.2.", "2001:db8:ffff::") } else { text.to_owned() };
+    load(&[Document { name: "state.yaml".to_owned(), text }]).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// The host with a number.
+pub(crate) fn site(wire: Wire, host: u8) -> Site {
+    let port = |name: &str, uplink| SitePort { name: name.into(), mtu: 1500, vlan: VlanMode::Refuse, uplink };
+    let uplink = SiteUplink {
+        mac: uplink_mac(host),
+        address: underlay(wire, host),
+        on_link: IpNet::new(underlay(wire, 0), if wire.ipv6 { 64 } else { 24 }).unwrap(),
+        gateway: None,
+        mtu: 1600,
+        checksum: OuterChecksum::Zero,
+    };
+    let instances = ["vm0", "vm1", "vm2", "vm3", "vm4", "vm5"].map(|name| port(name, None));
+    Site {
+        host: ["host-a", "host-b", "host-c"][usize::from(host) - 1].into(),
+        encapsulation: wire.encapsulation,
+        ports: instances.into_iter().chain([port("up0", Some(uplink))]).collect(),
+    }
+}
+
+/// What became of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It left through a port.
+    Sent(PortIndex, Vec<u8>),
+    /// It was given to the worker that owns a port.
+    HandedOver(PortIndex, Vni, Vec<u8>),
+    /// It was dropped, and counted at the port that it came from.
+    Dropped(Reason),
+}
+
+/// Remembers what the pipeline does.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) learned: Vec<(PortIndex, Learned)>,
+    /// Ports of another worker.
+    pub(crate) foreign: Vec<PortIndex>,
+}
+
+impl<B: Buffer> Sink<B> for Recorder {
+    fn transmit(&mut self, port: PortIndex, frame: B) {
+        self.outcomes.push(Outcome::Sent(port, frame.data().to_vec()));
+    }
+
+    fn owns(&self, port: PortIndex) -> bool {
+        !self.foreign.contains(&port)
+    }
+
+    fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B) {
+        self.outcomes.push(Outcome::HandedOver(port, vni, frame.data().to_vec()));
+    }
+
+    fn learned(&mut self, uplink: PortIndex, neighbour: Learned) {
+        self.learned.push((uplink, neighbour));
+    }
+}
+
+/// A host.
+pub(crate) struct Lab {
+    pub(crate) wire: Wire,
+    pub(crate) tables: Tables,
+    pub(crate) counters: Counters,
+    pub(crate) sink: Recorder,
+    compiler: Compiler,
+    model: Model,
+}
+
+impl Lab {
+    /// host-a.
+    pub(crate) fn new(wire: Wire) -> Self {
+        Self::of(wire, site(wire, 1), Neighbours(true))
+    }
+
+    /// Any host, as the site describes it.
+    pub(crate) fn of(wire: Wire, site: Site, neighbours: Neighbours) -> Self {
+        let model = model(wire);
+        let counters = Counters::new(site.ports.len());
+        let mut compiler = Compiler::new(site);
+        let tables = compiler.build(&model, &neighbours);
+        Self { wire, tables, counters, sink: Recorder::default(), compiler, model }
+    }
+
+    /// Changes the state.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Model)) {
+        let mut new = self.model.clone();
+        change(&mut new);
+        let difference = diff(&self.model, &new);
+        self.tables = self.compiler.update(&self.tables, &self.model, &new, &difference, &Neighbours(true));
+        self.model = new;
+    }
+
+    /// What the pipeline does with frames of a port, drops last.
+    pub(crate) fn burst<X: Buffer>(
+        &mut self,
+        from: PortIndex,
+        frames: impl IntoIterator<Item = X>,
+    ) -> Vec<Outcome> {
+        let mut burst: Burst<X> = frames.into_iter().collect();
+        self.observe(from, |ctx| process(ctx, from, &mut burst))
+    }
+
+    /// What the pipeline does with a frame that another worker handed over.
+    pub(crate) fn deliver(&mut self, to: PortIndex, vni: u32, frame: &[u8]) -> Outcome {
+        only(self.observe(to, |ctx| deliver(ctx, to, vni_of(vni), HeapBuffer::new(frame))))
+    }
+
+    fn observe(&mut self, from: PortIndex, action: impl FnOnce(&mut Context<'_, Recorder>)) -> Vec<Outcome> {
+        let drops = |counters: &Counters| {
+            Reason::ALL.iter().map(|&reason| counters.port(from).drops(reason)).collect()
+        };
+        let before: Vec<u64> = drops(&self.counters);
+        action(&mut Context { tables: &self.tables, counters: &self.counters, sink: &mut self.sink });
+        let after: Vec<u64> = drops(&self.counters);
+        let mut outcomes = std::mem::take(&mut self.sink.outcomes);
+        for ((&reason, before), after) in Reason::ALL.iter().zip(before).zip(after) {
+            outcomes.extend((before..after).map(|_| Outcome::Dropped(reason)));
+        }
+        outcomes
+    }
+
+    /// What the pipeline does with one frame.
+    pub(crate) fn send(&mut self, from: PortIndex, frame: &[u8]) -> Outcome {
+        only(self.burst(from, [HeapBuffer::new(frame)]))
+    }
+
+    /// Expects a frame to leave through a port, with those very octets.
+    #[track_caller]
+    pub(crate) fn sends(&mut self, from: PortIndex, frame: &[u8], to: PortIndex, expected: &[u8]) {
+        assert_eq!(self.send(from, frame), Outcome::Sent(to, expected.to_vec()));
+    }
+
+    /// Expects a frame to be dropped, by that name.
+    #[track_caller]
+    pub(crate) fn drops(&mut self, from: PortIndex, frame: &[u8], reason: Reason) {
+        assert_eq!(self.send(from, frame), Outcome::Dropped(reason));
+    }
+
+    /// Expects a frame of an ENI of VPC V to leave for a host as `inner`. All of the outer header is fixed but for what
+    /// comes from the flow.
+    #[track_caller]
+    pub(crate) fn encapsulates(&mut self, from: PortIndex, frame: &[u8], host: u8, inner: &[u8]) {
+        let (_, sender) = macs(frame);
+        let Outcome::Sent(UPLINK, outer) = self.send(from, frame) else { panic!("not sent to the uplink") };
+        let udp = if self.wire.ipv6 { 54 } else { 34 };
+        let port = u16::from_be_bytes([outer[udp], outer[udp + 1]]);
+        assert!(port >= 49_152, "{port} is no dynamic port (RFC 7348 §5)");
+        let first = u32::from_be_bytes([outer[14], outer[15], outer[16], outer[17]]);
+        let expected = Outer {
+            to: host,
+            port,
+            label: first & 0xf_ffff,
+            ..Outer::new(self.wire, 1, V, Some((V, sender)))
+        };
+        assert_eq!(outer, expected.around(inner));
+    }
+}
+
+/// A VNI in a test.
+pub(crate) fn vni_of(vni: u32) -> Vni {
+    Vni::new(vni).unwrap()
+}
+
+#[track_caller]
+fn only(mut outcomes: Vec<Outcome>) -> Outcome {
+    assert_eq!(outcomes.len(), 1, "{outcomes:?}");
+    outcomes.remove(0)
+}

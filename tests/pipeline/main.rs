@@ -1,0 +1,12 @@
+//! The pipeline rule by rule, on frames and tables alone: what leaves, out of which port, byte for byte, or by which
+//! name it is dropped. Tests cite the rules of the semantics; [`lab`] has the topology.
+
+mod egress;
+mod frames;
+mod handover;
+mod ingress;
+mod lab;
+mod neighbours;
+mod origin;
+mod properties;
+mod update;
