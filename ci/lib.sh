@@ -30,8 +30,8 @@ run_cleanups() {
     exit "$code"
 }
 trap run_cleanups EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'echo "interrupted" >&2 && exit 130' INT
+trap 'echo "ended by SIGTERM" >&2 && exit 143' TERM
 
 # A folder for logs, which goes when the script succeeds.
 LOGS=$(mktemp -d "${TMPDIR:-/tmp}/warren-ci.XXXXXX")
