@@ -54,7 +54,7 @@ impl Outer {
     /// The reason to drop the frame: [`Reason::UnderlayProtocol`] where it is anything but the encapsulation,
     /// [`Reason::UnderlayFragment`], [`Reason::UnderlayChecksum`], [`Reason::UnknownVni`] for VNI 0, and
     /// [`Reason::Truncated`] or [`Reason::Malformed`].
-    #[inline]
+    #[inline(always)]
     pub fn parse(
         frame: &[u8],
         headers: &Headers,
@@ -150,6 +150,13 @@ pub fn strip_outer<B: Buffer>(buffer: &mut B, inner: u16, end: u16, ecn: u8) -> 
     apply_ecn(buffer, ecn)
 }
 
+/// The sum of a header without options: five additions instead of a loop.
+#[inline(always)]
+fn plain_sum(header: &[u8; 20]) -> Sum {
+    let words = |at| u32::from_be_bytes(get(header, at).unwrap_or_default());
+    Sum::ZERO.dword(words(0)).dword(words(4)).dword(words(8)).dword(words(12)).dword(words(16))
+}
+
 /// RFC 1122 §3.2.1.2: verify the IPv4 header checksum, drop silently if it is wrong.
 #[inline(always)]
 fn check_ipv4(frame: &[u8], headers: &Headers, ip_checksum: Checked) -> Result<(), Reason> {
@@ -159,7 +166,7 @@ fn check_ipv4(frame: &[u8], headers: &Headers, ip_checksum: Checked) -> Result<(
         Checked::Unknown => match frame.get(ETHERNET..usize::from(headers.l4)) {
             Some(header) => match header.first_chunk::<20>() {
                 // The usual length, as a constant.
-                Some(plain) if header.len() == 20 => Sum::of(plain).fold() == 0xffff,
+                Some(plain) if header.len() == 20 => plain_sum(plain).fold() == 0xffff,
                 _ => Sum::of(header).fold() == 0xffff,
             },
             None => false,
@@ -169,7 +176,7 @@ fn check_ipv4(frame: &[u8], headers: &Headers, ip_checksum: Checked) -> Result<(
 }
 
 /// Warren's option among a Geneve header's options, if it is there.
-#[inline]
+#[inline(never)]
 fn geneve_options(mut options: &[u8]) -> Result<Option<Sender>, Reason> {
     let mut sender = None;
     // At most 63 words: the length field has six bits.

@@ -158,7 +158,7 @@ fn elsewhere(tables: &Tables, vni: Vni, destination: Mac) -> Reason {
 
 /// P-4: whether the inner sender lives behind the outer source. What the sending node wrote tells the path: the router's
 /// MAC of the receiver's subnet if it routed, the sender's if not.
-#[inline]
+#[inline(always)]
 fn is_from(tables: &Tables, arrived: &Arrived, inner: &[u8], source: Mac, receiver: &LocalEni) -> bool {
     let (host, vni) = (arrived.host, arrived.vni);
     let routed = source == receiver.router_mac;

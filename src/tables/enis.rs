@@ -297,7 +297,7 @@ impl Enis {
     }
 
     /// As [`Enis::find_v4`], where the hash is not at hand.
-    #[inline]
+    #[inline(always)]
     pub fn get_v4(&self, vni: Vni, address: u32) -> Option<&Destination> {
         self.find_v4(vni, address, self.v4.hash(&V4Key::exact(vni, address)))
     }
@@ -309,7 +309,7 @@ impl Enis {
     }
 
     /// The ENI that has a MAC.
-    #[inline]
+    #[inline(always)]
     pub fn get_mac(&self, vni: Vni, mac: Mac) -> Option<&Destination> {
         self.mac.get(&MacKey::new(vni, mac)).map(|slot| &slot.destination)
     }
