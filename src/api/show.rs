@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub cpus: Vec<usize>,
     /// The generation each worker may still use, where it isn't the newest.
     pub laggards: Vec<usize>,
-    /// What each worker has counted.
+    /// What each worker has counted; after them, the management thread.
     pub counters: Vec<Arc<WorkerCounters>>,
     /// The underlay's neighbours.
     pub neighbours: Vec<Neighbour>,
@@ -329,7 +329,8 @@ pub fn drops(names: &[Arc<str>], counters: &[Arc<WorkerCounters>], occupants: &[
 
 /// The packets and bytes of each port.
 pub fn stats(names: &[Arc<str>], counters: &[Arc<WorkerCounters>]) -> Table {
-    let mut table = Table::new(&["port", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "dropped"]);
+    let mut table =
+        Table::new(&["port", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "punted", "dropped"]);
     for (index, name) in names.iter().enumerate() {
         let port = PortIndex(index as u16);
         let count = |of: fn(&crate::pipeline::PortCounters) -> &Counter| {
@@ -345,6 +346,7 @@ pub fn stats(names: &[Arc<str>], counters: &[Arc<WorkerCounters>]) -> Table {
             count(|port| &port.rx_bytes),
             count(|port| &port.tx_packets),
             count(|port| &port.tx_bytes),
+            count(|port| &port.punted),
             json!(dropped),
         ]);
     }

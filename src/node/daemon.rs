@@ -19,6 +19,7 @@ use signal_hook::{
 };
 
 use super::{
+    clock::Clock,
     config::{HostConfig, PortConfig},
     manager::Manager,
     worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, WorkerCounters},
@@ -35,7 +36,7 @@ use crate::{
     },
     ffi::{allowed_cpus, cycles, pin_to_cpus},
     model::{self, Model},
-    packet::{HEADROOM, Mac, OuterChecksum},
+    packet::{Buffer, HEADROOM, Mac, OuterChecksum},
     pipeline::{Burst, MAX_BURST, Reason},
     rcu::Reader,
     tables::{PortIndex, Tables},
@@ -179,11 +180,13 @@ struct Node {
     workers: Vec<WorkerThread>,
     stop: Arc<AtomicBool>,
     counters: Vec<Arc<WorkerCounters>>,
+    /// What the management thread counts, of packets that it is to answer.
+    own_counters: Arc<WorkerCounters>,
     plan: Arc<Plan<Mbuf>>,
     ports: Vec<OpenPort>,
     pool: Mempool,
     eal: Arc<Eal>,
-    started: Instant,
+    clock: Clock,
     cycles_per_second: u64,
     warned: Option<Instant>,
 }
@@ -216,17 +219,21 @@ impl Node {
         let (manager, readers) = Manager::new(&config, config.site(mac), model, workers)
             .map_err(|problems| RunError(problems.join("\n")))?;
         let owners = ports.iter().map(|port| port.owner).collect();
+        let receivers =
+            ports.iter().map(|port| u32::from(port.setup.rx_queues).min(workers as u32)).collect();
+        let cycles_per_second = measure_cycles();
         let mut node = Self {
             manager,
             workers: Vec::new(),
             stop: Arc::default(),
             counters: (0..workers).map(|_| Arc::new(WorkerCounters::new(config.ports.len()))).collect(),
-            plan: Arc::new(Plan::new(owners, workers)),
+            own_counters: Arc::new(WorkerCounters::new(config.ports.len())),
+            plan: Arc::new(Plan { receivers, ..Plan::new(owners, workers) }),
             ports,
             pool,
             eal,
-            started: Instant::now(),
-            cycles_per_second: measure_cycles(),
+            clock: Clock::new(cycles_per_second),
+            cycles_per_second,
             warned: None,
             config,
         };
@@ -264,6 +271,7 @@ impl Node {
             self.config.workers.burst,
         );
         let (eal, stop, idle) = (Arc::clone(&self.eal), Arc::clone(&self.stop), self.config.workers.idle);
+        let clock = self.clock;
         let thread = thread::Builder::new()
             .name(format!("worker-{cpu}"))
             .spawn(move || {
@@ -275,7 +283,7 @@ impl Node {
                 if let Err(error) = &registered {
                     tracing::warn!(cpu, %error, "worker has no lcore id");
                 }
-                worker.run(&stop, idle);
+                worker.run(&stop, idle, clock);
             })
             .map_err(RunError::new)?;
         self.workers.push(WorkerThread { cpu, thread });
@@ -334,24 +342,36 @@ impl Node {
         for inbox in &self.plan.inboxes {
             while inbox.pop().is_some() {}
         }
+        while self.plan.punted.pop().is_some() {}
     }
 
     fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.clock.now()
     }
 
     fn tick(&mut self) {
         let now = self.now();
-        while let Some((uplink, heard)) = self.plan.heard.pop() {
-            self.manager.learned(now, uplink, heard);
+        while let Some(news) = self.plan.news.pop() {
+            self.manager.hear(now, news);
         }
-        for (uplink, frame) in self.manager.tick(now) {
-            // Asked again when due, if the buffer or the way to the worker is missing now.
-            if let Some(frame) = Mbuf::from_frame(&self.pool, &frame) {
-                let _ = self.plan.send(uplink, frame);
+        while let Some((port, frame)) = self.plan.punted.pop() {
+            match self.manager.answer(port, frame.data()) {
+                Ok(reply) => self.send(port, &reply),
+                Err(reason) => self.own_counters.ports.port(port).drop(reason),
             }
         }
+        for (port, frame) in self.manager.tick(now) {
+            self.send(port, &frame);
+        }
         self.collect();
+    }
+
+    /// Sends a frame of the node's own. Without a buffer or with the worker's inbox full it is lost: whoever asked asks
+    /// again.
+    fn send(&self, port: PortIndex, frame: &[u8]) {
+        if let Some(frame) = Mbuf::from_frame(&self.pool, frame) {
+            let _ = self.plan.send(port, frame);
+        }
     }
 
     fn collect(&mut self) {
@@ -414,7 +434,7 @@ impl Node {
                 .collect(),
             cpus: self.workers.iter().map(|worker| worker.cpu).collect(),
             laggards: self.manager.laggards(self.manager.generation()),
-            counters: self.counters.clone(),
+            counters: self.counters.iter().chain([&self.own_counters]).cloned().collect(),
             neighbours: self.manager.neighbours(),
             ways: model.hosts.values().map(way).collect(),
             cycles_per_second: self.cycles_per_second,

@@ -2,13 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use arrayvec::ArrayVec;
-
 use super::config::HostConfig;
 use crate::{
     compile::{Compiler, Resolve, Site},
     model::{self, Diff, Id, Model},
-    packet::{Mac, nd},
+    packet::Mac,
+    pipeline::{News, Reason},
     rcu::{Publisher, Reader},
     services::{
         Learned,
@@ -32,7 +31,7 @@ impl Resolve for Neighbours {
 }
 
 /// A frame that the node itself sends.
-pub type OwnFrame = ArrayVec<u8, { nd::FRAME }>;
+pub type OwnFrame = Vec<u8>;
 
 impl Manager {
     /// Compiles the model for the node and publishes the tables to that many workers.
@@ -110,8 +109,25 @@ impl Manager {
         Ok(diff)
     }
 
-    /// Takes in what a worker heard of an underlay neighbour.
-    pub fn learned(&mut self, now: Duration, uplink: PortIndex, heard: Learned) {
+    /// Takes in what a worker tells.
+    pub fn hear(&mut self, now: Duration, news: News) {
+        match news {
+            News::Neighbour(uplink, heard) => self.learned(now, uplink, heard),
+            News::Asked(..) => {}
+        }
+    }
+
+    /// Answers a packet of an instance that a worker gave to the management thread.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub fn answer(&self, port: PortIndex, frame: &[u8]) -> Result<OwnFrame, Reason> {
+        let _ = (port, frame);
+        Err(Reason::Service)
+    }
+
+    fn learned(&mut self, now: Duration, uplink: PortIndex, heard: Learned) {
         if self.neighbours.learned(now, uplink.0, heard.address, heard.mac) {
             tracing::info!(uplink = %self.port_name(uplink), address = %heard.address, mac = %heard.mac, "underlay neighbour resolved");
             self.publish_hosts();
@@ -129,7 +145,7 @@ impl Manager {
             let request: &crate::services::neighbours::Request = request;
             let port = PortIndex(request.uplink);
             let uplink = site.uplink(port)?;
-            Some((port, build_request(uplink.mac, uplink.address, request)?))
+            Some((port, build_request(uplink.mac, uplink.address, request)?.to_vec()))
         };
         due.requests.iter().filter_map(frame).collect()
     }

@@ -2,16 +2,13 @@
 
 use arrayvec::ArrayVec;
 
-use super::{
-    Burst, Context, MAX_BURST, Reason, Sink,
-    egress::{answer, parse_frame},
-};
+use super::{Burst, Context, MAX_BURST, News, Reason, Sink, egress::parse_frame};
 use crate::{
     packet::{
         Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, ethertype, ethertype_of, ipv4_addresses,
         ipv6_addresses, macs, parse, strip_outer,
     },
-    services::{Answer, Station, arp, nd},
+    services::{Answer, Learned, Station, arp, nd},
     tables::{HostIndex, LocalEni, MacKey, PortIndex, Role, Tables, Uplink, V4Key, V6Key, VlanMode},
 };
 
@@ -63,9 +60,9 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
                 Err(reason) => ctx.drop(port, reason, frame),
             },
             Class::Refused(reason) => ctx.drop(port, *reason, frame),
-            Class::Arp => answer_uplink(ctx, port, frame, |frame| arp::answer_uplink(frame, &station)),
+            Class::Arp => answer(ctx, port, frame, |frame| arp::answer_uplink(frame, &station)),
             Class::NeighbourDiscovery => {
-                answer_uplink(ctx, port, frame, |frame| match parse(frame.data()) {
+                answer(ctx, port, frame, |frame| match parse(frame.data()) {
                     Ok(headers) => nd::answer_uplink(frame, &headers, &station),
                     Err(reason) => (Answer::Drop(reason), None),
                 });
@@ -230,20 +227,19 @@ fn local_eni(tables: &Tables, port: PortIndex) -> Option<&LocalEni> {
     }
 }
 
-/// As [`answer`], and passes on what the message told of a neighbour.
-fn answer_uplink<B: Buffer, S: Sink<B>>(
+/// Sends the answer to a message of the uplink back, and passes on what the message told of a neighbour.
+fn answer<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
-    frame: B,
-    service: impl FnOnce(&mut B) -> (Answer, Option<crate::services::Learned>),
+    mut frame: B,
+    service: impl FnOnce(&mut B) -> (Answer, Option<Learned>),
 ) {
-    let mut learned = None;
-    answer(ctx, port, frame, |frame| {
-        let (answer, heard) = service(frame);
-        learned = heard;
-        answer
-    });
+    let (answer, learned) = service(&mut frame);
+    match answer {
+        Answer::Reply => ctx.sink.transmit(port, frame),
+        Answer::Drop(reason) => ctx.drop(port, reason, frame),
+    }
     if let Some(neighbour) = learned {
-        ctx.sink.learned(port, neighbour);
+        ctx.sink.tell(News::Neighbour(port, neighbour));
     }
 }

@@ -50,6 +50,8 @@ reasons! {
     NdSpoof "nd_spoof" "An unsolicited neighbour advertisement, a router advertisement or a redirect from an instance (L2-22).";
     NdUnanswered "nd_unanswered" "A neighbour solicitation that the node does not answer (L2-21, L2-23).";
     Service "service" "Addressed to the subnet router or a link-local service that this node does not run (ADDR-24, ADDR-25).";
+    AnswersLimited "answers_limited" "More requests for answers than an ENI's allowance: ARP, neighbour discovery, DHCP, echo (1024 a second).";
+    PuntFull "punt_full" "The ring to the management thread, which answers DHCP, is full.";
     InvalidDestination "invalid_destination" "An IP destination that is never routed: 0/8, 127/8, 224/4, 240/4 and their IPv6 kin (FWD-20).";
     ToSelf "to_self" "Sent by an ENI to its own address (FWD-19).";
     NoRoute "no_route" "No route of the subnet's table matches (RT-13).";
