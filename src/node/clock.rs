@@ -27,7 +27,7 @@ impl Clock {
 
     #[inline]
     fn after(&self, cycles: u64) -> u64 {
-        (u128::from(cycles) * u128::from(self.nanos) >> 32) as u64
+        ((u128::from(cycles) * u128::from(self.nanos)) >> 32) as u64
     }
 }
 
