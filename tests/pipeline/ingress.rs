@@ -183,6 +183,10 @@ impl Buffer for Marked {
         self.frame.extend_to(n)
     }
 
+    fn another(&self) -> Option<Self> {
+        None
+    }
+
     fn is_contiguous(&self) -> bool {
         self.contiguous
     }
