@@ -12,6 +12,7 @@ pub mod checksum;
 mod decap;
 mod encap;
 mod headers;
+pub mod icmp;
 pub mod nd;
 #[cfg(test)]
 pub(crate) mod sample;
