@@ -16,6 +16,7 @@ pub mod icmp;
 pub mod nd;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod tcp;
 
 pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
