@@ -11,6 +11,7 @@ mod bytes;
 pub mod checksum;
 mod decap;
 mod encap;
+pub mod fragment;
 mod headers;
 pub mod icmp;
 pub mod nd;

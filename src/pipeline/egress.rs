@@ -336,7 +336,7 @@ fn forward<B: Buffer, S: Sink<B>>(
 fn encapsulate<B: Buffer>(eni: &LocalEni, host: &Host, flow: u32, frame: &mut B) -> Result<(), Reason> {
     if frame.data().len() > usize::from(host.max_inner) {
         return Err(match host.reachability {
-            Reachability::Ready => Reason::UnderlayMtu,
+            Reachability::Ready => Reason::MtuDf,
             Reachability::Unresolved => Reason::UnderlayUnresolved,
             Reachability::Unreachable => Reason::UnderlayUnreachable,
         });

@@ -341,7 +341,7 @@ fn the_underlay_may_be_unresolved_unreachable_or_too_small() {
         let inner = readdressed(&frame, C, r2());
         Lab::of(wire, small.clone(), Neighbours(true)).encapsulates(AT_A, &frame, 2, &inner);
         small.ports[6].uplink.as_mut().unwrap().mtu -= 1;
-        Lab::of(wire, small, Neighbours(true)).drops(AT_A, &frame, Reason::UnderlayMtu);
+        Lab::of(wire, small, Neighbours(true)).drops(AT_A, &frame, Reason::MtuDf);
     }
 }
 
