@@ -1,10 +1,14 @@
 //! What the management thread knows and decides, without threads or I/O: the daemon and the replay both drive it.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::config::HostConfig;
 use crate::{
-    compile::{Compiler, Resolve, Site},
+    compile::{Compiler, Resolve, Site, SitePort, SiteRole},
     model::{self, Diff, Id, Model},
     packet::Mac,
     pipeline::{News, Reason},
@@ -13,7 +17,7 @@ use crate::{
         Learned,
         neighbours::{Neighbour, Neighbours, build_request},
     },
-    tables::{PortIndex, Role, Tables},
+    tables::{Asker, PortIndex, Role, Tables},
 };
 
 /// The model in force, its tables, and the underlay's neighbours.
@@ -28,6 +32,23 @@ impl Resolve for Neighbours {
     fn resolve(&self, uplink: PortIndex, next_hop: IpAddr) -> Option<Mac> {
         self.resolved(uplink.0, next_hop)
     }
+}
+
+/// What an address of an ENI is on a service port.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The service port's name.
+    pub service_port: Arc<str>,
+    /// The address that the services see.
+    pub identity: IpAddr,
+    /// The name of the ENI's port.
+    pub port: Arc<str>,
+    /// The ENI.
+    pub eni: Id,
+    /// Its VPC.
+    pub vpc: Id,
+    /// The address in the VPC.
+    pub address: IpAddr,
 }
 
 /// A frame that the node itself sends.
@@ -51,8 +72,7 @@ impl Manager {
             return Err(problems);
         }
         let mut neighbours = Neighbours::default();
-        let uplinks =
-            config.ports.iter().zip(0..).filter_map(|(port, index)| Some((index, port.uplink.as_ref()?)));
+        let uplinks = config.ports.iter().zip(0..).filter_map(|(port, index)| Some((index, port.uplink()?)));
         neighbours.set_static(uplinks.flat_map(|(index, uplink)| {
             uplink.neighbors.iter().map(move |neighbor| ((index, neighbor.address), neighbor.mac))
         }));
@@ -171,9 +191,39 @@ impl Manager {
     pub fn occupants(&self) -> Vec<Option<(Id, Id)>> {
         let occupant = |port: &crate::tables::Port| match &port.role {
             Role::Instance(Some(eni)) => Some((Arc::clone(&eni.id), Arc::clone(&eni.vpc))),
-            Role::Instance(None) | Role::Uplink(_) => None,
+            Role::Instance(None) | Role::Uplink(_) | Role::Service(_) => None,
         };
         self.tables.current().ports.iter().map(occupant).collect()
+    }
+
+    /// The identities that addresses of this node's ENIs have on its service ports; of a delegated prefix, the first.
+    pub fn identities(&self) -> Vec<Identity> {
+        let tables = self.tables.current();
+        let mut identities = Vec::new();
+        for (port, index) in tables.ports.iter().zip(0..) {
+            let Role::Instance(Some(eni)) = &port.role else { continue };
+            for service in &tables.ports {
+                let Role::Service(behind) = &service.role else { continue };
+                let asker = |position| Asker { port: PortIndex(index), position, in_vpc: false };
+                let v4 = eni.v4.single().iter().chain(eni.v4.delegated()).filter_map(|&address| {
+                    let identity = behind.identity_v4(asker(eni.v4.position(address)?))?;
+                    Some((Ipv4Addr::from_bits(identity).into(), Ipv4Addr::from_bits(address).into()))
+                });
+                let v6 = eni.v6.single().iter().chain(eni.v6.delegated()).filter_map(|&address| {
+                    let identity = behind.identity_v6(asker(eni.v6.position(address)?))?;
+                    Some((Ipv6Addr::from_bits(identity).into(), Ipv6Addr::from_bits(address).into()))
+                });
+                identities.extend(v4.chain(v6).map(|(identity, address)| Identity {
+                    service_port: Arc::clone(&service.name),
+                    identity,
+                    port: Arc::clone(&port.name),
+                    eni: Arc::clone(&eni.id),
+                    vpc: Arc::clone(&eni.vpc),
+                    address,
+                }));
+            }
+        }
+        identities
     }
 
     /// Whether every worker uses the tables of `generation` or newer ones.
@@ -219,11 +269,11 @@ fn check_site(site: &Site, model: &Model) -> Vec<String> {
                 "{}: attached to port `{}` of `{host}`, whose host file has no such port; add a [[port]] or change the attachment",
                 eni.id, at.port
             )),
-            Some(port) if port.uplink.is_some() => problems.push(format!(
-                "{}: attached to port `{}` of `{host}`, which is an uplink; attach it to a port with role = \"instance\"",
+            Some(SitePort { role: SiteRole::Instance, .. }) => {}
+            Some(_) => problems.push(format!(
+                "{}: attached to port `{}` of `{host}`, which is none for instances; attach it to a port with role = \"instance\"",
                 eni.id, at.port
             )),
-            Some(_) => {}
         }
     }
     problems.sort();

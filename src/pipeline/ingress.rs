@@ -220,10 +220,10 @@ fn admit(tables: &Tables, port: PortIndex, vni: Vni, frame: &[u8]) -> Result<(),
 }
 
 #[inline]
-fn local_eni(tables: &Tables, port: PortIndex) -> Option<&LocalEni> {
+pub(super) fn local_eni(tables: &Tables, port: PortIndex) -> Option<&LocalEni> {
     match &tables.port(port)?.role {
         Role::Instance(eni) => eni.as_deref(),
-        Role::Uplink(_) => None,
+        Role::Uplink(_) | Role::Service(_) => None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::{
     Allowance, Context, News, Reason, Sink,
     egress::{Class, is_dhcp},
+    service,
     subnet::SubnetOf,
 };
 use crate::{
@@ -36,13 +37,13 @@ pub(super) fn serve<B: Buffer, S: Sink<B>>(
                 Answer::Drop(reason) => Err(reason),
             }
         }),
-        _ if reason == Reason::Service => serve_packet(ctx, port, frame),
+        _ if reason == Reason::Service => serve_packet(ctx, port, eni, frame),
         Class::Mac | Class::V4 | Class::V6 | Class::Refused(_) => ctx.drop(port, reason, frame),
     }
 }
 
 /// Serves an IP packet to an address of the node.
-fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, frame: B) {
+fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, eni: &LocalEni, frame: B) {
     match parse(frame.data()) {
         Ok(headers) if is_dhcp(&headers) => {
             if !ctx.allowances.take(port, Allowance::Answer, ctx.now) {
@@ -53,7 +54,10 @@ fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex
                 ctx.counters.port(port).punted.add(1);
             }
         }
-        Ok(_) => ctx.drop(port, Reason::Service, frame),
+        Ok(headers) => match service::asked(eni, frame.data(), &headers) {
+            Some(asked) => service::ask(ctx, port, eni, asked, &headers, frame),
+            None => ctx.drop(port, Reason::Service, frame),
+        },
         Err(reason) => ctx.drop(port, reason, frame),
     }
 }

@@ -19,6 +19,7 @@ mod egress;
 mod ingress;
 mod local;
 mod reason;
+mod service;
 mod subnet;
 
 use std::{net::IpAddr, time::Duration};
@@ -111,6 +112,7 @@ pub fn process<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex,
             Role::Instance(Some(eni)) => egress::process(ctx, port, from.vlan, eni, burst),
             Role::Instance(None) => burst.drain(..).for_each(|frame| ctx.drop(port, Reason::NoEni, frame)),
             Role::Uplink(uplink) => ingress::process(ctx, port, from.vlan, uplink, burst),
+            Role::Service(services) => service::process(ctx, port, from.vlan, services, burst),
         },
         None => burst.clear(),
     }
