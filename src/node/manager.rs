@@ -16,6 +16,7 @@ use crate::{
     services::{
         Learned,
         neighbours::{Neighbour, Neighbours, build_request},
+        told::{self, Told},
     },
     tables::{Asker, PortIndex, Role, Tables},
 };
@@ -26,6 +27,9 @@ pub struct Manager {
     tables: Publisher<Tables>,
     model: Arc<Model>,
     neighbours: Neighbours,
+    told: Told,
+    /// Frames to send at the next tick.
+    pending: Vec<(PortIndex, OwnFrame)>,
 }
 
 impl Resolve for Neighbours {
@@ -80,7 +84,8 @@ impl Manager {
         neighbours.set_wanted(next_hops(&compiler, &model));
         let tables = compiler.build(&model, &neighbours);
         let (tables, readers) = Publisher::new(tables, workers);
-        Ok((Self { compiler, tables, model: Arc::new(model), neighbours }, readers))
+        let (model, told, pending) = (Arc::new(model), Told::default(), Vec::new());
+        Ok((Self { compiler, tables, model, neighbours, told, pending }, readers))
     }
 
     /// The model in force.
@@ -126,14 +131,31 @@ impl Manager {
             self.compiler.update(self.tables.current(), &self.model, &model, &diff, &self.neighbours);
         self.tables.publish(tables);
         self.model = Arc::new(model);
+        self.correct_neighbours();
         Ok(diff)
+    }
+
+    /// L2-17: tells instances of addresses that moved to another ENI of their subnet.
+    fn correct_neighbours(&mut self) {
+        let tables = self.tables.current();
+        let asker = |port| {
+            let eni = tables.local_eni(port)?;
+            let primary = eni.v4.single().first().map(|&address| Ipv4Addr::from_bits(address));
+            Some(told::Asker { mac: eni.mac, primary })
+        };
+        let owner = |port, address| tables.owner_in_subnet(tables.local_eni(port)?, address);
+        self.pending.extend(self.told.corrections(asker, owner));
     }
 
     /// Takes in what a worker tells.
     pub fn hear(&mut self, now: Duration, news: News) {
         match news {
             News::Neighbour(uplink, heard) => self.learned(now, uplink, heard),
-            News::Asked(..) => {}
+            News::Told(port, address, mac) => {
+                if let Some(eni) = self.tables.current().local_eni(port) {
+                    self.told.note(port, eni.mac, address, mac);
+                }
+            }
         }
     }
 
@@ -154,7 +176,7 @@ impl Manager {
         }
     }
 
-    /// Does what is due by `now`; returns the requests to send, with the uplinks to send them on.
+    /// Does what is due by `now`; returns the frames to send, with the ports to send them on.
     pub fn tick(&mut self, now: Duration) -> Vec<(PortIndex, OwnFrame)> {
         let due = self.neighbours.tick(now);
         if due.changed {
@@ -167,7 +189,8 @@ impl Manager {
             let uplink = site.uplink(port)?;
             Some((port, build_request(uplink.mac, uplink.address, request)?.to_vec()))
         };
-        due.requests.iter().filter_map(frame).collect()
+        let requests = due.requests.iter().filter_map(frame);
+        self.pending.drain(..).chain(requests).collect()
     }
 
     /// Frees tables that no worker sees any more. Returns the generation that replaced the oldest one still kept, and the

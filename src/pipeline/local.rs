@@ -9,7 +9,7 @@ use super::{
     subnet::SubnetOf,
 };
 use crate::{
-    packet::{Buffer, arp::Arp, ipv6_addresses, parse},
+    packet::{Buffer, arp::Arp, ipv6_addresses, macs, parse},
     services::{Answer, arp, nd},
     tables::{LocalEni, PortIndex},
 };
@@ -62,8 +62,8 @@ fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex
     }
 }
 
-/// Answers a request in place, if the ENI has an answer left. What a service tells of its answer is the address in the
-/// subnet whose MAC it gave, if it gave one.
+/// Answers a request in place, if the ENI has an answer left. The service says which address's MAC, the answer's source,
+/// it told, if it did.
 fn answer<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
@@ -74,9 +74,9 @@ fn answer<B: Buffer, S: Sink<B>>(
         return ctx.drop(port, Reason::AnswersLimited, frame);
     }
     match service(&mut frame) {
-        Ok(asked) => {
-            if let Some(address) = asked {
-                ctx.sink.tell(News::Asked(port, address));
+        Ok(told) => {
+            if let Some(address) = told {
+                ctx.sink.tell(News::Told(port, address, macs(frame.data()).1));
             }
             ctx.sink.transmit(port, frame);
         }

@@ -32,7 +32,7 @@ pub use ingress::deliver;
 pub use reason::Reason;
 
 use crate::{
-    packet::{Buffer, Vni},
+    packet::{Buffer, Mac, Vni},
     services::Learned,
     tables::{PortIndex, Role, Tables},
 };
@@ -73,8 +73,8 @@ pub trait Sink<B> {
 pub enum News {
     /// What an underlay neighbour on an uplink said of itself.
     Neighbour(PortIndex, Learned),
-    /// The ENI behind a port was told the MAC of an address in its subnet.
-    Asked(PortIndex, IpAddr),
+    /// The ENI behind a port was told that an address in its subnet is at a MAC.
+    Told(PortIndex, IpAddr, Mac),
 }
 
 /// What every stage of one burst needs.

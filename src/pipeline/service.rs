@@ -170,7 +170,7 @@ fn reply<'a, B: Buffer>(
             let (from, to) = ipv4_addresses(data);
             let of = is_behind(Ipv4Addr::from_bits(from).into())?;
             let asker = service.asker_v4(to)?;
-            let eni = ingress::local_eni(tables, asker.port)?;
+            let eni = tables.local_eni(asker.port)?;
             let from = if asker.in_vpc && of == LinkLocal::Dns { eni.resolver? } else { from };
             readdress_v4(data, headers, from, eni.v4.at(asker.position)?);
             (of, asker.port, eni)
@@ -179,7 +179,7 @@ fn reply<'a, B: Buffer>(
             let (from, to) = ipv6_addresses(data);
             let of = is_behind(Ipv6Addr::from_bits(from).into())?;
             let asker = service.asker_v6(to)?;
-            let eni = ingress::local_eni(tables, asker.port)?;
+            let eni = tables.local_eni(asker.port)?;
             readdress_v6(data, headers, from, eni.v6.at(asker.position)?);
             (of, asker.port, eni)
         }

@@ -14,7 +14,7 @@ mod routes;
 mod services;
 mod sharded;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -67,6 +67,24 @@ impl Tables {
     #[inline]
     pub fn port(&self, index: PortIndex) -> Option<&Port> {
         self.ports.get(usize::from(index.0))
+    }
+
+    /// The ENI behind a port of this node.
+    #[inline]
+    pub fn local_eni(&self, port: PortIndex) -> Option<&LocalEni> {
+        match &self.port(port)?.role {
+            Role::Instance(eni) => eni.as_deref(),
+            Role::Uplink(_) | Role::Service(_) => None,
+        }
+    }
+
+    /// The MAC of the ENI that has an address in the subnet of another.
+    pub fn owner_in_subnet(&self, eni: &LocalEni, address: IpAddr) -> Option<Mac> {
+        let found = match address {
+            IpAddr::V4(address) => self.enis.get_v4(eni.vni, address.to_bits()),
+            IpAddr::V6(address) => self.enis.get_v6(eni.vni, address.to_bits()),
+        };
+        found.filter(|found| found.subnet == eni.subnet).map(|found| found.mac)
     }
 
     /// The port that leads to a link-local service.

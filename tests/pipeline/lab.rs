@@ -152,7 +152,7 @@ pub(crate) struct Recorder {
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) learned: Vec<(PortIndex, Learned)>,
     /// The addresses whose MAC an ENI was told.
-    pub(crate) asked: Vec<(PortIndex, IpAddr)>,
+    pub(crate) told: Vec<(PortIndex, IpAddr, Mac)>,
     /// Whether the management thread takes no packets.
     pub(crate) busy: bool,
     /// Ports of another worker.
@@ -183,7 +183,7 @@ impl<B: Buffer> Sink<B> for Recorder {
     fn tell(&mut self, news: News) {
         match news {
             News::Neighbour(uplink, neighbour) => self.learned.push((uplink, neighbour)),
-            News::Asked(port, address) => self.asked.push((port, address)),
+            News::Told(port, address, mac) => self.told.push((port, address, mac)),
         }
     }
 }
