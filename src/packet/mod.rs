@@ -15,6 +15,7 @@ pub mod fragment;
 mod headers;
 pub mod icmp;
 pub mod nd;
+mod readdress;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod tcp;
@@ -27,3 +28,4 @@ pub use headers::{
     ETHERNET, Fragment, Headers, Network, Plain, ethertype, ethertype_of, flow_hash, ipv4_addresses,
     ipv6_addresses, ipv6_endpoints, parse, protocol, strip_vlan,
 };
+pub use readdress::{readdress_v4, readdress_v6, set_ttl};

@@ -270,6 +270,7 @@ fn unknown_v4(eni: &LocalEni, to: u32) -> Reason {
         _ if to == u32::MAX || eni.subnet_v4.is_some_and(|net| net.broadcast().to_bits() == to) => {
             Reason::Broadcast
         }
+        _ if eni.resolver == Some(to) => Reason::Service,
         // FWD-20.
         (0 | 127 | 224.., _) => Reason::InvalidDestination,
         // ADDR-23, ADDR-24.

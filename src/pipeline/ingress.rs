@@ -9,7 +9,7 @@ use crate::{
         ipv6_addresses, macs, parse, strip_outer,
     },
     services::{Answer, Learned, Station, arp, nd},
-    tables::{HostIndex, LocalEni, MacKey, PortIndex, Role, Tables, Uplink, V4Key, V6Key, VlanMode},
+    tables::{HostIndex, LocalEni, MacKey, PortIndex, Tables, Uplink, V4Key, V6Key, VlanMode},
 };
 
 /// What a frame of the uplink is, after the first stage.
@@ -125,7 +125,7 @@ fn receive<B: Buffer>(tables: &Tables, arrived: &Arrived, frame: &mut B) -> Resu
     let Some(&port) = tables.local.get(&(arrived.vni, destination)) else {
         return Err(elsewhere(tables, arrived.vni, destination));
     };
-    let eni = local_eni(tables, port).ok_or(Reason::NotHere)?;
+    let eni = tables.local_eni(port).ok_or(Reason::NotHere)?;
     // No node sends these: it answers them (L2-10).
     if arrived.network == Network::Arp {
         return Err(Reason::ArpUnanswered);
@@ -205,7 +205,7 @@ pub fn deliver<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex,
 /// have changed while it was handed over), and that the address is the ENI's.
 #[inline(always)]
 fn admit(tables: &Tables, port: PortIndex, vni: Vni, frame: &[u8]) -> Result<(), Reason> {
-    let eni = local_eni(tables, port).ok_or(Reason::NotHere)?;
+    let eni = tables.local_eni(port).ok_or(Reason::NotHere)?;
     let (destination, _) = macs(frame);
     if eni.vni != vni || eni.mac != destination {
         return Err(Reason::NotHere);
@@ -217,14 +217,6 @@ fn admit(tables: &Tables, port: PortIndex, vni: Vni, frame: &[u8]) -> Result<(),
         _ => false,
     };
     if eni.source_dest_check && !has_address() { Err(Reason::DstCheck) } else { Ok(()) }
-}
-
-#[inline]
-fn local_eni(tables: &Tables, port: PortIndex) -> Option<&LocalEni> {
-    match &tables.port(port)?.role {
-        Role::Instance(eni) => eni.as_deref(),
-        Role::Uplink(_) => None,
-    }
 }
 
 /// Sends the answer to a message of the uplink back, and passes on what the message told of a neighbour.

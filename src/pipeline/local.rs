@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::{
     Allowance, Context, News, Reason, Sink,
     egress::{Class, is_dhcp},
+    service,
     subnet::SubnetOf,
 };
 use crate::{
-    packet::{Buffer, arp::Arp, ipv6_addresses, parse},
+    packet::{Buffer, arp::Arp, ipv6_addresses, macs, parse},
     services::{Answer, arp, nd},
     tables::{LocalEni, PortIndex},
 };
@@ -36,13 +37,13 @@ pub(super) fn serve<B: Buffer, S: Sink<B>>(
                 Answer::Drop(reason) => Err(reason),
             }
         }),
-        _ if reason == Reason::Service => serve_packet(ctx, port, frame),
+        _ if reason == Reason::Service => serve_packet(ctx, port, eni, frame),
         Class::Mac | Class::V4 | Class::V6 | Class::Refused(_) => ctx.drop(port, reason, frame),
     }
 }
 
 /// Serves an IP packet to an address of the node.
-fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, frame: B) {
+fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, eni: &LocalEni, frame: B) {
     match parse(frame.data()) {
         Ok(headers) if is_dhcp(&headers) => {
             if !ctx.allowances.take(port, Allowance::Answer, ctx.now) {
@@ -53,13 +54,16 @@ fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex
                 ctx.counters.port(port).punted.add(1);
             }
         }
-        Ok(_) => ctx.drop(port, Reason::Service, frame),
+        Ok(headers) => match service::asked(eni, frame.data(), &headers) {
+            Some(asked) => service::ask(ctx, port, eni, asked, &headers, frame),
+            None => ctx.drop(port, Reason::Service, frame),
+        },
         Err(reason) => ctx.drop(port, reason, frame),
     }
 }
 
-/// Answers a request in place, if the ENI has an answer left. What a service tells of its answer is the address in the
-/// subnet whose MAC it gave, if it gave one.
+/// Answers a request in place, if the ENI has an answer left. The service says which address's MAC, the answer's source,
+/// it told, if it did.
 fn answer<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
@@ -70,9 +74,9 @@ fn answer<B: Buffer, S: Sink<B>>(
         return ctx.drop(port, Reason::AnswersLimited, frame);
     }
     match service(&mut frame) {
-        Ok(asked) => {
-            if let Some(address) = asked {
-                ctx.sink.tell(News::Asked(port, address));
+        Ok(told) => {
+            if let Some(address) = told {
+                ctx.sink.tell(News::Told(port, address, macs(frame.data()).1));
             }
             ctx.sink.transmit(port, frame);
         }
