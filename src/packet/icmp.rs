@@ -84,7 +84,7 @@ impl Ends {
     }
 
     /// Whether the source is one host that an answer can go to (RFC 1122 §3.2.2, RFC 4443 §2.4(e.6)).
-    const fn from_one_host(self) -> bool {
+    const fn has_one_source(self) -> bool {
         match self {
             Self::V4(source, _) => {
                 let [first, ..] = source.octets();
@@ -173,7 +173,7 @@ pub fn reply<B: Buffer>(buffer: &mut B, headers: &Headers) -> Result<(), Reason>
     };
     let sound = is_echo_request(headers)
         && message.len() >= HEADER
-        && ends.from_one_host()
+        && ends.has_one_source()
         && !(ends.to_group() || destination.is_group())
         && (headers.network == Network::Ipv6 || Sum::of(header).fold() == 0xffff)
         && ends.sum(message).fold() == 0xffff;
@@ -202,7 +202,8 @@ pub fn may_answer(frame: &[u8], headers: &Headers) -> bool {
         (Network::Ipv6, Some(0..=127 | 137)) => true,
         _ => false,
     };
-    let hosts = Ends::of(frame, headers.network).is_some_and(|ends| ends.from_one_host() && !ends.to_group());
+    let hosts =
+        Ends::of(frame, headers.network).is_some_and(|ends| ends.has_one_source() && !ends.to_group());
     let (destination, _) = macs(frame);
     hosts && !error && !destination.is_group() && headers.fragment != Fragment::Later
 }
@@ -448,7 +449,7 @@ mod tests {
         #[test]
         fn replies_are_sound(ends in sample::ends(), data in vec(any::<u8>(), 0..100)) {
             prop_assume!(Ends::of(&request(ends, &[]), parse(&request(ends, &[])).unwrap().network)
-                .is_some_and(|ends| ends.from_one_host() && !ends.to_group()));
+                .is_some_and(|ends| ends.has_one_source() && !ends.to_group()));
             let frame = replied(&request(ends, &data)).unwrap();
             prop_assert_eq!(&frame, &expected(ends, &data));
             prop_assert!(matches!(replied(&frame), Err(Reason::Malformed)), "a reply is not answered");

@@ -1,8 +1,10 @@
 //! From an instance: who sends, to whom, and the way there.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use arrayvec::ArrayVec;
 
-use super::{Burst, Context, MAX_BURST, Reason, Sink, ingress, local};
+use super::{Burst, Context, MAX_BURST, Reason, Sink, ingress, local, mtu};
 use crate::{
     ffi::prefetch,
     packet::{
@@ -274,7 +276,7 @@ fn unknown_v4(eni: &LocalEni, to: u32) -> Reason {
         // FWD-20.
         (0 | 127 | 224.., _) => Reason::InvalidDestination,
         // ADDR-23, ADDR-24.
-        _ if eni.is_router(std::net::Ipv4Addr::from_bits(to).into()) => Reason::Service,
+        _ if is_router(eni, Ipv4Addr::from_bits(to).into()) => Reason::Service,
         _ => unrouted(eni.routes.lookup_v4(to)),
     }
 }
@@ -283,17 +285,22 @@ fn unknown_v4(eni: &LocalEni, to: u32) -> Reason {
 #[cold]
 #[inline(never)]
 fn unknown_v6(eni: &LocalEni, to: u128) -> Reason {
-    let address = std::net::Ipv6Addr::from_bits(to);
-    let router =
-        address == nd::ROUTER || address == eni.router_mac.link_local() || eni.is_router(address.into());
+    let address = Ipv6Addr::from_bits(to);
     match address.segments() {
         // ADDR-17, ADDR-19, ADDR-22, ADDR-25.
         [0xfd00, 0x0ec2, ..] => Reason::Service,
-        _ if router => Reason::Service,
+        _ if is_router(eni, address.into()) => Reason::Service,
         // Unspecified, loopback, multicast, and the link-local of anybody else: never routed (RFC 4291 §2.5, §2.7).
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] | [0xff00..=0xffff | 0xfe80..=0xfebf, ..] => Reason::InvalidDestination,
         _ => unrouted(eni.routes.lookup_v6(to)),
     }
+}
+
+/// Whether an address is one of the router's in the ENI's subnet: the block's base plus one, and over IPv6 the two
+/// link-local ones (L2-20).
+pub(super) fn is_router(eni: &LocalEni, address: IpAddr) -> bool {
+    let link_local = |address| address == nd::ROUTER || address == eni.router_mac.link_local();
+    eni.is_router(address) || matches!(address, IpAddr::V6(address) if link_local(address))
 }
 
 /// RT-13 and FWD-4.
@@ -320,10 +327,15 @@ fn forward<B: Buffer, S: Sink<B>>(
         set_macs(frame.data_mut(), to.mac, to.router_mac);
     }
     match host {
-        Some(host) => match encapsulate(eni, host, classified.flow, &mut frame) {
-            Ok(()) => ctx.sink.transmit(host.uplink, frame),
-            Err(reason) => ctx.drop(port, reason, frame),
-        },
+        Some(host) => {
+            if eni.narrow {
+                mtu::clamp(host, &mut frame);
+            }
+            match encapsulate(eni, host, classified.flow, &mut frame) {
+                Ok(()) => ctx.sink.transmit(host.uplink, frame),
+                Err(reason) => mtu::refused(ctx, port, eni, (host, classified.flow), reason, frame),
+            }
+        }
         None => match to.location.place() {
             Place::Local(receiver) => ingress::pass_on(ctx, receiver, eni.vni, frame),
             Place::Remote(_) => ctx.drop(port, Reason::UnderlayUnreachable, frame),
@@ -334,7 +346,12 @@ fn forward<B: Buffer, S: Sink<B>>(
 
 /// Puts the header towards a host in front of a frame.
 #[inline(always)]
-fn encapsulate<B: Buffer>(eni: &LocalEni, host: &Host, flow: u32, frame: &mut B) -> Result<(), Reason> {
+pub(super) fn encapsulate<B: Buffer>(
+    eni: &LocalEni,
+    host: &Host,
+    flow: u32,
+    frame: &mut B,
+) -> Result<(), Reason> {
     if frame.data().len() > usize::from(host.max_inner) {
         return Err(match host.reachability {
             Reachability::Ready => Reason::MtuDf,
