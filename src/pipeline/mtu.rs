@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::{Allowance, Context, Reason, Sink, egress::encapsulate};
+use super::{Allowance, Check, Context, Reason, Request, Sink, Step, egress::encapsulate};
 use crate::{
     packet::{Buffer, ETHERNET, Headers, Network, fragment::split, icmp, parse, tcp::clamp_mss},
     services::nd,
@@ -20,11 +20,12 @@ fn path_mtu(host: &Host) -> u16 {
 
 /// Lowers the segment size that a SYN tells to what fits the path to a host.
 #[inline(never)]
-pub(super) fn clamp<B: Buffer>(host: &Host, frame: &mut B) {
+pub(super) fn clamp<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, host: &Host, frame: &mut B) {
     if host.reachability == Reachability::Ready
         && let Ok(headers) = parse(frame.data())
+        && clamp_mss(frame.data_mut(), &headers, path_mtu(host))
     {
-        clamp_mss(frame.data_mut(), &headers, path_mtu(host));
+        ctx.sink.note(Step::Clamped(path_mtu(host)));
     }
 }
 
@@ -52,7 +53,10 @@ pub(super) fn refused<B: Buffer, S: Sink<B>>(
             _ => Err(Reason::MtuDf),
         };
         match cut {
-            Ok(Some(fragment)) => send(ctx, port, eni, (host, flow), fragment),
+            Ok(Some(fragment)) => {
+                ctx.sink.note(Step::Fragmented(path_mtu(host)));
+                send(ctx, port, eni, (host, flow), fragment);
+            }
             Ok(None) => return send(ctx, port, eni, (host, flow), frame),
             Err(Reason::MtuDf) => return tell(ctx, port, eni, path_mtu(host), &headers, frame),
             Err(reason) => return ctx.drop(port, reason, frame),
@@ -69,7 +73,10 @@ fn send<B: Buffer, S: Sink<B>>(
     mut frame: B,
 ) {
     match encapsulate(eni, host, flow, &mut frame) {
-        Ok(()) => ctx.sink.transmit(host.uplink, frame),
+        Ok(()) => {
+            ctx.sink.note(Step::Encapsulated(host, eni.vni));
+            ctx.sink.transmit(host.uplink, frame);
+        }
         Err(reason) => ctx.drop(port, reason, frame),
     }
 }
@@ -89,11 +96,13 @@ fn tell<B: Buffer, S: Sink<B>>(
         Network::Ipv6 => Some(nd::ROUTER.into()),
         Network::Arp => None,
     };
-    if let Some(router) = router
-        && icmp::may_answer(frame.data(), headers)
-        && ctx.allowances.take(port, Allowance::IcmpError, ctx.now)
-        && icmp::too_big(&mut frame, headers, (eni.router_mac, router), eni.mac, mtu)
-    {
+    let Some(router) = router.filter(|_| icmp::may_answer(frame.data(), headers)) else { return };
+    ctx.sink.note(Step::Asks(Request::PathMtu));
+    if !ctx.allowances.take(port, Allowance::IcmpError, ctx.now) {
+        return;
+    }
+    ctx.sink.note(Step::Passed(Check::Allowance));
+    if icmp::too_big(&mut frame, headers, (eni.router_mac, router), eni.mac, mtu) {
         ctx.sink.transmit(port, frame);
     }
 }
