@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use warren::{
     packet::{HeapBuffer, Mac},
     pipeline::Reason,
@@ -431,4 +432,42 @@ fn echo_shares_the_allowance_of_answers() {
         lab.sends(AT_A, &request, AT_A, &reply);
     }
     lab.drops(AT_A, &request, Reason::AnswersLimited);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    /// Whatever the path carries: nothing longer leaves, and a packet arrives whole, in fragments, or not at all.
+    #[test]
+    fn nothing_longer_than_the_path_leaves(
+        wire in 0..WIRES.len(),
+        len in 68usize..=9001,
+        uplink_mtu in 200u16..2000,
+        v6: bool,
+        df: bool,
+        padding in 0usize..100,
+    ) {
+        let wire = WIRES[wire];
+        let path = usize::from(uplink_mtu) - wire.encapsulation.overhead(wire.ipv6);
+        let frame = if v6 { sized(r1(), A6, C6, len) } else { sized(r1(), "10.0.1.10", "10.0.2.10", len) };
+        let frame = if v6 || df { frame } else { flagged(frame, 0) };
+        let padded = [&frame[..], &vec![0; padding]].concat();
+        let outcomes = lab(wire, uplink_mtu).burst(AT_A, [HeapBuffer::new(&padded)]);
+        if len > path && (v6 || df) {
+            let told = error(&frame, path as u16);
+            prop_assert_eq!(outcomes, [Outcome::Sent(AT_A, told), Outcome::Dropped(Reason::MtuDf)]);
+            return Ok(());
+        }
+        let arrived: Vec<_> = outcomes.iter().map(|outcome| inner(wire, outcome).0).collect();
+        if len <= path {
+            prop_assert!(arrived.len() == 1 && arrived[0].starts_with(&readdressed(&frame, C, r2())));
+        } else {
+            prop_assert!(arrived.iter().all(|fragment| fragment.len() - 14 <= path));
+            prop_assert_eq!(reassembled(&arrived, 0, false), &frame[34..]);
+        }
+        for outcome in &outcomes {
+            let Outcome::Sent(_, outer) = outcome else { unreachable!() };
+            prop_assert!(outer.len() - 14 <= uplink_mtu.into());
+        }
+    }
 }
