@@ -14,7 +14,7 @@ use crate::{
     pipeline::{News, Reason},
     rcu::{Publisher, Reader},
     services::{
-        Learned,
+        Learned, dhcp,
         neighbours::{Neighbour, Neighbours, build_request},
         told::{self, Told},
     },
@@ -165,8 +165,8 @@ impl Manager {
     ///
     /// Why there is no answer.
     pub fn answer(&self, port: PortIndex, frame: &[u8]) -> Result<OwnFrame, Reason> {
-        let _ = (port, frame);
-        Err(Reason::Service)
+        let eni = self.tables.current().local_eni(port).ok_or(Reason::NoEni)?;
+        dhcp::answer(frame, &eni.lease)
     }
 
     fn learned(&mut self, now: Duration, uplink: PortIndex, heard: Learned) {

@@ -6,7 +6,10 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
 use super::{DELEGATED_V4, DELEGATED_V6, Location, Position, RouteTable, ServicePort, SubnetIndex};
-use crate::packet::{Mac, OuterChecksum, Vni};
+use crate::{
+    packet::{Mac, OuterChecksum, Vni},
+    services::dhcp::Lease,
+};
 
 /// A port of this node.
 #[derive(Clone)]
@@ -163,6 +166,8 @@ pub struct LocalEni {
     pub source_dest_check: bool,
     /// The largest IP packet that it may send, in bytes.
     pub mtu: u16,
+    /// What it is told over DHCP.
+    pub lease: Arc<Lease>,
     /// The route table in force in its subnet.
     pub routes: Arc<RouteTable>,
 }
