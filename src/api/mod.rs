@@ -1,8 +1,11 @@
 //! The control socket: requests, replies, and the tables that `warren show` prints.
 //!
-//! One connection carries one request and its reply, each a line of JSON. The socket is a file that only root may open.
+//! One connection carries one request and its reply, each a line of JSON; behind the reply to a capture comes what it
+//! captures. The socket is a file that only root may open.
 
+pub mod capture;
 pub mod client;
+#[cfg(feature = "dpdk")]
 pub mod server;
 pub mod show;
 
@@ -18,6 +21,8 @@ pub enum Request {
     Apply(Vec<Document>),
     /// Show something.
     Show(What),
+    /// Capture packets.
+    Capture(capture::Wanted),
 }
 
 /// What can be shown.
@@ -51,6 +56,8 @@ pub enum Reply {
     Applied(Applied),
     /// A table.
     Shown(Table),
+    /// A capture has started; what it captures follows.
+    Capturing(capture::Capturing),
     /// The documents are wrong, so nothing has changed.
     Invalid(Vec<StateError>),
     /// The request could not be carried out, so nothing has changed.

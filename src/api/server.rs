@@ -15,8 +15,11 @@ use std::{
 
 use crossbeam::channel::{Sender, bounded};
 
-use super::{Reply, Request, What, show};
-use crate::model::{self, Document, Model};
+use super::{Reply, Request, What, capture, show};
+use crate::{
+    model::{self, Document, Model},
+    node::{capture::Captures, clock::Clock},
+};
 
 /// The longest request: a state of a million ENIs takes some 300 MiB.
 const LONGEST_REQUEST: u64 = 4 << 30;
@@ -31,6 +34,26 @@ pub enum Call {
     Look(Sender<Arc<show::Snapshot>>),
 }
 
+/// The node, as connections see it.
+#[derive(Clone)]
+pub struct Node {
+    /// What the management thread is asked.
+    pub calls: Sender<Call>,
+    /// The workers' captures.
+    pub captures: Arc<Captures>,
+    /// The workers' clock.
+    pub clock: Clock,
+}
+
+impl Node {
+    /// How things are; `None` where the daemon shuts down.
+    pub(super) fn look(&self) -> Option<Arc<show::Snapshot>> {
+        let (reply, replied) = bounded(1);
+        self.calls.send(Call::Look(reply)).ok()?;
+        replied.recv().ok()
+    }
+}
+
 /// The socket, removed when dropped.
 pub struct Server {
     path: PathBuf,
@@ -38,12 +61,12 @@ pub struct Server {
 
 impl Server {
     /// Listens at `path`, with a thread for each connection; validation and printing happen there, the rest is asked of
-    /// the management thread through `calls`.
+    /// the management thread through `node`; captures are served there too.
     ///
     /// # Errors
     ///
     /// That of the system; [`io::ErrorKind::AddrInUse`] if a daemon listens there already.
-    pub fn start(path: &Path, calls: Sender<Call>) -> io::Result<Self> {
+    pub fn start(path: &Path, node: Node) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -56,9 +79,9 @@ impl Server {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         thread::Builder::new().name("control".into()).spawn(move || {
             for stream in listener.incoming().flatten() {
-                let calls = calls.clone();
+                let node = node.clone();
                 let serve = move || {
-                    if let Err(error) = serve(stream, &calls) {
+                    if let Err(error) = serve(stream, &node) {
                         tracing::warn!(%error, "control connection");
                     }
                 };
@@ -77,7 +100,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: UnixStream, calls: &Sender<Call>) -> io::Result<()> {
+fn serve(mut stream: UnixStream, node: &Node) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
@@ -86,10 +109,15 @@ fn serve(mut stream: UnixStream, calls: &Sender<Call>) -> io::Result<()> {
         return Ok(());
     }
     let reply = match serde_json::from_str(&line) {
-        Ok(request) => {
+        Ok(Request::Capture(wanted)) => return capture::serve::serve(&stream, &wanted, node),
+        Ok(Request::Apply(documents)) => {
             drop(line);
-            answer(request, calls)
+            apply(&documents, &node.calls)
         }
+        Ok(Request::Show(what)) => match node.look() {
+            Some(snapshot) => Reply::Shown(show_table(&snapshot, what)),
+            None => Reply::Failed(SHUTTING_DOWN.into()),
+        },
         Err(error) => Reply::Failed(format!("not a request: {error}")),
     };
     let mut text = serde_json::to_vec(&reply)?;
@@ -97,17 +125,7 @@ fn serve(mut stream: UnixStream, calls: &Sender<Call>) -> io::Result<()> {
     stream.write_all(&text)
 }
 
-fn answer(request: Request, calls: &Sender<Call>) -> Reply {
-    match request {
-        Request::Apply(documents) => apply(&documents, calls),
-        Request::Show(what) => match look(calls) {
-            Some(snapshot) => Reply::Shown(show_table(&snapshot, what)),
-            None => Reply::Failed(SHUTTING_DOWN.into()),
-        },
-    }
-}
-
-const SHUTTING_DOWN: &str = "the daemon is shutting down";
+pub(super) const SHUTTING_DOWN: &str = "the daemon is shutting down";
 
 fn apply(documents: &[Document], calls: &Sender<Call>) -> Reply {
     let model = match model::load(documents) {
@@ -117,12 +135,6 @@ fn apply(documents: &[Document], calls: &Sender<Call>) -> Reply {
     let (reply, replied) = bounded(1);
     let asked = calls.send(Call::Apply(Box::new(model), reply));
     asked.ok().and_then(|()| replied.recv().ok()).unwrap_or_else(|| Reply::Failed(SHUTTING_DOWN.into()))
-}
-
-fn look(calls: &Sender<Call>) -> Option<Arc<show::Snapshot>> {
-    let (reply, replied) = bounded(1);
-    calls.send(Call::Look(reply)).ok()?;
-    replied.recv().ok()
 }
 
 fn show_table(snapshot: &show::Snapshot, what: What) -> super::Table {
