@@ -12,7 +12,10 @@ pub mod show;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{Document, StateError};
+use crate::{
+    model::{Document, StateError},
+    trace::{Probe, Trace},
+};
 
 /// What a client asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +26,8 @@ pub enum Request {
     Show(What),
     /// Capture packets.
     Capture(capture::Wanted),
+    /// Say what would become of a packet.
+    Trace(Probe),
 }
 
 /// What can be shown.
@@ -41,6 +46,8 @@ pub enum What {
     Routes,
     /// This node's ports.
     Ports,
+    /// The identities that the host's link-local services see.
+    Services,
     /// The poll-mode workers.
     Workers,
     /// The packets dropped, by port and reason.
@@ -58,6 +65,8 @@ pub enum Reply {
     Shown(Table),
     /// A capture has started; what it captures follows.
     Capturing(capture::Capturing),
+    /// What would become of the packet.
+    Traced(Trace),
     /// The documents are wrong, so nothing has changed.
     Invalid(Vec<StateError>),
     /// The request could not be carried out, so nothing has changed.

@@ -19,6 +19,7 @@ use super::{Reply, Request, What, capture, show};
 use crate::{
     model::{self, Document, Model},
     node::{capture::Captures, clock::Clock},
+    trace::Node,
 };
 
 /// The longest request: a state of a million ENIs takes some 300 MiB.
@@ -32,11 +33,13 @@ pub enum Call {
     Apply(Box<Model>, Sender<Reply>),
     /// Say how things are.
     Look(Sender<Arc<show::Snapshot>>),
+    /// Give the tables in force.
+    Node(Sender<Box<Node>>),
 }
 
-/// The node, as connections see it.
+/// The daemon, as connections see it.
 #[derive(Clone)]
-pub struct Node {
+pub struct Daemon {
     /// What the management thread is asked.
     pub calls: Sender<Call>,
     /// The workers' captures.
@@ -45,12 +48,10 @@ pub struct Node {
     pub clock: Clock,
 }
 
-impl Node {
-    /// How things are; `None` where the daemon shuts down.
+impl Daemon {
+    /// How things are; `None` if it has gone.
     pub(super) fn look(&self) -> Option<Arc<show::Snapshot>> {
-        let (reply, replied) = bounded(1);
-        self.calls.send(Call::Look(reply)).ok()?;
-        replied.recv().ok()
+        ask(&self.calls, Call::Look)
     }
 }
 
@@ -61,12 +62,12 @@ pub struct Server {
 
 impl Server {
     /// Listens at `path`, with a thread for each connection; validation and printing happen there, the rest is asked of
-    /// the management thread through `node`; captures are served there too.
+    /// the management thread through `daemon`; captures are served there too.
     ///
     /// # Errors
     ///
     /// That of the system; [`io::ErrorKind::AddrInUse`] if a daemon listens there already.
-    pub fn start(path: &Path, node: Node) -> io::Result<Self> {
+    pub fn start(path: &Path, daemon: Daemon) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -79,9 +80,9 @@ impl Server {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         thread::Builder::new().name("control".into()).spawn(move || {
             for stream in listener.incoming().flatten() {
-                let node = node.clone();
+                let daemon = daemon.clone();
                 let serve = move || {
-                    if let Err(error) = serve(stream, &node) {
+                    if let Err(error) = serve(stream, &daemon) {
                         tracing::warn!(%error, "control connection");
                     }
                 };
@@ -100,7 +101,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: UnixStream, node: &Node) -> io::Result<()> {
+fn serve(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
@@ -108,15 +109,19 @@ fn serve(mut stream: UnixStream, node: &Node) -> io::Result<()> {
     if line.is_empty() {
         return Ok(());
     }
-    let reply = match serde_json::from_str(&line) {
-        Ok(Request::Capture(wanted)) => return capture::serve::serve(&stream, &wanted, node),
-        Ok(Request::Apply(documents)) => {
-            drop(line);
-            apply(&documents, &node.calls)
-        }
-        Ok(Request::Show(what)) => match node.look() {
+    let request = serde_json::from_str(&line);
+    drop(line);
+    let gone = || Reply::Failed(SHUTTING_DOWN.into());
+    let reply = match request {
+        Ok(Request::Capture(wanted)) => return capture::serve::serve(&stream, &wanted, daemon),
+        Ok(Request::Apply(documents)) => apply(&documents, &daemon.calls),
+        Ok(Request::Show(what)) => match daemon.look() {
             Some(snapshot) => Reply::Shown(show_table(&snapshot, what)),
-            None => Reply::Failed(SHUTTING_DOWN.into()),
+            None => gone(),
+        },
+        Ok(Request::Trace(probe)) => match ask(&daemon.calls, Call::Node) {
+            Some(node) => node.trace(&probe).map_or_else(Reply::Failed, Reply::Traced),
+            None => gone(),
         },
         Err(error) => Reply::Failed(format!("not a request: {error}")),
     };
@@ -132,9 +137,15 @@ fn apply(documents: &[Document], calls: &Sender<Call>) -> Reply {
         Ok(model) => model,
         Err(errors) => return Reply::Invalid(errors.0),
     };
+    let applied = ask(calls, |reply| Call::Apply(Box::new(model), reply));
+    applied.unwrap_or_else(|| Reply::Failed(SHUTTING_DOWN.into()))
+}
+
+/// Asks the management thread; `None` if it has gone.
+fn ask<T>(calls: &Sender<Call>, call: impl FnOnce(Sender<T>) -> Call) -> Option<T> {
     let (reply, replied) = bounded(1);
-    let asked = calls.send(Call::Apply(Box::new(model), reply));
-    asked.ok().and_then(|()| replied.recv().ok()).unwrap_or_else(|| Reply::Failed(SHUTTING_DOWN.into()))
+    calls.send(call(reply)).ok()?;
+    replied.recv().ok()
 }
 
 fn show_table(snapshot: &show::Snapshot, what: What) -> super::Table {
@@ -145,6 +156,7 @@ fn show_table(snapshot: &show::Snapshot, what: What) -> super::Table {
         What::Enis => show::enis(&snapshot.model),
         What::Routes => show::routes(&snapshot.model),
         What::Ports => show::ports(snapshot),
+        What::Services => show::services(snapshot),
         What::Workers => show::workers(snapshot),
         What::Drops => show::drops(&snapshot.port_names, &snapshot.counters, &snapshot.occupants),
         What::Stats => show::stats(&snapshot.port_names, &snapshot.counters),

@@ -26,7 +26,7 @@ use crossbeam::{queue::ArrayQueue, utils::CachePadded};
 use super::worker::{Handed, Outputs, Transmit};
 use crate::{
     packet::{Buffer, Vni},
-    pipeline::{News, Reason, Sink},
+    pipeline::{News, Notes, Reason, Sink},
     tables::PortIndex,
 };
 
@@ -418,6 +418,8 @@ fn refusals<B: Buffer>(taps: &mut Taps, now: Duration) -> impl FnMut(PortIndex, 
         }
     }
 }
+
+impl<B, T> Notes for Tapped<'_, B, T> {}
 
 impl<B: Buffer, T: Transmit<B>> Sink<B> for Tapped<'_, B, T> {
     fn transmit(&mut self, port: PortIndex, frame: B) {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     ffi::cycles,
     packet::{Buffer, Vni},
-    pipeline::{self, Allowances, Burst, Context, Counter, Counters, MAX_BURST, News, Reason, Sink},
+    pipeline::{self, Allowances, Burst, Context, Counter, Counters, MAX_BURST, News, Notes, Reason, Sink},
     rcu::Reader,
     tables::{PortIndex, Tables},
 };
@@ -267,6 +267,8 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
 fn unseen<B>() -> impl FnMut(PortIndex, Reason, &B) {
     |_, _, _| {}
 }
+
+impl<B, T> Notes for Outputs<B, T> {}
 
 impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
     #[inline(always)]

@@ -11,7 +11,7 @@ use super::{Capturing, Directions, Ended, Message, Outcome, Packet, Place, Port,
 use crate::{
     api::{
         Reply,
-        server::{Node, SHUTTING_DOWN},
+        server::{Daemon, SHUTTING_DOWN},
         show::Snapshot,
     },
     model::Id,
@@ -36,9 +36,9 @@ const VISIT: Duration = Duration::from_secs(1);
 const WRONG: u64 = 1_000_000;
 
 /// Serves a capture until it ends.
-pub(in crate::api) fn serve(stream: &UnixStream, wanted: &Wanted, node: &Node) -> io::Result<()> {
+pub(in crate::api) fn serve(stream: &UnixStream, wanted: &Wanted, daemon: &Daemon) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 16, stream);
-    let (capturing, running) = match start(wanted, node) {
+    let (capturing, running) = match start(wanted, daemon) {
         Ok(started) => started,
         Err(problem) => {
             serde_json::to_writer(&mut out, &Reply::Failed(problem))?;
@@ -50,7 +50,7 @@ pub(in crate::api) fn serve(stream: &UnixStream, wanted: &Wanted, node: &Node) -
     serde_json::to_writer(&mut out, &Reply::Capturing(capturing.clone()))?;
     out.write_all(b"\n")?;
     out.flush()?;
-    let mut writer = Writer { out, packets: 0, wall: WallClock::new(node.clock) };
+    let mut writer = Writer { out, packets: 0, wall: WallClock::new(daemon.clock) };
     let ends = wanted.duration.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let (mut look, mut visit) = (Instant::now(), Instant::now() + VISIT);
     let why = loop {
@@ -70,7 +70,7 @@ pub(in crate::api) fn serve(stream: &UnixStream, wanted: &Wanted, node: &Node) -
             visit = now + VISIT;
             writer.wall.correct();
             if let (Place::Eni(_), Some(eni)) = (&wanted.place, &eni)
-                && let Some(problem) = gone(node, capturing.port, eni)
+                && let Some(problem) = gone(daemon, capturing.port, eni)
             {
                 break Some(problem);
             }
@@ -83,8 +83,8 @@ pub(in crate::api) fn serve(stream: &UnixStream, wanted: &Wanted, node: &Node) -
     writer.out.flush()
 }
 
-fn start(wanted: &Wanted, node: &Node) -> Result<(Capturing, Running), String> {
-    let snapshot = node.look().ok_or(SHUTTING_DOWN)?;
+fn start(wanted: &Wanted, daemon: &Daemon) -> Result<(Capturing, Running), String> {
+    let snapshot = daemon.look().ok_or(SHUTTING_DOWN)?;
     let port = find(&wanted.place, &snapshot)?;
     let longest = snapshot.devices.iter().map(|device| usize::from(device.mtu)).max().unwrap_or(0) + HEADROOM;
     let selection = Selection {
@@ -100,7 +100,7 @@ fn start(wanted: &Wanted, node: &Node) -> Result<(Capturing, Running), String> {
         }),
         None => Ok(None),
     };
-    let running = node.captures.start(selection, filter)?;
+    let running = daemon.captures.start(selection, filter)?;
     let enis = snapshot.occupants.iter().map(|occupant| occupant.as_ref().map(|(eni, _)| Arc::clone(eni)));
     let ports = snapshot.port_names.iter().zip(enis);
     let ports = ports.map(|(name, eni)| Port { name: Arc::clone(name), eni }).collect();
@@ -134,8 +134,8 @@ fn find(place: &Place, snapshot: &Snapshot) -> Result<usize, String> {
 }
 
 /// Says so, if the ENI is not behind the port any more.
-fn gone(node: &Node, port: usize, eni: &str) -> Option<String> {
-    let snapshot = node.look()?;
+fn gone(daemon: &Daemon, port: usize, eni: &str) -> Option<String> {
+    let snapshot = daemon.look()?;
     let still = snapshot.occupants.get(port)?.as_ref().is_some_and(|(occupant, _)| **occupant == *eni);
     (!still)
         .then(|| format!("{eni} has left {}", snapshot.port_names.get(port).map_or("its port", |name| name)))
