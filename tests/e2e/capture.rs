@@ -140,7 +140,17 @@ fn captures_end_by_themselves_or_with_their_reader() {
         assert_eq!(before["frame"], format!("{to} > {} icmp type 0 code 0 84", lab.enis[0].v4()));
     }
     lab.serves(0);
-    run(&mut lab.command("--port vm0 --duration 1")).ok();
+    let text = lab.start("--port vm0 --direction in --filter icmp --duration 1");
+    lab.guests[0].ping("-c 1", to).all();
+    let done = collect(text, "warren capture");
+    assert!(
+        done.err.contains("1 packets captured, 0 frames lost; ended: --duration is over"),
+        "{}",
+        done.err
+    );
+    let said =
+        format!("in vm0 eni-a10  {} > {to} icmp type 8 code 0 84  sent to vm1 eni-a11\n", lab.enis[0].v4());
+    assert!(done.out.contains(&said), "{}", done.out);
     lab.serves(0);
     // Live, into a program that leaves first.
     let mut capture = lab.command("--eni eni-a10 --filter icmp --snaplen 60 -w -");
