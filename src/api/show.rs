@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Table;
 use crate::{
     model::{Id, Model, router_mac},
-    node::worker::WorkerCounters,
+    node::{manager::Identity, worker::WorkerCounters},
     packet::Mac,
     pipeline::{Counter, Reason},
     services::neighbours::Neighbour,
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub counters: Vec<Arc<WorkerCounters>>,
     /// The underlay's neighbours.
     pub neighbours: Vec<Neighbour>,
+    /// What addresses of ENIs are on the service ports.
+    pub identities: Vec<Identity>,
     /// By host: the uplink and next hop that lead to it.
     pub ways: Vec<(Id, Option<(PortIndex, IpAddr)>)>,
     /// Time-stamp-counter cycles of a second.
@@ -47,7 +49,7 @@ pub struct Snapshot {
 /// A port's device.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// `instance` or `uplink`.
+    /// `instance`, `uplink` or `service`.
     pub role: &'static str,
     /// The device string.
     pub device: String,
@@ -254,6 +256,22 @@ pub fn ports(snapshot: &Snapshot) -> Table {
             json!(device.rx_errors),
             json!(device.rx_no_buffer),
             json!(device.tx_errors),
+        ]);
+    }
+    table
+}
+
+/// Whom the services of the host see: the identity of each address of this node's ENIs.
+pub fn services(snapshot: &Snapshot) -> Table {
+    let mut table = Table::new(&["service_port", "identity", "eni", "vpc", "address", "port"]);
+    for identity in &snapshot.identities {
+        table.row([
+            json!(identity.service_port),
+            json!(identity.identity),
+            json!(identity.eni),
+            json!(identity.vpc),
+            json!(identity.address),
+            json!(identity.port),
         ]);
     }
     table

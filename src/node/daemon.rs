@@ -20,7 +20,7 @@ use signal_hook::{
 
 use super::{
     clock::Clock,
-    config::{HostConfig, PortConfig},
+    config::{HostConfig, PortConfig, RoleConfig},
     manager::Manager,
     worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, WorkerCounters},
 };
@@ -134,7 +134,7 @@ fn data_room(ports: &[PortConfig]) -> u16 {
 
 /// Receive queues, and as many transmit queues, to ask a port's device for.
 fn queues(port: &PortConfig, workers: usize) -> usize {
-    let usual = if port.uplink.is_some() { workers } else { 1 };
+    let usual = if port.uplink().is_some() { workers } else { 1 };
     port.queues.map_or(usual, usize::from)
 }
 
@@ -204,7 +204,7 @@ impl Node {
         let mut ports = Vec::new();
         for (index, port) in config.ports.iter_mut().enumerate() {
             let open = open(&eal, port, index % workers, workers, &mut pools)?;
-            if let Some(uplink) = &mut port.uplink
+            if let RoleConfig::Uplink(uplink) = &mut port.role
                 && uplink.checksum == OuterChecksum::Offload
                 && !open.setup.tx_udp_checksum
             {
@@ -436,6 +436,7 @@ impl Node {
             laggards: self.manager.laggards(self.manager.generation()),
             counters: self.counters.iter().chain([&self.own_counters]).cloned().collect(),
             neighbours: self.manager.neighbours(),
+            identities: self.manager.identities(),
             ways: model.hosts.values().map(way).collect(),
             cycles_per_second: self.cycles_per_second,
             model,
@@ -523,7 +524,7 @@ fn open(
     let fail = |error: dpdk::PortError| RunError(format!("port `{}`: {error}", config.name));
     let mut port = Port::probe(eal, &device_string(config)).map_err(fail)?;
     let info = port.info().map_err(fail)?;
-    let uplink = config.uplink.is_some();
+    let uplink = config.uplink().is_some();
     let queues = queues(config, workers);
     let setup = port
         .configure(&dpdk::PortConfig {
@@ -560,7 +561,7 @@ fn open(
 fn device(open: &OpenPort, config: &PortConfig) -> Device {
     let stats = open.port.stats().unwrap_or_default();
     Device {
-        role: if config.uplink.is_some() { "uplink" } else { "instance" },
+        role: config.role_name(),
         device: config.device.clone(),
         driver: open.driver.clone(),
         mac: config.mac.unwrap_or(open.setup.mac),

@@ -19,6 +19,8 @@ mod egress;
 mod ingress;
 mod local;
 mod reason;
+mod service;
+mod step;
 mod subnet;
 
 use std::{net::IpAddr, time::Duration};
@@ -29,9 +31,10 @@ pub use allowances::{Allowance, Allowances};
 pub use counters::{Counter, Counters, PortCounters};
 pub use ingress::deliver;
 pub use reason::Reason;
+pub use step::{Check, Notes, Request, Step};
 
 use crate::{
-    packet::{Buffer, Vni},
+    packet::{Buffer, Mac, Vni},
     services::Learned,
     tables::{PortIndex, Role, Tables},
 };
@@ -43,7 +46,7 @@ pub const MAX_BURST: usize = 64;
 pub type Burst<B> = ArrayVec<B, MAX_BURST>;
 
 /// Where frames go from the pipeline.
-pub trait Sink<B> {
+pub trait Sink<B>: Notes {
     /// Sends a finished frame out of a port.
     fn transmit(&mut self, port: PortIndex, frame: B);
 
@@ -72,8 +75,8 @@ pub trait Sink<B> {
 pub enum News {
     /// What an underlay neighbour on an uplink said of itself.
     Neighbour(PortIndex, Learned),
-    /// The ENI behind a port was told the MAC of an address in its subnet.
-    Asked(PortIndex, IpAddr),
+    /// The ENI behind a port was told that an address in its subnet is at a MAC.
+    Told(PortIndex, IpAddr, Mac),
 }
 
 /// What every stage of one burst needs.
@@ -111,6 +114,7 @@ pub fn process<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex,
             Role::Instance(Some(eni)) => egress::process(ctx, port, from.vlan, eni, burst),
             Role::Instance(None) => burst.drain(..).for_each(|frame| ctx.drop(port, Reason::NoEni, frame)),
             Role::Uplink(uplink) => ingress::process(ctx, port, from.vlan, uplink, burst),
+            Role::Service(services) => service::process(ctx, port, from.vlan, services, burst),
         },
         None => burst.clear(),
     }

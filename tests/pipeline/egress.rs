@@ -330,17 +330,17 @@ fn the_underlay_may_be_unresolved_unreachable_or_too_small() {
     Lab::of(VXLAN, site(VXLAN, 1), Neighbours(false)).drops(AT_A, &frame, Reason::UnderlayUnresolved);
 
     let mut elsewhere = site(VXLAN, 1);
-    elsewhere.ports[6].uplink.as_mut().unwrap().on_link = "203.0.113.0/24".parse().unwrap();
+    uplink(&mut elsewhere).on_link = "203.0.113.0/24".parse().unwrap();
     Lab::of(VXLAN, elsewhere, Neighbours(true)).drops(AT_A, &frame, Reason::UnderlayUnreachable);
 
     for wire in WIRES {
         // The outer IP packet is the uplink's MTU, then one octet more.
         let outer = wire.encapsulation.overhead(wire.ipv6) - 14;
         let mut small = site(wire, 1);
-        small.ports[6].uplink.as_mut().unwrap().mtu = (frame.len() + outer) as u16;
+        uplink(&mut small).mtu = (frame.len() + outer) as u16;
         let inner = readdressed(&frame, C, r2());
         Lab::of(wire, small.clone(), Neighbours(true)).encapsulates(AT_A, &frame, 2, &inner);
-        small.ports[6].uplink.as_mut().unwrap().mtu -= 1;
+        uplink(&mut small).mtu -= 1;
         Lab::of(wire, small, Neighbours(true)).drops(AT_A, &frame, Reason::UnderlayMtu);
     }
 }

@@ -11,10 +11,10 @@ use std::{
 
 use ipnet::IpNet;
 use warren::{
-    compile::{Compiler, Resolve, Site, SitePort, SiteUplink},
+    compile::{Compiler, Resolve, Site, SitePort, SiteRole, SiteUplink},
     model::{Document, Model, diff, load, router_mac},
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
-    pipeline::{Allowances, Burst, Context, Counters, News, Reason, Sink, deliver, process},
+    pipeline::{Allowances, Burst, Context, Counters, News, Notes, Reason, Sink, deliver, process},
     services::Learned,
     tables::{PortIndex, Tables, VlanMode},
 };
@@ -108,7 +108,7 @@ pub(crate) fn model(wire: Wire) -> Model {
 
 /// The host with a number.
 pub(crate) fn site(wire: Wire, host: u8) -> Site {
-    let port = |name: &str, uplink| SitePort { name: name.into(), mtu: 1500, vlan: VlanMode::Refuse, uplink };
+    let port = |name: &str, role| SitePort { name: name.into(), mtu: 1500, vlan: VlanMode::Refuse, role };
     let uplink = SiteUplink {
         mac: uplink_mac(host),
         address: underlay(wire, host),
@@ -117,11 +117,19 @@ pub(crate) fn site(wire: Wire, host: u8) -> Site {
         mtu: 1600,
         checksum: OuterChecksum::Zero,
     };
-    let instances = ["vm0", "vm1", "vm2", "vm3", "vm4", "vm5"].map(|name| port(name, None));
+    let instances = ["vm0", "vm1", "vm2", "vm3", "vm4", "vm5"].map(|name| port(name, SiteRole::Instance));
     Site {
         host: ["host-a", "host-b", "host-c"][usize::from(host) - 1].into(),
         encapsulation: wire.encapsulation,
-        ports: instances.into_iter().chain([port("up0", Some(uplink))]).collect(),
+        ports: instances.into_iter().chain([port("up0", SiteRole::Uplink(uplink))]).collect(),
+    }
+}
+
+/// The uplink of a host.
+pub(crate) fn uplink(site: &mut Site) -> &mut SiteUplink {
+    match &mut site.ports[usize::from(UPLINK.0)].role {
+        SiteRole::Uplink(uplink) => uplink,
+        _ => panic!("no uplink"),
     }
 }
 
@@ -144,12 +152,14 @@ pub(crate) struct Recorder {
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) learned: Vec<(PortIndex, Learned)>,
     /// The addresses whose MAC an ENI was told.
-    pub(crate) asked: Vec<(PortIndex, IpAddr)>,
+    pub(crate) told: Vec<(PortIndex, IpAddr, Mac)>,
     /// Whether the management thread takes no packets.
     pub(crate) busy: bool,
     /// Ports of another worker.
     pub(crate) foreign: Vec<PortIndex>,
 }
+
+impl Notes for Recorder {}
 
 impl<B: Buffer> Sink<B> for Recorder {
     fn transmit(&mut self, port: PortIndex, frame: B) {
@@ -175,7 +185,7 @@ impl<B: Buffer> Sink<B> for Recorder {
     fn tell(&mut self, news: News) {
         match news {
             News::Neighbour(uplink, neighbour) => self.learned.push((uplink, neighbour)),
-            News::Asked(port, address) => self.asked.push((port, address)),
+            News::Told(port, address, mac) => self.told.push((port, address, mac)),
         }
     }
 }

@@ -58,8 +58,8 @@ fn the_management_thread_hears_what_an_eni_was_told() {
     lab.send(AT_A, &nd::solicitation(A, A.link_local(), v6("2001:db8:0:101::b"), None));
     let (unanswered, _) = asked("10.0.1.10", "10.0.1.99", B);
     lab.send(AT_A, &unanswered);
-    let expected = [(AT_A, ip("10.0.1.20")), (AT_A, ip("2001:db8:0:101::b"))];
-    assert_eq!(lab.sink.asked, expected);
+    let expected = [(AT_A, ip("10.0.1.20"), B), (AT_A, ip("2001:db8:0:101::b"), B)];
+    assert_eq!(lab.sink.told, expected);
 }
 
 #[test]

@@ -109,7 +109,7 @@ proptest! {
             let outcomes = lab.burst(PortIndex(port), frames.iter().map(|frame| HeapBuffer::new(frame)));
             lab.sink.foreign.clear();
             lab.sink.learned.clear();
-            lab.sink.asked.clear();
+            lab.sink.told.clear();
             let dropped = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Dropped(_))).count();
             prop_assert_eq!(outcomes.len(), count);
             prop_assert_eq!(all_drops(lab) - before, dropped as u64);
