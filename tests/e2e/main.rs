@@ -18,6 +18,10 @@ mod instances;
 mod kernel_vxlan;
 #[cfg(feature = "dpdk")]
 mod live_update;
+#[cfg(feature = "dpdk")]
+mod path_mtu;
 mod replay;
 #[cfg(feature = "dpdk")]
 mod replay_equals_daemon;
+#[cfg(feature = "dpdk")]
+mod throughput;
