@@ -125,7 +125,8 @@ plug() {
     ip -n "$name" -6 address add "$6/64" dev eth0
     # The subnet's router has the base address plus one.
     ip -n "$name" route add default via "${5%.*}.1"
-    ip -n "$name" -6 route add default via fe80:ec2::1 dev eth0
+    # The kernel may have taken the same from an advertisement.
+    ip -n "$name" -6 route replace default via fe80:ec2::1 dev eth0
 }
 
 is_ready() {

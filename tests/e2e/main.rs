@@ -11,6 +11,8 @@
 
 mod lab;
 
+#[cfg(feature = "dpdk")]
+mod dhcp;
 mod geneve_wire;
 #[cfg(feature = "dpdk")]
 mod instances;
@@ -18,6 +20,8 @@ mod instances;
 mod kernel_vxlan;
 #[cfg(feature = "dpdk")]
 mod live_update;
+#[cfg(feature = "dpdk")]
+mod nd;
 #[cfg(feature = "dpdk")]
 mod path_mtu;
 mod replay;

@@ -143,5 +143,6 @@ pub fn configure(guest: &Netns, interface: &str, eni: &Eni) {
     guest.ip(&format!("addr add {}/64 dev {interface} nodad", eni.v6()));
     let [a, b, c, _] = eni.v4().octets();
     guest.ip(&format!("route add default via {a}.{b}.{c}.1"));
-    guest.ip(&format!("-6 route add default via fe80:ec2::1 dev {interface}"));
+    // The kernel may have taken the same from an advertisement.
+    guest.ip(&format!("-6 route replace default via fe80:ec2::1 dev {interface}"));
 }
