@@ -12,6 +12,8 @@
 mod lab;
 
 #[cfg(feature = "dpdk")]
+mod capture;
+#[cfg(feature = "dpdk")]
 mod dhcp;
 mod geneve_wire;
 #[cfg(feature = "dpdk")]
@@ -27,5 +29,7 @@ mod path_mtu;
 mod replay;
 #[cfg(feature = "dpdk")]
 mod replay_equals_daemon;
+#[cfg(feature = "dpdk")]
+mod services;
 #[cfg(feature = "dpdk")]
 mod throughput;
