@@ -21,3 +21,5 @@ mod live_update;
 mod replay;
 #[cfg(feature = "dpdk")]
 mod replay_equals_daemon;
+#[cfg(feature = "dpdk")]
+mod services;
