@@ -56,7 +56,7 @@ quietly() {
 
 need_root() { ((EUID == 0)) || die "run it as root: it makes network namespaces and TAP devices (sudo $0)"; }
 
-# What the build needs (libdpdk-dev brings all of DPDK's drivers along; libclang and C compiler serve bindgen and the
+# What the build needs (libdpdk-dev brings all of DPDK's drivers and libpcap along; libclang and C compiler serve bindgen and the
 # shim), and what makes and looks at networks.
 BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
 NETWORK_PACKAGES=(iproute2 ethtool iputils-ping iperf3)

@@ -11,6 +11,8 @@
 
 mod lab;
 
+#[cfg(feature = "dpdk")]
+mod capture;
 mod geneve_wire;
 #[cfg(feature = "dpdk")]
 mod instances;
