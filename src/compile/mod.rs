@@ -296,8 +296,7 @@ impl Compiler {
             underlay,
             uplink.checksum,
         )?;
-        // The MTU bounds the outer IP packet; the outer link-layer header is outside of it.
-        let fits = (usize::from(uplink.mtu) + ETHERNET).saturating_sub(template.header_len()) as u16;
+        let fits = self.site.path_mtu(uplink) + ETHERNET as u16;
         let (reachability, max_inner) = match next_hop {
             None => (Reachability::Unresolved, 0),
             Some(_) => (Reachability::Ready, fits),
@@ -337,10 +336,10 @@ impl Compiler {
 
     fn local_eni(&self, model: &Model, eni: &model::Eni, port: &str) -> Option<LocalEni> {
         let index = self.site.port(port)?;
+        let mtu = self.site.ports.get(usize::from(index.0))?.mtu;
         let subnet = model.subnets.get(&eni.subnet)?;
         let vpc = model.vpcs.get(&eni.vpc)?;
         let routes = model.route_tables.get(&subnet.route_table)?;
-        let mtu = self.site.ports.get(usize::from(index.0))?.mtu;
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
         let v6 =
             eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
@@ -360,6 +359,7 @@ impl Compiler {
             metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
             source_dest_check: eni.source_dest_check,
             mtu,
+            narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
             lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
             routes: Arc::new(RouteTable::new(routes.routes.iter().map(|route| {
                 let model::Target::Local = route.target;
