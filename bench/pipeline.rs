@@ -12,9 +12,8 @@ use warren::{
         traffic::Stamp,
     },
     packet::{Buffer, HeapBuffer, Vni},
-    pipeline::{Burst, Context, Counters, Sink, process},
+    pipeline::{Allowances, Burst, Context, Counters, News, Sink, process},
     rcu::Publisher,
-    services::Learned,
     tables::{Lpm, PortIndex, Tables},
 };
 
@@ -38,13 +37,18 @@ impl Sink<HeapBuffer> for Keep {
         self.0.push(frame);
     }
 
-    fn learned(&mut self, _uplink: PortIndex, _neighbour: Learned) {}
+    fn punt(&mut self, _port: PortIndex, frame: HeapBuffer) -> Result<(), HeapBuffer> {
+        Err(frame)
+    }
+
+    fn tell(&mut self, _news: News) {}
 }
 
 /// A burst of stamped packets through the pipeline, over and over in the same buffers.
 struct Loop {
     tables: Tables,
     counters: Counters,
+    allowances: Allowances,
     stamp: Stamp,
     next: usize,
     from: PortIndex,
@@ -56,7 +60,8 @@ impl Loop {
     fn new(fleet: &Fleet, from: PortIndex, stamp: Stamp) -> Self {
         let tables = Compiler::new(fleet.site()).build(fleet.model(), &fleet.neighbours());
         let burst = (0..BURST).map(|_| HeapBuffer::new(stamp.frame())).collect();
-        Self { tables, counters: Counters::new(3), stamp, next: 0, from, burst, sink: Keep::default() }
+        let (counters, allowances) = (Counters::new(3), Allowances::new([1; 3]));
+        Self { tables, counters, allowances, stamp, next: 0, from, burst, sink: Keep::default() }
     }
 
     fn turn(&mut self) {
@@ -71,7 +76,13 @@ impl Loop {
             }
             self.next = self.stamp.write(frame.data_mut(), self.next);
         }
-        let mut ctx = Context { tables: &self.tables, counters: &self.counters, sink: &mut self.sink };
+        let mut ctx = Context {
+            tables: &self.tables,
+            counters: &self.counters,
+            now: Duration::ZERO,
+            allowances: &mut self.allowances,
+            sink: &mut self.sink,
+        };
         process(&mut ctx, self.from, &mut self.burst);
         std::mem::swap(&mut self.burst, &mut self.sink.0);
         assert_eq!(self.burst.len(), BURST, "a packet was dropped");

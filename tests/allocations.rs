@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use warren::{
@@ -126,7 +127,7 @@ fn allocations(fleet: &Fleet, from: PortIndex, frame: &[u8], fate: Fate) -> u64 
             pool.waiting.append(&mut fresh);
         }
         let before = ALLOCATIONS.load(Ordering::Relaxed);
-        assert_eq!(worker.round(), BURST);
+        assert_eq!(worker.round(Duration::from_secs(round as u64)), BURST);
         if round >= 4 {
             counted += ALLOCATIONS.load(Ordering::Relaxed) - before;
         }

@@ -53,6 +53,7 @@ fn every_counter_is_explained_and_no_other() {
         laggards: Vec::new(),
         counters: Vec::new(),
         neighbours: Vec::new(),
+        identities: Vec::new(),
         ways: Vec::new(),
         cycles_per_second: 1,
     };
@@ -63,6 +64,7 @@ fn every_counter_is_explained_and_no_other() {
     for (heading, table) in [
         ("## `warren show stats`", show::stats(&[], &[])),
         ("## `warren show ports`", show::ports(&snapshot)),
+        ("## `warren show services`", show::services(&snapshot)),
         ("## `warren show workers`", show::workers(&snapshot)),
         ("## `warren show hosts`", show::hosts(&snapshot)),
     ] {

@@ -6,6 +6,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use warren::{
@@ -136,8 +137,9 @@ fn every_frame_goes_to_the_old_or_the_new_host() {
             );
             let stop = Arc::clone(&stop);
             scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) || worker.round() > 0 {
-                    worker.round();
+                let now = Duration::ZERO;
+                while !stop.load(Ordering::Relaxed) || worker.round(now) > 0 {
+                    worker.round(now);
                 }
             });
         }

@@ -36,6 +36,8 @@ pub enum What {
     Routes,
     /// This node's ports.
     Ports,
+    /// The identities that the host's link-local services see.
+    Services,
     /// The poll-mode workers.
     Workers,
     /// The packets dropped, by port and reason.

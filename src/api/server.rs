@@ -133,6 +133,7 @@ fn show_table(snapshot: &show::Snapshot, what: What) -> super::Table {
         What::Enis => show::enis(&snapshot.model),
         What::Routes => show::routes(&snapshot.model),
         What::Ports => show::ports(snapshot),
+        What::Services => show::services(snapshot),
         What::Workers => show::workers(snapshot),
         What::Drops => show::drops(&snapshot.port_names, &snapshot.counters, &snapshot.occupants),
         What::Stats => show::stats(&snapshot.port_names, &snapshot.counters),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Table;
 use crate::{
     model::{Id, Model, router_mac},
-    node::worker::WorkerCounters,
+    node::{manager::Identity, worker::WorkerCounters},
     packet::Mac,
     pipeline::{Counter, Reason},
     services::neighbours::Neighbour,
@@ -34,10 +34,12 @@ pub struct Snapshot {
     pub cpus: Vec<usize>,
     /// The generation each worker may still use, where it isn't the newest.
     pub laggards: Vec<usize>,
-    /// What each worker has counted.
+    /// What each worker has counted; after them, the management thread.
     pub counters: Vec<Arc<WorkerCounters>>,
     /// The underlay's neighbours.
     pub neighbours: Vec<Neighbour>,
+    /// What addresses of ENIs are on the service ports.
+    pub identities: Vec<Identity>,
     /// By host: the uplink and next hop that lead to it.
     pub ways: Vec<(Id, Option<(PortIndex, IpAddr)>)>,
     /// Time-stamp-counter cycles of a second.
@@ -47,7 +49,7 @@ pub struct Snapshot {
 /// A port's device.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// `instance` or `uplink`.
+    /// `instance`, `uplink` or `service`.
     pub role: &'static str,
     /// The device string.
     pub device: String,
@@ -259,6 +261,22 @@ pub fn ports(snapshot: &Snapshot) -> Table {
     table
 }
 
+/// Whom the services of the host see: the identity of each address of this node's ENIs.
+pub fn services(snapshot: &Snapshot) -> Table {
+    let mut table = Table::new(&["service_port", "identity", "eni", "vpc", "address", "port"]);
+    for identity in &snapshot.identities {
+        table.row([
+            json!(identity.service_port),
+            json!(identity.identity),
+            json!(identity.eni),
+            json!(identity.vpc),
+            json!(identity.address),
+            json!(identity.port),
+        ]);
+    }
+    table
+}
+
 /// The workers.
 pub fn workers(snapshot: &Snapshot) -> Table {
     let columns = [
@@ -329,7 +347,8 @@ pub fn drops(names: &[Arc<str>], counters: &[Arc<WorkerCounters>], occupants: &[
 
 /// The packets and bytes of each port.
 pub fn stats(names: &[Arc<str>], counters: &[Arc<WorkerCounters>]) -> Table {
-    let mut table = Table::new(&["port", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "dropped"]);
+    let mut table =
+        Table::new(&["port", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "punted", "dropped"]);
     for (index, name) in names.iter().enumerate() {
         let port = PortIndex(index as u16);
         let count = |of: fn(&crate::pipeline::PortCounters) -> &Counter| {
@@ -345,6 +364,7 @@ pub fn stats(names: &[Arc<str>], counters: &[Arc<WorkerCounters>]) -> Table {
             count(|port| &port.rx_bytes),
             count(|port| &port.tx_packets),
             count(|port| &port.tx_bytes),
+            count(|port| &port.punted),
             json!(dropped),
         ]);
     }

@@ -11,7 +11,7 @@ use std::{net::IpAddr, sync::Arc};
 use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
-pub use site::{Link, Site, SitePort, SiteUplink};
+pub use site::{Link, Site, SitePort, SiteRole, SiteUplink};
 
 use crate::{
     model::{self, Diff, Id, Model, router_mac},
@@ -108,6 +108,7 @@ impl Compiler {
             enis,
             hosts: Arc::new(self.hosts(model, resolve)),
             local: self.local_macs(model),
+            services: self.site.services(),
             vnis: Arc::new(vnis(model)),
         }
     }
@@ -314,9 +315,10 @@ impl Compiler {
         }
         let port = |port: &SitePort| Port {
             name: Arc::clone(&port.name),
-            role: match &port.uplink {
-                None => Role::Instance(plugged.get(&*port.name).cloned()),
-                Some(uplink) => Role::Uplink(uplink.to_table()),
+            role: match &port.role {
+                SiteRole::Instance => Role::Instance(plugged.get(&*port.name).cloned()),
+                SiteRole::Uplink(uplink) => Role::Uplink(uplink.to_table()),
+                SiteRole::Service(services) => Role::Service(Arc::clone(services)),
             },
             vlan: port.vlan,
         };
@@ -351,6 +353,8 @@ impl Compiler {
             subnet_v6: subnet.cidr6,
             v4: Addresses::<u32>::new(v4, eni.prefixes4.iter().map(|prefix| prefix.network().to_bits())),
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
+            resolver: model.vpcs.get(&eni.vpc)?.cidrs4.first().map(|block| block.network().to_bits() + 2),
+            metadata_hop_limit: 1,
             source_dest_check: eni.source_dest_check,
             mtu: self.site.ports.get(usize::from(index.0))?.mtu,
             routes: Arc::new(RouteTable::new(routes.routes.iter().map(|route| {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::{
     model::Id,
     packet::{Encapsulation, Mac, OuterChecksum, mapped},
-    tables::{PortIndex, Uplink, VlanMode},
+    tables::{LinkLocal, PortIndex, ServicePort, Uplink, VlanMode},
 };
 
 /// A node.
@@ -30,8 +30,29 @@ pub struct SitePort {
     pub mtu: u16,
     /// What happens to tagged frames from it.
     pub vlan: VlanMode,
-    /// The underlay behind it; `None` for an instance port.
-    pub uplink: Option<SiteUplink>,
+    /// What is behind it.
+    pub role: SiteRole,
+}
+
+/// What is behind a port.
+#[derive(Clone, Debug)]
+pub enum SiteRole {
+    /// An instance.
+    Instance,
+    /// The underlay.
+    Uplink(SiteUplink),
+    /// Link-local services of the host.
+    Service(Arc<ServicePort>),
+}
+
+impl SitePort {
+    /// The underlay behind it, if it is an uplink.
+    pub fn uplink(&self) -> Option<&SiteUplink> {
+        match &self.role {
+            SiteRole::Uplink(uplink) => Some(uplink),
+            SiteRole::Instance | SiteRole::Service(_) => None,
+        }
+    }
 }
 
 /// The underlay side of an uplink port.
@@ -67,6 +88,16 @@ pub struct Link {
 }
 
 impl Site {
+    /// The ports that lead to link-local services, by service.
+    pub fn services(&self) -> [Option<PortIndex>; LinkLocal::ALL.len()] {
+        LinkLocal::ALL.map(|service| {
+            let leads = |port: &SitePort| {
+                matches!(&port.role, SiteRole::Service(behind) if behind.services.contains(&service))
+            };
+            self.ports.iter().position(leads).map(|index| PortIndex(index as u16))
+        })
+    }
+
     /// The port with a name.
     pub fn port(&self, name: &str) -> Option<PortIndex> {
         self.ports.iter().position(|port| &*port.name == name).map(|index| PortIndex(index as u16))
@@ -74,12 +105,12 @@ impl Site {
 
     /// The uplink at an index.
     pub fn uplink(&self, index: PortIndex) -> Option<&SiteUplink> {
-        self.ports.get(usize::from(index.0))?.uplink.as_ref()
+        self.ports.get(usize::from(index.0))?.uplink()
     }
 
     /// The uplinks with their indexes.
     pub fn uplinks(&self) -> impl Iterator<Item = (PortIndex, &SiteUplink)> {
-        self.ports.iter().zip(0..).filter_map(|(port, index)| Some((PortIndex(index), port.uplink.as_ref()?)))
+        self.ports.iter().zip(0..).filter_map(|(port, index)| Some((PortIndex(index), port.uplink()?)))
     }
 
     /// The way to an underlay address: the uplink on whose link it is, else the first with a gateway of its family.

@@ -8,13 +8,13 @@ use std::{
 };
 
 use hashbrown::HashSet;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 
 use crate::{
-    compile::{Site, SitePort, SiteUplink},
+    compile::{Site, SitePort, SiteRole, SiteUplink},
     packet::{Encapsulation, Mac, OuterChecksum},
-    tables::{PortIndex, VlanMode},
+    tables::{LinkLocal, PortIndex, ServicePort, VlanMode},
 };
 
 /// A host file, read and checked.
@@ -86,6 +86,8 @@ pub enum PortRole {
     Instance,
     /// The underlay.
     Uplink,
+    /// Link-local services of this host.
+    Service,
 }
 
 /// A port.
@@ -105,8 +107,51 @@ pub struct PortConfig {
     pub descriptors: u16,
     /// What happens to 802.1Q-tagged frames from it.
     pub vlan: VlanMode,
-    /// The underlay behind it; `None` for an instance port.
-    pub uplink: Option<UplinkConfig>,
+    /// What is behind it.
+    pub role: RoleConfig,
+}
+
+/// What is behind a port, with what only such a port has.
+#[derive(Clone, Debug)]
+pub enum RoleConfig {
+    /// An instance.
+    Instance,
+    /// The underlay.
+    Uplink(UplinkConfig),
+    /// Link-local services of this host.
+    Service(ServiceConfig),
+}
+
+impl PortConfig {
+    /// The underlay behind it, if it is an uplink.
+    pub fn uplink(&self) -> Option<&UplinkConfig> {
+        match &self.role {
+            RoleConfig::Uplink(uplink) => Some(uplink),
+            RoleConfig::Instance | RoleConfig::Service(_) => None,
+        }
+    }
+
+    /// `instance`, `uplink` or `service`, as the host file says.
+    pub fn role_name(&self) -> &'static str {
+        match &self.role {
+            RoleConfig::Instance => "instance",
+            RoleConfig::Uplink(_) => "uplink",
+            RoleConfig::Service(_) => "service",
+        }
+    }
+}
+
+/// The host's side of a service port.
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// The services behind it.
+    pub services: Vec<LinkLocal>,
+    /// The MAC of the host's interface; the device's own where `None`.
+    pub peer: Option<Mac>,
+    /// The pool of IPv4 identities.
+    pub pool_v4: Ipv4Net,
+    /// The pool of IPv6 identities.
+    pub pool_v6: Ipv6Net,
 }
 
 /// The underlay side of an uplink port.
@@ -172,7 +217,17 @@ struct RawPort {
     #[serde(default)]
     neighbors: Vec<StaticNeighbor>,
     udp_checksum: Option<OuterChecksum>,
+    services: Option<Vec<LinkLocal>>,
+    peer: Option<Mac>,
+    identities_v4: Option<Ipv4Net>,
+    identities_v6: Option<Ipv6Net>,
 }
+
+/// The IPv4 identities of a service port that states none: of the shared address space (RFC 6598).
+const IDENTITIES_V4: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(100, 64, 0, 0), 10);
+/// The IPv6 identities of a service port that states none: unique local ones (RFC 4193).
+const IDENTITIES_V6: Ipv6Net =
+    Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xfd77, 0x6172, 0x72, 0, 0, 0, 0, 0), 48);
 
 /// The MTU of an instance port that states none: what every guest assumes.
 const INSTANCE_MTU: u16 = 1500;
@@ -235,6 +290,15 @@ impl HostConfig {
                 Err(found) => problems.extend(found),
             }
         }
+        for service in LinkLocal::ALL {
+            let serves = |port: &&PortConfig| matches!(&port.role, RoleConfig::Service(behind) if behind.services.contains(&service));
+            if let [first, second, ..] = *ports.iter().filter(serves).collect::<Vec<_>>() {
+                problems.push(format!(
+                    "port `{}`: services: port `{}` leads to {service:?} too; one port leads to a service",
+                    second.name, first.name
+                ));
+            }
+        }
         let host: Arc<str> = raw.host.into();
         let control = raw.control.socket.unwrap_or_else(|| default_socket(&host));
         let config = Self {
@@ -255,14 +319,23 @@ impl HostConfig {
             name: Arc::clone(&port.name),
             mtu: port.mtu,
             vlan: port.vlan,
-            uplink: port.uplink.as_ref().map(|uplink| SiteUplink {
-                mac: port.mac.unwrap_or_else(|| mac(PortIndex(index))),
-                address: uplink.address.addr(),
-                on_link: uplink.address.trunc(),
-                gateway: uplink.gateway,
-                mtu: port.mtu,
-                checksum: uplink.checksum,
-            }),
+            role: match &port.role {
+                RoleConfig::Instance => SiteRole::Instance,
+                RoleConfig::Uplink(uplink) => SiteRole::Uplink(SiteUplink {
+                    mac: port.mac.unwrap_or_else(|| mac(PortIndex(index))),
+                    address: uplink.address.addr(),
+                    on_link: uplink.address.trunc(),
+                    gateway: uplink.gateway,
+                    mtu: port.mtu,
+                    checksum: uplink.checksum,
+                }),
+                RoleConfig::Service(service) => SiteRole::Service(Arc::new(ServicePort {
+                    services: service.services.clone().into(),
+                    peer: service.peer.unwrap_or_else(|| mac(PortIndex(index))),
+                    pool_v4: service.pool_v4,
+                    pool_v6: service.pool_v6,
+                })),
+            },
         };
         Site {
             host: Arc::clone(&self.host),
@@ -279,8 +352,8 @@ impl HostConfig {
     /// What is legal but surely wrong: uplinks too small for the instances' packets.
     pub fn warnings(&self) -> Vec<String> {
         let largest =
-            self.ports.iter().filter(|port| port.uplink.is_none()).map(|port| port.mtu).max().unwrap_or(0);
-        let uplinks = self.ports.iter().filter_map(|port| Some((port, port.uplink.as_ref()?)));
+            self.ports.iter().filter(|port| port.uplink().is_none()).map(|port| port.mtu).max().unwrap_or(0);
+        let uplinks = self.ports.iter().filter_map(|port| Some((port, port.uplink()?)));
         let warning = |(port, uplink): (&PortConfig, &UplinkConfig)| {
             // The inner frame is carried whole, with its own link-layer header; the outer one is outside of the MTU.
             let needed = usize::from(largest) + self.encapsulation.overhead(uplink.address.addr().is_ipv6());
@@ -332,7 +405,7 @@ fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
         problem("queues", "at least 1");
     }
     let mtu = raw.mtu.unwrap_or(match raw.role {
-        PortRole::Instance => INSTANCE_MTU,
+        PortRole::Instance | PortRole::Service => INSTANCE_MTU,
         PortRole::Uplink => UPLINK_MTU,
     });
     if !MTU_RANGE.contains(&mtu) {
@@ -340,70 +413,98 @@ fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
     } else if raw.role == PortRole::Instance && mtu > MAX_INSTANCE_MTU {
         problem("mtu", &format!("an ENI's is at most {MAX_INSTANCE_MTU}, not {mtu}"));
     }
-    let uplink = match raw.role {
-        PortRole::Instance => {
-            let only_uplinks = [
-                ("address", raw.address.is_some()),
-                ("gateway", raw.gateway.is_some()),
-                ("neighbors", !raw.neighbors.is_empty()),
-                ("udp_checksum", raw.udp_checksum.is_some()),
-                ("mac", raw.mac.is_some()),
-            ];
-            for (key, _) in only_uplinks.iter().filter(|(_, present)| *present) {
-                problem(key, "only an uplink has one; an instance's addresses are its ENI's, in the state");
-            }
-            None
-        }
-        PortRole::Uplink => match raw.address {
-            None => {
-                problem(
-                    "address",
-                    "an uplink needs its underlay address and prefix length, such as 192.0.2.1/24",
-                );
-                None
-            }
-            Some(address) => {
-                if let Some(gateway) = raw.gateway
-                    && !address.contains(&gateway)
-                {
-                    problem("gateway", &format!("{gateway} is not on the link {}", address.trunc()));
-                }
-                for neighbor in &raw.neighbors {
-                    if !address.contains(&neighbor.address) {
-                        problem(
-                            "neighbors",
-                            &format!("{} is not on the link {}", neighbor.address, address.trunc()),
-                        );
-                    }
-                    if !neighbor.mac.is_unicast() {
-                        problem(
-                            "neighbors",
-                            &format!("{}: the MAC {} is not unicast", neighbor.address, neighbor.mac),
-                        );
-                    }
-                }
-                Some(UplinkConfig {
-                    address,
-                    gateway: raw.gateway,
-                    neighbors: raw.neighbors,
-                    checksum: raw.udp_checksum.unwrap_or_default(),
-                })
-            }
-        },
+    let foreign = |keys: &[(&str, bool)]| {
+        let present = keys.iter().filter(|(_, present)| *present).map(|(key, _)| (*key).to_owned());
+        present.collect::<Vec<_>>()
     };
-    if !problems.is_empty() {
-        return Err(problems);
+    let only_uplinks = foreign(&[
+        ("address", raw.address.is_some()),
+        ("gateway", raw.gateway.is_some()),
+        ("neighbors", !raw.neighbors.is_empty()),
+        ("udp_checksum", raw.udp_checksum.is_some()),
+        ("mac", raw.mac.is_some()),
+    ]);
+    let only_services = foreign(&[
+        ("services", raw.services.is_some()),
+        ("peer", raw.peer.is_some()),
+        ("identities_v4", raw.identities_v4.is_some()),
+        ("identities_v6", raw.identities_v6.is_some()),
+    ]);
+    if raw.role != PortRole::Uplink {
+        for key in only_uplinks {
+            problem(&key, "only an uplink has one; an instance's addresses are its ENI's, in the state");
+        }
     }
-    Ok(PortConfig {
-        name: raw.name.into(),
-        device: raw.device,
-        mac: raw.mac,
-        mtu,
-        queues: raw.queues,
-        descriptors: raw.descriptors.unwrap_or(DESCRIPTORS),
-        vlan: raw.vlan,
-        uplink,
+    if raw.role != PortRole::Service {
+        for key in only_services {
+            problem(&key, "only a port with role = \"service\" has one");
+        }
+    }
+    let role = match raw.role {
+        PortRole::Instance => Some(RoleConfig::Instance),
+        PortRole::Uplink => check_uplink(&raw, &mut problem).map(RoleConfig::Uplink),
+        PortRole::Service => Some(RoleConfig::Service(check_service(&raw, &mut problem))),
+    };
+    match role {
+        Some(role) if problems.is_empty() => Ok(PortConfig {
+            name: raw.name.into(),
+            device: raw.device,
+            mac: raw.mac,
+            mtu,
+            queues: raw.queues,
+            descriptors: raw.descriptors.unwrap_or(DESCRIPTORS),
+            vlan: raw.vlan,
+            role,
+        }),
+        _ => Err(problems),
+    }
+}
+
+/// The keys that only an uplink has; `None` without an address.
+fn check_uplink(raw: &RawPort, problem: &mut impl FnMut(&str, &str)) -> Option<UplinkConfig> {
+    let Some(address) = raw.address else {
+        problem("address", "an uplink needs its underlay address and prefix length, such as 192.0.2.1/24");
+        return None;
+    };
+    let link = address.trunc();
+    if let Some(gateway) = raw.gateway.filter(|gateway| !address.contains(gateway)) {
+        problem("gateway", &format!("{gateway} is not on the link {link}"));
+    }
+    for neighbor in &raw.neighbors {
+        if !address.contains(&neighbor.address) {
+            problem("neighbors", &format!("{} is not on the link {link}", neighbor.address));
+        }
+        if !neighbor.mac.is_unicast() {
+            problem("neighbors", &format!("{}: the MAC {} is not unicast", neighbor.address, neighbor.mac));
+        }
+    }
+    Some(UplinkConfig {
+        address,
+        gateway: raw.gateway,
+        neighbors: raw.neighbors.clone(),
+        checksum: raw.udp_checksum.unwrap_or_default(),
     })
+}
+
+/// The keys that only a service port has.
+fn check_service(raw: &RawPort, problem: &mut impl FnMut(&str, &str)) -> ServiceConfig {
+    let services = raw.services.clone().unwrap_or_else(|| LinkLocal::ALL.into());
+    if services.is_empty() {
+        problem("services", "at least one of metadata, dns, time");
+    }
+    if raw.peer.is_some_and(|mac| !mac.is_unicast()) {
+        problem("peer", "must be unicast: its first octet even, and not all zeros");
+    }
+    let pool_v4 = raw.identities_v4.unwrap_or(IDENTITIES_V4).trunc();
+    let lengths = ServicePort::POOL_V4;
+    if !lengths.contains(&pool_v4.prefix_len()) {
+        problem("identities_v4", &format!("a /{} to /{}, not {pool_v4}", lengths.start(), lengths.end()));
+    }
+    let pool_v6 = raw.identities_v6.unwrap_or(IDENTITIES_V6).trunc();
+    if pool_v6.prefix_len() > ServicePort::POOL_V6 {
+        problem("identities_v6", &format!("at most a /{}, not {pool_v6}", ServicePort::POOL_V6));
+    }
+    ServiceConfig { services, peer: raw.peer, pool_v4, pool_v6 }
 }
 
 #[cfg(test)]
@@ -415,10 +516,41 @@ mod tests {
         let config = HostConfig::read(Path::new("examples/host-a.toml")).unwrap();
         assert_eq!(config.state, Path::new("examples/two-hosts.state.yaml"));
         assert_eq!(config.ports.len(), 3);
-        let uplink = config.ports[2].uplink.as_ref().unwrap();
+        let uplink = config.ports[2].uplink().unwrap();
         assert_eq!(uplink.address.to_string(), "192.0.2.1/24");
         assert_eq!(uplink.neighbors.len(), 1);
         assert!(config.warnings().is_empty());
+    }
+
+    #[test]
+    fn a_service_port_has_its_own_keys() {
+        let port = |name: &str, keys: &str| {
+            format!("[[port]]\nname = \"{name}\"\nrole = \"service\"\ndevice = \"net_null0\"\n{keys}\n")
+        };
+        let parse = |ports: &str| {
+            let node = "host = \"h\"\nstate = \"s\"\nworkers = { cores = [1] }\n";
+            HostConfig::parse(&format!("{node}{ports}"), Path::new("/"))
+        };
+        let one = parse(&port("svc", "identities_v4 = \"198.18.0.0/16\"")).unwrap();
+        let RoleConfig::Service(service) = &one.ports[0].role else { panic!("{one:?}") };
+        assert_eq!(service.services, LinkLocal::ALL);
+        assert_eq!(service.pool_v4.to_string(), "198.18.0.0/16");
+        let parts = port("a", "services = [\"dns\"]") + &port("b", "services = [\"metadata\", \"time\"]");
+        assert!(parse(&parts).is_ok());
+        for (ports, expected) in [
+            (port("a", "") + &port("b", ""), "port `b`: services: port `a` leads to Metadata too"),
+            (port("a", "services = []"), "port `a`: services: at least one"),
+            (port("a", "identities_v4 = \"10.0.0.0/24\""), "port `a`: identities_v4: a /8 to /20"),
+            (port("a", "identities_v6 = \"fd00::/64\""), "port `a`: identities_v6: at most a /48"),
+            (port("a", "address = \"10.0.0.1/24\""), "port `a`: address: only an uplink"),
+            (
+                port("a", "").replace("service", "instance") + "peer = \"02:00:00:00:00:01\"",
+                "port `a`: peer: only",
+            ),
+        ] {
+            let problems = parse(&ports).unwrap_err();
+            assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{problems:?}");
+        }
     }
 
     #[test]

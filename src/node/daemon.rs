@@ -19,7 +19,8 @@ use signal_hook::{
 };
 
 use super::{
-    config::{HostConfig, PortConfig},
+    clock::Clock,
+    config::{HostConfig, PortConfig, RoleConfig},
     manager::Manager,
     worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, WorkerCounters},
 };
@@ -35,7 +36,7 @@ use crate::{
     },
     ffi::{allowed_cpus, cycles, pin_to_cpus},
     model::{self, Model},
-    packet::{HEADROOM, Mac, OuterChecksum},
+    packet::{Buffer, HEADROOM, Mac, OuterChecksum},
     pipeline::{Burst, MAX_BURST, Reason},
     rcu::Reader,
     tables::{PortIndex, Tables},
@@ -133,7 +134,7 @@ fn data_room(ports: &[PortConfig]) -> u16 {
 
 /// Receive queues, and as many transmit queues, to ask a port's device for.
 fn queues(port: &PortConfig, workers: usize) -> usize {
-    let usual = if port.uplink.is_some() { workers } else { 1 };
+    let usual = if port.uplink().is_some() { workers } else { 1 };
     port.queues.map_or(usual, usize::from)
 }
 
@@ -179,11 +180,13 @@ struct Node {
     workers: Vec<WorkerThread>,
     stop: Arc<AtomicBool>,
     counters: Vec<Arc<WorkerCounters>>,
+    /// What the management thread counts, of packets that it is to answer.
+    own_counters: Arc<WorkerCounters>,
     plan: Arc<Plan<Mbuf>>,
     ports: Vec<OpenPort>,
     pool: Mempool,
     eal: Arc<Eal>,
-    started: Instant,
+    clock: Clock,
     cycles_per_second: u64,
     warned: Option<Instant>,
 }
@@ -201,7 +204,7 @@ impl Node {
         let mut ports = Vec::new();
         for (index, port) in config.ports.iter_mut().enumerate() {
             let open = open(&eal, port, index % workers, workers, &mut pools)?;
-            if let Some(uplink) = &mut port.uplink
+            if let RoleConfig::Uplink(uplink) = &mut port.role
                 && uplink.checksum == OuterChecksum::Offload
                 && !open.setup.tx_udp_checksum
             {
@@ -216,17 +219,21 @@ impl Node {
         let (manager, readers) = Manager::new(&config, config.site(mac), model, workers)
             .map_err(|problems| RunError(problems.join("\n")))?;
         let owners = ports.iter().map(|port| port.owner).collect();
+        let receivers =
+            ports.iter().map(|port| u32::from(port.setup.rx_queues).min(workers as u32)).collect();
+        let cycles_per_second = measure_cycles();
         let mut node = Self {
             manager,
             workers: Vec::new(),
             stop: Arc::default(),
             counters: (0..workers).map(|_| Arc::new(WorkerCounters::new(config.ports.len()))).collect(),
-            plan: Arc::new(Plan::new(owners, workers)),
+            own_counters: Arc::new(WorkerCounters::new(config.ports.len())),
+            plan: Arc::new(Plan { receivers, ..Plan::new(owners, workers) }),
             ports,
             pool,
             eal,
-            started: Instant::now(),
-            cycles_per_second: measure_cycles(),
+            clock: Clock::new(cycles_per_second),
+            cycles_per_second,
             warned: None,
             config,
         };
@@ -264,6 +271,7 @@ impl Node {
             self.config.workers.burst,
         );
         let (eal, stop, idle) = (Arc::clone(&self.eal), Arc::clone(&self.stop), self.config.workers.idle);
+        let clock = self.clock;
         let thread = thread::Builder::new()
             .name(format!("worker-{cpu}"))
             .spawn(move || {
@@ -275,7 +283,7 @@ impl Node {
                 if let Err(error) = &registered {
                     tracing::warn!(cpu, %error, "worker has no lcore id");
                 }
-                worker.run(&stop, idle);
+                worker.run(&stop, idle, clock);
             })
             .map_err(RunError::new)?;
         self.workers.push(WorkerThread { cpu, thread });
@@ -334,24 +342,36 @@ impl Node {
         for inbox in &self.plan.inboxes {
             while inbox.pop().is_some() {}
         }
+        while self.plan.punted.pop().is_some() {}
     }
 
     fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.clock.now()
     }
 
     fn tick(&mut self) {
         let now = self.now();
-        while let Some((uplink, heard)) = self.plan.heard.pop() {
-            self.manager.learned(now, uplink, heard);
+        while let Some(news) = self.plan.news.pop() {
+            self.manager.hear(now, news);
         }
-        for (uplink, frame) in self.manager.tick(now) {
-            // Asked again when due, if the buffer or the way to the worker is missing now.
-            if let Some(frame) = Mbuf::from_frame(&self.pool, &frame) {
-                let _ = self.plan.send(uplink, frame);
+        while let Some((port, frame)) = self.plan.punted.pop() {
+            match self.manager.answer(port, frame.data()) {
+                Ok(reply) => self.send(port, &reply),
+                Err(reason) => self.own_counters.ports.port(port).drop(reason),
             }
         }
+        for (port, frame) in self.manager.tick(now) {
+            self.send(port, &frame);
+        }
         self.collect();
+    }
+
+    /// Sends a frame of the node's own. Without a buffer or with the worker's inbox full it is lost: whoever asked asks
+    /// again.
+    fn send(&self, port: PortIndex, frame: &[u8]) {
+        if let Some(frame) = Mbuf::from_frame(&self.pool, frame) {
+            let _ = self.plan.send(port, frame);
+        }
     }
 
     fn collect(&mut self) {
@@ -414,8 +434,9 @@ impl Node {
                 .collect(),
             cpus: self.workers.iter().map(|worker| worker.cpu).collect(),
             laggards: self.manager.laggards(self.manager.generation()),
-            counters: self.counters.clone(),
+            counters: self.counters.iter().chain([&self.own_counters]).cloned().collect(),
             neighbours: self.manager.neighbours(),
+            identities: self.manager.identities(),
             ways: model.hosts.values().map(way).collect(),
             cycles_per_second: self.cycles_per_second,
             model,
@@ -503,7 +524,7 @@ fn open(
     let fail = |error: dpdk::PortError| RunError(format!("port `{}`: {error}", config.name));
     let mut port = Port::probe(eal, &device_string(config)).map_err(fail)?;
     let info = port.info().map_err(fail)?;
-    let uplink = config.uplink.is_some();
+    let uplink = config.uplink().is_some();
     let queues = queues(config, workers);
     let setup = port
         .configure(&dpdk::PortConfig {
@@ -540,7 +561,7 @@ fn open(
 fn device(open: &OpenPort, config: &PortConfig) -> Device {
     let stats = open.port.stats().unwrap_or_default();
     Device {
-        role: if config.uplink.is_some() { "uplink" } else { "instance" },
+        role: config.role_name(),
         device: config.device.clone(),
         driver: open.driver.clone(),
         mac: config.mac.unwrap_or(open.setup.mac),

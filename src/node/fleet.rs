@@ -8,7 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
-    compile::{Resolve, Site, SitePort, SiteUplink},
+    compile::{Resolve, Site, SitePort, SiteRole, SiteUplink},
     model::{Attachment, Eni, Host, Id, Model, Route, RouteTable, Subnet, Target, Vpc},
     packet::{Encapsulation, Mac, OuterChecksum, Vni},
     tables::{PortIndex, VlanMode},
@@ -121,8 +121,7 @@ impl Fleet {
 
     /// This host.
     pub fn site(&self) -> Site {
-        let port =
-            |name: &str, uplink| SitePort { name: name.into(), mtu: 1500, vlan: VlanMode::Refuse, uplink };
+        let port = |name: &str, role| SitePort { name: name.into(), mtu: 1500, vlan: VlanMode::Refuse, role };
         let uplink = SiteUplink {
             mac: UPLINK_MAC,
             address: underlay(0).into(),
@@ -134,7 +133,11 @@ impl Fleet {
         Site {
             host: "host-0".into(),
             encapsulation: Encapsulation::Vxlan,
-            ports: vec![port("vm0", None), port("vm1", None), port("uplink", Some(uplink))],
+            ports: vec![
+                port("vm0", SiteRole::Instance),
+                port("vm1", SiteRole::Instance),
+                port("uplink", SiteRole::Uplink(uplink)),
+            ],
         }
     }
 

@@ -1,20 +1,24 @@
 //! What the management thread knows and decides, without threads or I/O: the daemon and the replay both drive it.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
-
-use arrayvec::ArrayVec;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::config::HostConfig;
 use crate::{
-    compile::{Compiler, Resolve, Site},
+    compile::{Compiler, Resolve, Site, SitePort, SiteRole},
     model::{self, Diff, Id, Model},
-    packet::{Mac, nd},
+    packet::Mac,
+    pipeline::{News, Reason},
     rcu::{Publisher, Reader},
     services::{
         Learned,
         neighbours::{Neighbour, Neighbours, build_request},
+        told::{self, Told},
     },
-    tables::{PortIndex, Role, Tables},
+    tables::{Asker, PortIndex, Role, Tables},
 };
 
 /// The model in force, its tables, and the underlay's neighbours.
@@ -23,6 +27,9 @@ pub struct Manager {
     tables: Publisher<Tables>,
     model: Arc<Model>,
     neighbours: Neighbours,
+    told: Told,
+    /// Frames to send at the next tick.
+    pending: Vec<(PortIndex, OwnFrame)>,
 }
 
 impl Resolve for Neighbours {
@@ -31,8 +38,25 @@ impl Resolve for Neighbours {
     }
 }
 
+/// What an address of an ENI is on a service port.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The service port's name.
+    pub service_port: Arc<str>,
+    /// The address that the services see.
+    pub identity: IpAddr,
+    /// The name of the ENI's port.
+    pub port: Arc<str>,
+    /// The ENI.
+    pub eni: Id,
+    /// Its VPC.
+    pub vpc: Id,
+    /// The address in the VPC.
+    pub address: IpAddr,
+}
+
 /// A frame that the node itself sends.
-pub type OwnFrame = ArrayVec<u8, { nd::FRAME }>;
+pub type OwnFrame = Vec<u8>;
 
 impl Manager {
     /// Compiles the model for the node and publishes the tables to that many workers.
@@ -52,8 +76,7 @@ impl Manager {
             return Err(problems);
         }
         let mut neighbours = Neighbours::default();
-        let uplinks =
-            config.ports.iter().zip(0..).filter_map(|(port, index)| Some((index, port.uplink.as_ref()?)));
+        let uplinks = config.ports.iter().zip(0..).filter_map(|(port, index)| Some((index, port.uplink()?)));
         neighbours.set_static(uplinks.flat_map(|(index, uplink)| {
             uplink.neighbors.iter().map(move |neighbor| ((index, neighbor.address), neighbor.mac))
         }));
@@ -61,7 +84,8 @@ impl Manager {
         neighbours.set_wanted(next_hops(&compiler, &model));
         let tables = compiler.build(&model, &neighbours);
         let (tables, readers) = Publisher::new(tables, workers);
-        Ok((Self { compiler, tables, model: Arc::new(model), neighbours }, readers))
+        let (model, told, pending) = (Arc::new(model), Told::default(), Vec::new());
+        Ok((Self { compiler, tables, model, neighbours, told, pending }, readers))
     }
 
     /// The model in force.
@@ -107,18 +131,52 @@ impl Manager {
             self.compiler.update(self.tables.current(), &self.model, &model, &diff, &self.neighbours);
         self.tables.publish(tables);
         self.model = Arc::new(model);
+        self.correct_neighbours();
         Ok(diff)
     }
 
-    /// Takes in what a worker heard of an underlay neighbour.
-    pub fn learned(&mut self, now: Duration, uplink: PortIndex, heard: Learned) {
+    /// L2-17: tells instances of addresses that moved to another ENI of their subnet.
+    fn correct_neighbours(&mut self) {
+        let tables = self.tables.current();
+        let asker = |port| {
+            let eni = tables.local_eni(port)?;
+            let primary = eni.v4.single().first().map(|&address| Ipv4Addr::from_bits(address));
+            Some(told::Asker { mac: eni.mac, primary })
+        };
+        let owner = |port, address| tables.owner_in_subnet(tables.local_eni(port)?, address);
+        self.pending.extend(self.told.corrections(asker, owner));
+    }
+
+    /// Takes in what a worker tells.
+    pub fn hear(&mut self, now: Duration, news: News) {
+        match news {
+            News::Neighbour(uplink, heard) => self.learned(now, uplink, heard),
+            News::Told(port, address, mac) => {
+                if let Some(eni) = self.tables.current().local_eni(port) {
+                    self.told.note(port, eni.mac, address, mac);
+                }
+            }
+        }
+    }
+
+    /// Answers a packet of an instance that a worker gave to the management thread.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub fn answer(&self, port: PortIndex, frame: &[u8]) -> Result<OwnFrame, Reason> {
+        let _ = (port, frame);
+        Err(Reason::Service)
+    }
+
+    fn learned(&mut self, now: Duration, uplink: PortIndex, heard: Learned) {
         if self.neighbours.learned(now, uplink.0, heard.address, heard.mac) {
             tracing::info!(uplink = %self.port_name(uplink), address = %heard.address, mac = %heard.mac, "underlay neighbour resolved");
             self.publish_hosts();
         }
     }
 
-    /// Does what is due by `now`; returns the requests to send, with the uplinks to send them on.
+    /// Does what is due by `now`; returns the frames to send, with the ports to send them on.
     pub fn tick(&mut self, now: Duration) -> Vec<(PortIndex, OwnFrame)> {
         let due = self.neighbours.tick(now);
         if due.changed {
@@ -129,9 +187,10 @@ impl Manager {
             let request: &crate::services::neighbours::Request = request;
             let port = PortIndex(request.uplink);
             let uplink = site.uplink(port)?;
-            Some((port, build_request(uplink.mac, uplink.address, request)?))
+            Some((port, build_request(uplink.mac, uplink.address, request)?.to_vec()))
         };
-        due.requests.iter().filter_map(frame).collect()
+        let requests = due.requests.iter().filter_map(frame);
+        self.pending.drain(..).chain(requests).collect()
     }
 
     /// Frees tables that no worker sees any more. Returns the generation that replaced the oldest one still kept, and the
@@ -155,9 +214,39 @@ impl Manager {
     pub fn occupants(&self) -> Vec<Option<(Id, Id)>> {
         let occupant = |port: &crate::tables::Port| match &port.role {
             Role::Instance(Some(eni)) => Some((Arc::clone(&eni.id), Arc::clone(&eni.vpc))),
-            Role::Instance(None) | Role::Uplink(_) => None,
+            Role::Instance(None) | Role::Uplink(_) | Role::Service(_) => None,
         };
         self.tables.current().ports.iter().map(occupant).collect()
+    }
+
+    /// The identities that addresses of this node's ENIs have on its service ports; of a delegated prefix, the first.
+    pub fn identities(&self) -> Vec<Identity> {
+        let tables = self.tables.current();
+        let mut identities = Vec::new();
+        for (port, index) in tables.ports.iter().zip(0..) {
+            let Role::Instance(Some(eni)) = &port.role else { continue };
+            for service in &tables.ports {
+                let Role::Service(behind) = &service.role else { continue };
+                let asker = |position| Asker { port: PortIndex(index), position, in_vpc: false };
+                let v4 = eni.v4.single().iter().chain(eni.v4.delegated()).filter_map(|&address| {
+                    let identity = behind.identity_v4(asker(eni.v4.position(address)?))?;
+                    Some((Ipv4Addr::from_bits(identity).into(), Ipv4Addr::from_bits(address).into()))
+                });
+                let v6 = eni.v6.single().iter().chain(eni.v6.delegated()).filter_map(|&address| {
+                    let identity = behind.identity_v6(asker(eni.v6.position(address)?))?;
+                    Some((Ipv6Addr::from_bits(identity).into(), Ipv6Addr::from_bits(address).into()))
+                });
+                identities.extend(v4.chain(v6).map(|(identity, address)| Identity {
+                    service_port: Arc::clone(&service.name),
+                    identity,
+                    port: Arc::clone(&port.name),
+                    eni: Arc::clone(&eni.id),
+                    vpc: Arc::clone(&eni.vpc),
+                    address,
+                }));
+            }
+        }
+        identities
     }
 
     /// Whether every worker uses the tables of `generation` or newer ones.
@@ -203,11 +292,11 @@ fn check_site(site: &Site, model: &Model) -> Vec<String> {
                 "{}: attached to port `{}` of `{host}`, whose host file has no such port; add a [[port]] or change the attachment",
                 eni.id, at.port
             )),
-            Some(port) if port.uplink.is_some() => problems.push(format!(
-                "{}: attached to port `{}` of `{host}`, which is an uplink; attach it to a port with role = \"instance\"",
+            Some(SitePort { role: SiteRole::Instance, .. }) => {}
+            Some(_) => problems.push(format!(
+                "{}: attached to port `{}` of `{host}`, which is none for instances; attach it to a port with role = \"instance\"",
                 eni.id, at.port
             )),
-            Some(_) => {}
         }
     }
     problems.sort();

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "dpdk")]
 pub mod bench;
+pub mod clock;
 pub mod config;
 #[cfg(feature = "dpdk")]
 pub mod daemon;

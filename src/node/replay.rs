@@ -106,9 +106,15 @@ pub fn replay(config: &HostConfig, model: Model, inputs: &[Input], out: &Path) -
         if let Some(feed) = feeds.get(usize::from(port.0)) {
             feed.0.borrow_mut().push(HeapBuffer::new(&frame));
         }
-        worker.round();
-        while let Some((uplink, heard)) = plan.heard.pop() {
-            manager.learned(time, uplink, heard);
+        worker.round(time);
+        while let Some(news) = plan.news.pop() {
+            manager.hear(time, news);
+        }
+        while let Some((port, frame)) = plan.punted.pop() {
+            match manager.answer(port, frame.data()) {
+                Ok(reply) => drop(plan.send(port, HeapBuffer::new(&reply))),
+                Err(reason) => counters.ports.port(port).drop(reason),
+            }
         }
         manager.collect();
         packets += 1;

@@ -16,13 +16,12 @@ use std::{
 use arrayvec::ArrayVec;
 use crossbeam::{queue::ArrayQueue, utils::CachePadded};
 
-use super::config::Idle;
+use super::{clock::Clock, config::Idle};
 use crate::{
     ffi::cycles,
     packet::{Buffer, Vni},
-    pipeline::{self, Burst, Context, Counter, Counters, MAX_BURST, Reason, Sink},
+    pipeline::{self, Allowances, Burst, Context, Counter, Counters, MAX_BURST, News, Reason, Sink},
     rcu::Reader,
-    services::Learned,
     tables::{PortIndex, Tables},
 };
 
@@ -49,11 +48,12 @@ pub enum Handed<B> {
 /// What workers give each other.
 pub type Inbox<B> = ArrayQueue<ArrayVec<Handed<B>, MAX_BURST>>;
 
-/// What workers tell the management thread of underlay neighbours.
-pub type Heard = ArrayQueue<(PortIndex, Learned)>;
-
 /// Bursts that an inbox holds.
 pub const INBOX_BURSTS: usize = 64;
+/// Packets that wait for the management thread, at most.
+pub const PUNTED: usize = 256;
+/// News that wait for the management thread, at most.
+const NEWS: usize = 4096;
 
 /// What a worker counts. It writes, the management thread reads.
 pub struct WorkerCounters {
@@ -91,15 +91,24 @@ pub struct Plan<B> {
     pub owners: Box<[usize]>,
     /// By worker.
     pub inboxes: Box<[Inbox<B>]>,
-    /// To the management thread.
-    pub heard: Heard,
+    /// By port: the workers that receive from it.
+    pub receivers: Box<[u32]>,
+    /// To the management thread: packets that it answers.
+    pub punted: ArrayQueue<(PortIndex, B)>,
+    /// To the management thread: what it should know.
+    pub news: ArrayQueue<News>,
 }
 
 impl<B> Plan<B> {
-    /// A plan in which port `i` is owned by worker `owners[i]` of `workers`.
+    /// A plan in which port `i` is owned by worker `owners[i]` of `workers`, which alone receives from it.
     pub fn new(owners: Box<[usize]>, workers: usize) -> Self {
-        let inboxes = (0..workers).map(|_| Inbox::new(INBOX_BURSTS)).collect();
-        Self { owners, inboxes, heard: Heard::new(1024) }
+        Self {
+            receivers: vec![1; owners.len()].into(),
+            owners,
+            inboxes: (0..workers).map(|_| Inbox::new(INBOX_BURSTS)).collect(),
+            punted: ArrayQueue::new(PUNTED),
+            news: ArrayQueue::new(NEWS),
+        }
     }
 
     fn owner(&self, port: PortIndex) -> Option<usize> {
@@ -235,9 +244,13 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
         self.hand(port, Handed::Deliver(port, vni, frame));
     }
 
-    fn learned(&mut self, uplink: PortIndex, neighbour: Learned) {
-        // A full ring loses the news; the neighbour is asked again when its entry is due.
-        let _ = self.plan.heard.push((uplink, neighbour));
+    fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {
+        self.plan.punted.push((port, frame)).map_err(|(_, frame)| frame)
+    }
+
+    fn tell(&mut self, news: News) {
+        // A full ring loses it; a neighbour is asked again when its entry is due.
+        let _ = self.plan.news.push(news);
     }
 }
 
@@ -248,6 +261,7 @@ pub struct Worker<B, R, T> {
     tables: Reader<Tables>,
     plan: Arc<Plan<B>>,
     counters: Arc<WorkerCounters>,
+    allowances: Allowances,
     burst: Burst<B>,
     most: usize,
 }
@@ -274,16 +288,18 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             plan: Arc::clone(&plan),
             counters: Arc::clone(&counters),
         };
-        Self { inputs, outputs, tables, plan, counters, burst: Burst::new(), most: most.min(MAX_BURST) }
+        let allowances = Allowances::new(plan.receivers.iter().copied());
+        let (burst, most) = (Burst::new(), most.min(MAX_BURST));
+        Self { inputs, outputs, tables, plan, counters, allowances, burst, most }
     }
 
-    /// One round over all queues and the inbox. Returns how many packets it found.
+    /// One round over all queues and the inbox, at a time since the node's start. Returns how many packets it found.
     #[inline]
-    pub fn round(&mut self) -> usize {
+    pub fn round(&mut self, now: Duration) -> usize {
         let start = cycles();
-        let Self { inputs, outputs, tables, plan, counters, burst, most } = self;
+        let Self { inputs, outputs, tables, plan, counters, allowances, burst, most } = self;
         let pinned = tables.pin();
-        let mut ctx = Context { tables: &pinned, counters: &counters.ports, sink: outputs };
+        let mut ctx = Context { tables: &pinned, counters: &counters.ports, now, allowances, sink: outputs };
         let mut found = 0;
         for (port, queue) in inputs {
             queue.receive(burst, *most);
@@ -309,10 +325,10 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
     }
 
     /// Rounds until `stop` is set.
-    pub fn run(&mut self, stop: &AtomicBool, idle: Idle) {
+    pub fn run(&mut self, stop: &AtomicBool, idle: Idle, clock: Clock) {
         let mut idle_rounds = 0_u32;
         while !stop.load(Ordering::Relaxed) {
-            if self.round() > 0 {
+            if self.round(clock.now()) > 0 {
                 idle_rounds = 0;
                 continue;
             }

@@ -13,6 +13,7 @@ mod decap;
 mod encap;
 mod headers;
 pub mod nd;
+mod readdress;
 #[cfg(test)]
 pub(crate) mod sample;
 
@@ -24,3 +25,4 @@ pub use headers::{
     ETHERNET, Fragment, Headers, Network, Plain, ethertype, ethertype_of, flow_hash, ipv4_addresses,
     ipv6_addresses, ipv6_endpoints, parse, protocol, strip_vlan,
 };
+pub use readdress::{readdress_v4, readdress_v6, set_ttl};

@@ -32,6 +32,8 @@ pub struct PortCounters {
     pub tx_packets: Counter,
     /// Their bytes, link-layer header included.
     pub tx_bytes: Counter,
+    /// Packets given to the management thread, which answers them.
+    pub punted: Counter,
     /// Packets dropped, by reason: at the port they came from, or, if the receiving ENI did not take them, at its port.
     drops: [Counter; Reason::COUNT],
 }
@@ -43,6 +45,7 @@ impl PortCounters {
             rx_bytes: Counter::default(),
             tx_packets: Counter::default(),
             tx_bytes: Counter::default(),
+            punted: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
         }
     }

@@ -2,14 +2,14 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Burst, Context, MAX_BURST, Reason, Sink, ingress, subnet::SubnetOf};
+use super::{Burst, Context, MAX_BURST, Reason, Sink, ingress, local};
 use crate::{
     ffi::prefetch,
     packet::{
         Buffer, Headers, Mac, Network, Plain, Sender, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse,
         protocol, set_macs, strip_vlan,
     },
-    services::{Answer, arp, nd},
+    services::nd,
     tables::{
         Destination, Host, LocalEni, MacKey, Place, PortIndex, Reachability, Tables, Target, V4Key, V6Key,
         VlanMode,
@@ -18,7 +18,7 @@ use crate::{
 
 /// Where a packet goes from the first stage.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
+pub(super) enum Class {
     /// On the L2 path: to the ENI with the destination MAC.
     Mac,
     /// On the L3 path: to the ENI with the destination address.
@@ -82,29 +82,8 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
         let Some(frame) = frames.next() else { break };
         match *found {
             Ok((to, host)) => forward(ctx, port, eni, classified, to, host, frame),
-            Err(reason) => not_forwarded(ctx, port, eni, classified.class, reason, frame),
+            Err(reason) => local::serve(ctx, port, eni, classified.class, reason, frame),
         }
-    }
-}
-
-/// Answers what is for the node itself, drops the rest.
-#[inline(never)]
-fn not_forwarded<B: Buffer, S: Sink<B>>(
-    ctx: &mut Context<'_, S>,
-    port: PortIndex,
-    eni: &LocalEni,
-    class: Class,
-    reason: Reason,
-    frame: B,
-) {
-    let subnet = SubnetOf { tables: ctx.tables, eni };
-    match class {
-        Class::Arp => answer(ctx, port, frame, |frame| arp::answer(frame, &subnet)),
-        Class::NeighbourDiscovery => answer(ctx, port, frame, |frame| match parse(frame.data()) {
-            Ok(headers) => nd::answer(frame, &headers, &subnet),
-            Err(reason) => Answer::Drop(reason),
-        }),
-        Class::Mac | Class::V4 | Class::V6 | Class::Refused(_) => ctx.drop(port, reason, frame),
     }
 }
 
@@ -220,7 +199,7 @@ fn oversize(eni: &LocalEni, headers: &Headers) -> Result<(), Reason> {
 }
 
 /// Whether a packet is a DHCP client's (RFC 2131 §4.1, RFC 8415 §7.2).
-fn is_dhcp(headers: &Headers) -> bool {
+pub(super) fn is_dhcp(headers: &Headers) -> bool {
     headers.protocol == protocol::UDP && matches!(headers.destination_port, 67 | 547)
 }
 
@@ -291,6 +270,7 @@ fn unknown_v4(eni: &LocalEni, to: u32) -> Reason {
         _ if to == u32::MAX || eni.subnet_v4.is_some_and(|net| net.broadcast().to_bits() == to) => {
             Reason::Broadcast
         }
+        _ if eni.resolver == Some(to) => Reason::Service,
         // FWD-20.
         (0 | 127 | 224.., _) => Reason::InvalidDestination,
         // ADDR-23, ADDR-24.
@@ -363,17 +343,4 @@ fn encapsulate<B: Buffer>(eni: &LocalEni, host: &Host, flow: u32, frame: &mut B)
         });
     }
     host.template.encapsulate(frame, eni.vni, Sender { vni: eni.vni, mac: eni.mac }, flow)
-}
-
-/// Sends what a service made of a frame back to where it came from.
-pub(super) fn answer<B: Buffer, S: Sink<B>>(
-    ctx: &mut Context<'_, S>,
-    port: PortIndex,
-    mut frame: B,
-    service: impl FnOnce(&mut B) -> Answer,
-) {
-    match service(&mut frame) {
-        Answer::Reply => ctx.sink.transmit(port, frame),
-        Answer::Drop(reason) => ctx.drop(port, reason, frame),
-    }
 }

@@ -2,17 +2,14 @@
 
 use arrayvec::ArrayVec;
 
-use super::{
-    Burst, Context, MAX_BURST, Reason, Sink,
-    egress::{answer, parse_frame},
-};
+use super::{Burst, Context, MAX_BURST, News, Reason, Sink, egress::parse_frame};
 use crate::{
     packet::{
         Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, ethertype, ethertype_of, ipv4_addresses,
         ipv6_addresses, macs, parse, strip_outer,
     },
-    services::{Answer, Station, arp, nd},
-    tables::{HostIndex, LocalEni, MacKey, PortIndex, Role, Tables, Uplink, V4Key, V6Key, VlanMode},
+    services::{Answer, Learned, Station, arp, nd},
+    tables::{HostIndex, LocalEni, MacKey, PortIndex, Tables, Uplink, V4Key, V6Key, VlanMode},
 };
 
 /// What a frame of the uplink is, after the first stage.
@@ -63,9 +60,9 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
                 Err(reason) => ctx.drop(port, reason, frame),
             },
             Class::Refused(reason) => ctx.drop(port, *reason, frame),
-            Class::Arp => answer_uplink(ctx, port, frame, |frame| arp::answer_uplink(frame, &station)),
+            Class::Arp => answer(ctx, port, frame, |frame| arp::answer_uplink(frame, &station)),
             Class::NeighbourDiscovery => {
-                answer_uplink(ctx, port, frame, |frame| match parse(frame.data()) {
+                answer(ctx, port, frame, |frame| match parse(frame.data()) {
                     Ok(headers) => nd::answer_uplink(frame, &headers, &station),
                     Err(reason) => (Answer::Drop(reason), None),
                 });
@@ -128,7 +125,7 @@ fn receive<B: Buffer>(tables: &Tables, arrived: &Arrived, frame: &mut B) -> Resu
     let Some(&port) = tables.local.get(&(arrived.vni, destination)) else {
         return Err(elsewhere(tables, arrived.vni, destination));
     };
-    let eni = local_eni(tables, port).ok_or(Reason::NotHere)?;
+    let eni = tables.local_eni(port).ok_or(Reason::NotHere)?;
     // No node sends these: it answers them (L2-10).
     if arrived.network == Network::Arp {
         return Err(Reason::ArpUnanswered);
@@ -208,7 +205,7 @@ pub fn deliver<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex,
 /// have changed while it was handed over), and that the address is the ENI's.
 #[inline(always)]
 fn admit(tables: &Tables, port: PortIndex, vni: Vni, frame: &[u8]) -> Result<(), Reason> {
-    let eni = local_eni(tables, port).ok_or(Reason::NotHere)?;
+    let eni = tables.local_eni(port).ok_or(Reason::NotHere)?;
     let (destination, _) = macs(frame);
     if eni.vni != vni || eni.mac != destination {
         return Err(Reason::NotHere);
@@ -222,28 +219,19 @@ fn admit(tables: &Tables, port: PortIndex, vni: Vni, frame: &[u8]) -> Result<(),
     if eni.source_dest_check && !has_address() { Err(Reason::DstCheck) } else { Ok(()) }
 }
 
-#[inline]
-fn local_eni(tables: &Tables, port: PortIndex) -> Option<&LocalEni> {
-    match &tables.port(port)?.role {
-        Role::Instance(eni) => eni.as_deref(),
-        Role::Uplink(_) => None,
-    }
-}
-
-/// As [`answer`], and passes on what the message told of a neighbour.
-fn answer_uplink<B: Buffer, S: Sink<B>>(
+/// Sends the answer to a message of the uplink back, and passes on what the message told of a neighbour.
+fn answer<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
-    frame: B,
-    service: impl FnOnce(&mut B) -> (Answer, Option<crate::services::Learned>),
+    mut frame: B,
+    service: impl FnOnce(&mut B) -> (Answer, Option<Learned>),
 ) {
-    let mut learned = None;
-    answer(ctx, port, frame, |frame| {
-        let (answer, heard) = service(frame);
-        learned = heard;
-        answer
-    });
+    let (answer, learned) = service(&mut frame);
+    match answer {
+        Answer::Reply => ctx.sink.transmit(port, frame),
+        Answer::Drop(reason) => ctx.drop(port, reason, frame),
+    }
     if let Some(neighbour) = learned {
-        ctx.sink.learned(port, neighbour);
+        ctx.sink.tell(News::Neighbour(port, neighbour));
     }
 }

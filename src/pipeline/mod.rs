@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  instance port ─► [egress]  parse ─ source check ─► find the destination ─► rewrite, encapsulate ─► uplink
-//!                               └► services (ARP, ND)        └► on this node ─► [ingress::admit] ─► instance port
+//!                               └► [local] (ARP, ND, DHCP…)  └► on this node ─► [ingress::admit] ─► instance port
 //!  uplink port   ─► [ingress] parse outer, inner ─► find sender and receiver ─► origin check ─► admit ─► instance port
 //! ```
 //!
@@ -13,20 +13,26 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod allowances;
 mod counters;
 mod egress;
 mod ingress;
+mod local;
 mod reason;
+mod service;
 mod subnet;
+
+use std::{net::IpAddr, time::Duration};
 
 use arrayvec::ArrayVec;
 
+pub use allowances::{Allowance, Allowances};
 pub use counters::{Counter, Counters, PortCounters};
 pub use ingress::deliver;
 pub use reason::Reason;
 
 use crate::{
-    packet::{Buffer, Vni},
+    packet::{Buffer, Mac, Vni},
     services::Learned,
     tables::{PortIndex, Role, Tables},
 };
@@ -49,8 +55,26 @@ pub trait Sink<B> {
     /// [`deliver`].
     fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B);
 
-    /// Tells the management thread what an underlay neighbour said of itself.
-    fn learned(&mut self, uplink: PortIndex, neighbour: Learned);
+    /// Gives a packet of an instance to the management thread, which answers it; returns it if that has enough to do.
+    fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B>;
+
+    /// Tells the management thread something. It may get lost.
+    fn tell(&mut self, news: News);
+
+    /// A packet is about to be dropped.
+    #[inline(always)]
+    fn dropped(&mut self, port: PortIndex, reason: Reason, frame: &B) {
+        let _ = (port, reason, frame);
+    }
+}
+
+/// What workers tell the management thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// What an underlay neighbour on an uplink said of itself.
+    Neighbour(PortIndex, Learned),
+    /// The ENI behind a port was told that an address in its subnet is at a MAC.
+    Told(PortIndex, IpAddr, Mac),
 }
 
 /// What every stage of one burst needs.
@@ -59,13 +83,21 @@ pub struct Context<'a, S> {
     pub tables: &'a Tables,
     /// The worker's counters.
     pub counters: &'a Counters,
+    /// The time since the node's start.
+    pub now: Duration,
+    /// What is left of the ENIs' allowances.
+    pub allowances: &'a mut Allowances,
     /// Where frames go.
     pub sink: &'a mut S,
 }
 
 impl<S> Context<'_, S> {
     #[inline]
-    fn drop<B>(&self, port: PortIndex, reason: Reason, frame: B) {
+    fn drop<B>(&mut self, port: PortIndex, reason: Reason, frame: B)
+    where
+        S: Sink<B>,
+    {
+        self.sink.dropped(port, reason, &frame);
         self.counters.port(port).drop(reason);
         drop(frame);
     }
@@ -80,6 +112,7 @@ pub fn process<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex,
             Role::Instance(Some(eni)) => egress::process(ctx, port, from.vlan, eni, burst),
             Role::Instance(None) => burst.drain(..).for_each(|frame| ctx.drop(port, Reason::NoEni, frame)),
             Role::Uplink(uplink) => ingress::process(ctx, port, from.vlan, uplink, burst),
+            Role::Service(services) => service::process(ctx, port, from.vlan, services, burst),
         },
         None => burst.clear(),
     }

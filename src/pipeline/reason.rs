@@ -49,7 +49,11 @@ reasons! {
     ArpUnanswered "arp_unanswered" "An ARP request that the node does not answer: for an address of no ENI of the subnet, a probe for the own address, or with a false sender (L2-12, L2-13, L2-15, L2-16).";
     NdSpoof "nd_spoof" "An unsolicited neighbour advertisement, a router advertisement or a redirect from an instance (L2-22).";
     NdUnanswered "nd_unanswered" "A neighbour solicitation that the node does not answer (L2-21, L2-23).";
-    Service "service" "Addressed to the subnet router or a link-local service that this node does not run (ADDR-24, ADDR-25).";
+    Service "service" "Addressed to the subnet router or a link-local address where nothing answers (ADDR-24, ADDR-25).";
+    DnsPps "dns_pps" "More packets to link-local services than an ENI's allowance of 1024 a second (ADDR-20).";
+    ServiceReply "service_reply" "From a service port: neither from an address of its services to an identity in use, nor a request for the MAC of one.";
+    AnswersLimited "answers_limited" "More requests for answers than an ENI's allowance: ARP, neighbour discovery, DHCP, echo (1024 a second).";
+    PuntFull "punt_full" "The ring to the management thread, which answers DHCP, is full.";
     InvalidDestination "invalid_destination" "An IP destination that is never routed: 0/8, 127/8, 224/4, 240/4 and their IPv6 kin (FWD-20).";
     ToSelf "to_self" "Sent by an ENI to its own address (FWD-19).";
     NoRoute "no_route" "No route of the subnet's table matches (RT-13).";

@@ -35,11 +35,7 @@ impl Subnet for SubnetOf<'_> {
     }
 
     fn eni(&self, address: IpAddr) -> Option<Mac> {
-        let found = match address {
-            IpAddr::V4(address) => self.tables.enis.get_v4(self.eni.vni, address.to_bits()),
-            IpAddr::V6(address) => self.tables.enis.get_v6(self.eni.vni, address.to_bits()),
-        };
-        found.filter(|found| found.subnet == self.eni.subnet).map(|found| found.mac)
+        self.tables.owner_in_subnet(self.eni, address)
     }
 
     fn has_eni(&self, mac: Mac) -> bool {

@@ -1,6 +1,6 @@
 //! ARP: the node answers for a whole subnet, and for itself on an uplink (semantics L2-10 to L2-16).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::{Answer, Learned, Station, Subnet};
 use crate::{
@@ -9,12 +9,8 @@ use crate::{
         arp::{Arp, Operation},
     },
     pipeline::Reason,
+    tables::LinkLocal,
 };
-
-/// The link-local services that the router's MAC answers for (L2-13): instance metadata (ADDR-17), the resolver
-/// (ADDR-19) and the time service (ADDR-22).
-const SERVICES: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(169, 254, 169, 253), Ipv4Addr::new(169, 254, 169, 123)];
 
 /// Answers an ARP frame of an instance, in place.
 pub fn answer<B: Buffer>(buffer: &mut B, subnet: &impl Subnet) -> Answer {
@@ -48,7 +44,7 @@ fn owner(request: &Arp, subnet: &impl Subnet) -> Option<Mac> {
         return None;
     }
     // L2-11, L2-13; then L2-10, or L2-12 where no ENI has it.
-    if subnet.is_router(target) || SERVICES.contains(&request.target_ip) {
+    if subnet.is_router(target) || LinkLocal::at(target).is_some() {
         return Some(subnet.router());
     }
     subnet.eni(target)

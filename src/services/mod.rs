@@ -14,6 +14,7 @@ use crate::{packet::Mac, pipeline::Reason};
 pub mod arp;
 pub mod nd;
 pub mod neighbours;
+pub mod told;
 
 /// The subnet of an asking ENI, as the answers need it.
 pub trait Subnet {

@@ -11,9 +11,10 @@ mod enis;
 mod hosts;
 mod ports;
 mod routes;
+mod services;
 mod sharded;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -24,6 +25,7 @@ pub use enis::{
 pub use hosts::{Host, Hosts, Reachability};
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
 pub use routes::{Lpm, RouteTable, Target};
+pub use services::{Asker, LinkLocal, Position, ServicePort};
 pub use sharded::{SHARD_SLOTS, Secret, ShardedMap, Slot};
 
 use crate::packet::{Encapsulation, Mac, Vni};
@@ -54,6 +56,8 @@ pub struct Tables {
     pub hosts: Arc<Hosts>,
     /// The ports of the ENIs attached to this node, by VPC and MAC.
     pub local: HashMap<(Vni, Mac), PortIndex, FxBuildHasher>,
+    /// The ports of this node that lead to link-local services, by [`LinkLocal`].
+    pub services: [Option<PortIndex>; LinkLocal::ALL.len()],
     /// The VNIs of all VPCs.
     pub vnis: Arc<HashSet<Vni>>,
 }
@@ -63,6 +67,33 @@ impl Tables {
     #[inline]
     pub fn port(&self, index: PortIndex) -> Option<&Port> {
         self.ports.get(usize::from(index.0))
+    }
+
+    /// The ENI behind a port of this node.
+    #[inline]
+    pub fn local_eni(&self, port: PortIndex) -> Option<&LocalEni> {
+        match &self.port(port)?.role {
+            Role::Instance(eni) => eni.as_deref(),
+            Role::Uplink(_) | Role::Service(_) => None,
+        }
+    }
+
+    /// The MAC of the ENI that has an address in the subnet of another.
+    pub fn owner_in_subnet(&self, eni: &LocalEni, address: IpAddr) -> Option<Mac> {
+        let found = match address {
+            IpAddr::V4(address) => self.enis.get_v4(eni.vni, address.to_bits()),
+            IpAddr::V6(address) => self.enis.get_v6(eni.vni, address.to_bits()),
+        };
+        found.filter(|found| found.subnet == eni.subnet).map(|found| found.mac)
+    }
+
+    /// The port that leads to a link-local service.
+    pub fn service(&self, service: LinkLocal) -> Option<(PortIndex, &ServicePort)> {
+        let index = (*self.services.get(service as usize)?)?;
+        match &self.port(index)?.role {
+            Role::Service(port) => Some((index, port)),
+            Role::Instance(_) | Role::Uplink(_) => None,
+        }
     }
 
     /// Memory of the tables, in bytes, without the few that grow with the node's own ports.

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
-use super::{DELEGATED_V4, DELEGATED_V6, Location, RouteTable, SubnetIndex};
+use super::{DELEGATED_V4, DELEGATED_V6, Location, Position, RouteTable, ServicePort, SubnetIndex};
 use crate::packet::{Mac, OuterChecksum, Vni};
 
 /// A port of this node.
@@ -37,6 +37,8 @@ pub enum Role {
     Instance(Option<Arc<LocalEni>>),
     /// The underlay.
     Uplink(Uplink),
+    /// Link-local services of the host.
+    Service(Arc<ServicePort>),
 }
 
 /// An uplink, as its worker needs it.
@@ -81,6 +83,40 @@ macro_rules! addresses {
                 self.first == Some(address) || self.contain_further(address)
             }
 
+            /// The single ones, the primary first.
+            pub fn single(&self) -> &[$word] {
+                &self.single
+            }
+
+            /// The first address of each delegated prefix.
+            pub fn delegated(&self) -> &[$word] {
+                &self.delegated
+            }
+
+            /// Where an address is among them.
+            pub fn position(&self, address: $word) -> Option<Position> {
+                let host_bits = <$word>::BITS - $delegated;
+                if let Some(index) = self.single.iter().position(|&single| single == address) {
+                    return Some(Position { prefix: 0, index: index as u64 });
+                }
+                let prefix = self.delegated.iter().position(|prefix| (prefix ^ address) >> host_bits == 0)?;
+                let index = (address & ((1 << host_bits) - 1)) as u64;
+                Some(Position { prefix: u16::try_from(prefix + 1).ok()?, index })
+            }
+
+            /// The address at a position.
+            pub fn at(&self, position: Position) -> Option<$word> {
+                let host_bits = <$word>::BITS - $delegated;
+                let Position { prefix, index } = position;
+                match usize::from(prefix).checked_sub(1) {
+                    None => self.single.get(usize::try_from(index).ok()?).copied(),
+                    Some(prefix) if index >> host_bits == 0 => {
+                        self.delegated.get(prefix).map(|first| first | <$word>::try_from(index).unwrap_or(0))
+                    }
+                    Some(_) => None,
+                }
+            }
+
             #[inline(never)]
             fn contain_further(&self, address: $word) -> bool {
                 let host_bits = <$word>::BITS - $delegated;
@@ -119,6 +155,10 @@ pub struct LocalEni {
     pub v4: Addresses<u32>,
     /// Its IPv6 addresses, the link-local one of its MAC included.
     pub v6: Addresses<u128>,
+    /// The resolver's address in its VPC, host order: the primary IPv4 block's base plus two (ADDR-19).
+    pub resolver: Option<u32>,
+    /// The time to live of answers from the metadata service (ADDR-18).
+    pub metadata_hop_limit: u8,
     /// Whether its source/destination check is on.
     pub source_dest_check: bool,
     /// The largest IP packet that it may send, in bytes.

@@ -79,16 +79,21 @@ fn l2_7_a_mac_of_another_subnet_or_vpc_or_nobody_is_unknown() {
 }
 
 #[test]
-fn l2_8_broadcast_is_dropped_and_dhcp_is_a_service() {
+fn l2_8_broadcast_is_dropped_but_dhcp_is_answered_by_the_management_thread() {
     let mut lab = Lab::new(VXLAN);
     lab.drops(AT_A, &datagram(Mac::BROADCAST, A, "10.0.1.10", "10.0.1.255"), Reason::Broadcast);
     lab.drops(AT_A, &datagram(Mac::BROADCAST, A, "10.0.1.10", "10.0.1.21"), Reason::Broadcast);
     let discover = udp(68, 67, &[1; 240]);
     let frame = packet(Mac::BROADCAST, A, (ip("0.0.0.0"), ip("255.255.255.255")), 17, &discover);
-    lab.drops(AT_A, &frame, Reason::Service);
-    // An appliance's too.
+    assert_eq!(lab.send(AT_A, &frame), Outcome::Punted(AT_A, frame.clone()));
+    lab.sink.busy = true;
+    lab.drops(AT_A, &frame, Reason::PuntFull);
+    lab.sink.busy = false;
+    // An appliance's too, and one to the router itself (a renewal).
     let frame = packet(Mac::BROADCAST, FW, (ip("0.0.0.0"), ip("255.255.255.255")), 17, &discover);
-    lab.drops(AT_FW, &frame, Reason::Service);
+    assert_eq!(lab.send(AT_FW, &frame), Outcome::Punted(AT_FW, frame.clone()));
+    let frame = packet(r1(), A, (ip("10.0.1.10"), ip("10.0.1.1")), 17, &discover);
+    assert_eq!(lab.send(AT_A, &frame), Outcome::Punted(AT_A, frame.clone()));
 }
 
 #[test]
@@ -101,7 +106,8 @@ fn l2_9_multicast_is_dropped() {
     let solicit = udp(546, 547, &[1; 40]);
     let group = Mac([0x33, 0x33, 0, 1, 0, 2]);
     let ends = (A.link_local().into(), ip("ff02::1:2"));
-    lab.drops(AT_A, &packet(group, A, ends, 17, &solicit), Reason::Service);
+    let frame = packet(group, A, ends, 17, &solicit);
+    assert_eq!(lab.send(AT_A, &frame), Outcome::Punted(AT_A, frame.clone()));
 }
 
 #[test]
@@ -324,17 +330,17 @@ fn the_underlay_may_be_unresolved_unreachable_or_too_small() {
     Lab::of(VXLAN, site(VXLAN, 1), Neighbours(false)).drops(AT_A, &frame, Reason::UnderlayUnresolved);
 
     let mut elsewhere = site(VXLAN, 1);
-    elsewhere.ports[6].uplink.as_mut().unwrap().on_link = "203.0.113.0/24".parse().unwrap();
+    uplink(&mut elsewhere).on_link = "203.0.113.0/24".parse().unwrap();
     Lab::of(VXLAN, elsewhere, Neighbours(true)).drops(AT_A, &frame, Reason::UnderlayUnreachable);
 
     for wire in WIRES {
         // The outer IP packet is the uplink's MTU, then one octet more.
         let outer = wire.encapsulation.overhead(wire.ipv6) - 14;
         let mut small = site(wire, 1);
-        small.ports[6].uplink.as_mut().unwrap().mtu = (frame.len() + outer) as u16;
+        uplink(&mut small).mtu = (frame.len() + outer) as u16;
         let inner = readdressed(&frame, C, r2());
         Lab::of(wire, small.clone(), Neighbours(true)).encapsulates(AT_A, &frame, 2, &inner);
-        small.ports[6].uplink.as_mut().unwrap().mtu -= 1;
+        uplink(&mut small).mtu -= 1;
         Lab::of(wire, small, Neighbours(true)).drops(AT_A, &frame, Reason::UnderlayMtu);
     }
 }

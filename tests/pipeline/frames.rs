@@ -50,6 +50,18 @@ pub(crate) fn packet(to: Mac, from: Mac, ends: (IpAddr, IpAddr), protocol: u8, p
     }
 }
 
+/// Sets the time to live, or hop limit, of the packet in a frame.
+pub(crate) fn set_ttl(frame: &mut [u8], ttl: u8) {
+    if frame[14] >> 4 == 6 {
+        frame[21] = ttl;
+    } else {
+        frame[22] = ttl;
+        frame[24..26].fill(0);
+        let sum = checksum(&frame[14..34]);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    }
+}
+
 /// A UDP datagram without checksum.
 pub(crate) fn udp(source: u16, destination: u16, data: &[u8]) -> Vec<u8> {
     let len = 8 + data.len() as u16;

@@ -4,14 +4,17 @@
 //! subnet S1, C2 (10.0.2.20) of S2 and W (10.0.1.20 of another VPC); host-b has B (10.0.1.20), C (10.0.2.10) and W2;
 //! host-c has D (10.0.1.60, delegated prefixes) and FW2 (10.0.2.30, check off). N (10.0.1.50) is attached nowhere.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use warren::{
-    compile::{Compiler, Resolve, Site, SitePort, SiteUplink},
+    compile::{Compiler, Resolve, Site, SitePort, SiteRole, SiteUplink},
     model::{Document, Model, diff, load, router_mac},
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
-    pipeline::{Burst, Context, Counters, Reason, Sink, deliver, process},
+    pipeline::{Allowances, Burst, Context, Counters, News, Reason, Sink, deliver, process},
     services::Learned,
     tables::{PortIndex, Tables, VlanMode},
 };
@@ -105,7 +108,7 @@ pub(crate) fn model(wire: Wire) -> Model {
 
 /// The host with a number.
 pub(crate) fn site(wire: Wire, host: u8) -> Site {
-    let port = |name: &str, uplink| SitePort { name: name.into(), mtu: 1500, vlan: VlanMode::Refuse, uplink };
+    let port = |name: &str, role| SitePort { name: name.into(), mtu: 1500, vlan: VlanMode::Refuse, role };
     let uplink = SiteUplink {
         mac: uplink_mac(host),
         address: underlay(wire, host),
@@ -114,11 +117,19 @@ pub(crate) fn site(wire: Wire, host: u8) -> Site {
         mtu: 1600,
         checksum: OuterChecksum::Zero,
     };
-    let instances = ["vm0", "vm1", "vm2", "vm3", "vm4", "vm5"].map(|name| port(name, None));
+    let instances = ["vm0", "vm1", "vm2", "vm3", "vm4", "vm5"].map(|name| port(name, SiteRole::Instance));
     Site {
         host: ["host-a", "host-b", "host-c"][usize::from(host) - 1].into(),
         encapsulation: wire.encapsulation,
-        ports: instances.into_iter().chain([port("up0", Some(uplink))]).collect(),
+        ports: instances.into_iter().chain([port("up0", SiteRole::Uplink(uplink))]).collect(),
+    }
+}
+
+/// The uplink of a host.
+pub(crate) fn uplink(site: &mut Site) -> &mut SiteUplink {
+    match &mut site.ports[usize::from(UPLINK.0)].role {
+        SiteRole::Uplink(uplink) => uplink,
+        _ => panic!("no uplink"),
     }
 }
 
@@ -129,6 +140,8 @@ pub(crate) enum Outcome {
     Sent(PortIndex, Vec<u8>),
     /// It was given to the worker that owns a port.
     HandedOver(PortIndex, Vni, Vec<u8>),
+    /// It was given to the management thread.
+    Punted(PortIndex, Vec<u8>),
     /// It was dropped, and counted at the port that it came from.
     Dropped(Reason),
 }
@@ -138,6 +151,10 @@ pub(crate) enum Outcome {
 pub(crate) struct Recorder {
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) learned: Vec<(PortIndex, Learned)>,
+    /// The addresses whose MAC an ENI was told.
+    pub(crate) told: Vec<(PortIndex, IpAddr, Mac)>,
+    /// Whether the management thread takes no packets.
+    pub(crate) busy: bool,
     /// Ports of another worker.
     pub(crate) foreign: Vec<PortIndex>,
 }
@@ -155,8 +172,19 @@ impl<B: Buffer> Sink<B> for Recorder {
         self.outcomes.push(Outcome::HandedOver(port, vni, frame.data().to_vec()));
     }
 
-    fn learned(&mut self, uplink: PortIndex, neighbour: Learned) {
-        self.learned.push((uplink, neighbour));
+    fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {
+        if self.busy {
+            return Err(frame);
+        }
+        self.outcomes.push(Outcome::Punted(port, frame.data().to_vec()));
+        Ok(())
+    }
+
+    fn tell(&mut self, news: News) {
+        match news {
+            News::Neighbour(uplink, neighbour) => self.learned.push((uplink, neighbour)),
+            News::Told(port, address, mac) => self.told.push((port, address, mac)),
+        }
     }
 }
 
@@ -166,6 +194,9 @@ pub(crate) struct Lab {
     pub(crate) tables: Tables,
     pub(crate) counters: Counters,
     pub(crate) sink: Recorder,
+    /// The time since the node's start.
+    pub(crate) now: Duration,
+    allowances: Allowances,
     compiler: Compiler,
     model: Model,
 }
@@ -180,9 +211,11 @@ impl Lab {
     pub(crate) fn of(wire: Wire, site: Site, neighbours: Neighbours) -> Self {
         let model = model(wire);
         let counters = Counters::new(site.ports.len());
+        let allowances = Allowances::new(site.ports.iter().map(|_| 1));
         let mut compiler = Compiler::new(site);
         let tables = compiler.build(&model, &neighbours);
-        Self { wire, tables, counters, sink: Recorder::default(), compiler, model }
+        let (sink, now) = (Recorder::default(), Duration::ZERO);
+        Self { wire, tables, counters, sink, now, allowances, compiler, model }
     }
 
     /// Changes the state.
@@ -217,7 +250,13 @@ impl Lab {
             Reason::ALL.iter().map(|&reason| of(reason)).collect()
         };
         let before: Vec<u64> = drops(&self.counters);
-        action(&mut Context { tables: &self.tables, counters: &self.counters, sink: &mut self.sink });
+        action(&mut Context {
+            tables: &self.tables,
+            counters: &self.counters,
+            now: self.now,
+            allowances: &mut self.allowances,
+            sink: &mut self.sink,
+        });
         let after: Vec<u64> = drops(&self.counters);
         let mut outcomes = std::mem::take(&mut self.sink.outcomes);
         for ((&reason, before), after) in Reason::ALL.iter().zip(before).zip(after) {

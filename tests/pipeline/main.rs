@@ -9,4 +9,5 @@ mod lab;
 mod neighbours;
 mod origin;
 mod properties;
+mod services;
 mod update;

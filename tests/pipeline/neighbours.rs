@@ -49,6 +49,37 @@ fn l2_10_the_node_answers_with_the_real_mac() {
     lab.sends(AT_A, &request, AT_A, &ethernet(A, B, 0x0806, &reply));
 }
 
+/// L2-17: who was told of which address is what a later move has to correct.
+#[test]
+fn the_management_thread_hears_what_an_eni_was_told() {
+    let mut lab = Lab::new(VXLAN);
+    let (request, _) = asked("10.0.1.10", "10.0.1.20", B);
+    lab.send(AT_A, &request);
+    lab.send(AT_A, &nd::solicitation(A, A.link_local(), v6("2001:db8:0:101::b"), None));
+    let (unanswered, _) = asked("10.0.1.10", "10.0.1.99", B);
+    lab.send(AT_A, &unanswered);
+    let expected = [(AT_A, ip("10.0.1.20"), B), (AT_A, ip("2001:db8:0:101::b"), B)];
+    assert_eq!(lab.sink.told, expected);
+}
+
+#[test]
+fn answers_are_limited_for_each_eni() {
+    let mut lab = Lab::new(VXLAN);
+    let (request, reply) = asked("10.0.1.10", "10.0.1.20", B);
+    for _ in 0..1024 {
+        lab.sends(AT_A, &request, AT_A, &reply);
+    }
+    lab.drops(AT_A, &request, Reason::AnswersLimited);
+    let solicitation = nd::solicitation(A, A.link_local(), v6("2001:db8:0:101::b"), None);
+    lab.drops(AT_A, &solicitation, Reason::AnswersLimited);
+    // Another ENI has its own, and a millisecond later there is one again.
+    let others = arp(Operation::Request, B2, "10.0.1.21", "10.0.1.20");
+    lab.sends(AT_B2, &others.frame(Mac::BROADCAST), AT_B2, &others.reply(B).frame(B2));
+    lab.now += std::time::Duration::from_millis(1);
+    lab.sends(AT_A, &request, AT_A, &reply);
+    lab.drops(AT_A, &request, Reason::AnswersLimited);
+}
+
 #[test]
 fn l2_11_and_13_the_router_answers_for_itself_and_the_services() {
     let mut lab = Lab::new(VXLAN);

@@ -72,6 +72,7 @@ fn view(tables: &Tables, all: &Model) -> BTreeMap<String, String> {
     for (index, port) in tables.ports.iter().enumerate() {
         let role = match &port.role {
             Role::Uplink(uplink) => format!("{uplink:?}"),
+            Role::Service(services) => format!("{services:?}"),
             Role::Instance(None) => "empty".to_owned(),
             Role::Instance(Some(eni)) => format!(
                 "{} {} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {:?}",

@@ -19,6 +19,7 @@ use serde::Serialize;
 use self::generator::Generator;
 use super::worker::{Plan, Transmit, Worker, WorkerCounters};
 use super::{
+    clock::Clock,
     fleet::{self, Fleet},
     traffic::Stamp,
 };
@@ -135,7 +136,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     // The first turn warms caches and is not counted.
     for turn in 0..=options.runs {
         for bench in &mut benches {
-            bench.measure(turn > 0);
+            bench.measure(machine.clock, turn > 0);
         }
     }
     for bench in benches {
@@ -174,6 +175,7 @@ struct Machine {
     pool: Mempool,
     hugepages: bool,
     cycles_per_second: f64,
+    clock: Clock,
 }
 
 impl Machine {
@@ -192,7 +194,9 @@ impl Machine {
         let pool =
             Mempool::new(&eal, "buffers", 16_383, 2176, 256, None).map_err(|error| error.to_string())?;
         let hugepages = matches!(eal.hugepages(), dpdk::HugepageMode::Hugepages { .. });
-        Ok(Self { eal, pool, hugepages, cycles_per_second: super::daemon::measure_cycles() as f64 })
+        let frequency = super::daemon::measure_cycles();
+        let (clock, cycles_per_second) = (Clock::new(frequency), frequency as f64);
+        Ok(Self { eal, pool, hugepages, cycles_per_second, clock })
     }
 
     /// A null device that hands out buffers of a size and swallows what it is given.
@@ -280,13 +284,13 @@ impl Bench {
     }
 
     /// One turn: the baseline, then the case.
-    fn measure(&mut self, counted: bool) {
+    fn measure(&mut self, clock: Clock, counted: bool) {
         let driver = baseline(&mut self.baseline, self.burst);
         let start = cycles();
         let mut packets = 0;
         while packets < PACKETS {
             packets += match &mut self.work {
-                Work::Worker(worker, _) => worker.round(),
+                Work::Worker(worker, _) => worker.round(clock.now()),
                 Work::Bare(bare) => bare.round(self.burst),
             };
         }

@@ -30,12 +30,13 @@ pub(super) fn run(machine: &Machine, fleet: &Fleet, options: &Options, cpus: &[u
     let (mut worker, mut publisher) = (set_up.worker, set_up.tables);
     let shared = Arc::new(Shared::default());
     let (eal, seen, cpu) = (machine.eal.clone(), Arc::clone(&shared), options.cpu);
+    let clock = machine.clock;
     let thread = thread::spawn(move || {
         // Unpinned or unregistered it is slower, which the figures show.
         let _ = pin_to_cpus(&[cpu]);
         let _lcore = eal.register_thread();
         while !seen.stop.load(Ordering::Relaxed) {
-            seen.packets.fetch_add(worker.round() as u64, Ordering::Relaxed);
+            seen.packets.fetch_add(worker.round(clock.now()) as u64, Ordering::Relaxed);
         }
     });
     let others: Vec<usize> = cpus.iter().copied().filter(|&other| other != cpu).collect();

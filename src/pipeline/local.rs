@@ -1,0 +1,85 @@
+//! What an instance asks of the node itself.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::{
+    Allowance, Context, News, Reason, Sink,
+    egress::{Class, is_dhcp},
+    service,
+    subnet::SubnetOf,
+};
+use crate::{
+    packet::{Buffer, arp::Arp, ipv6_addresses, macs, parse},
+    services::{Answer, arp, nd},
+    tables::{LocalEni, PortIndex},
+};
+
+/// Serves what is for the node itself, drops the rest.
+#[inline(never)]
+pub(super) fn serve<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    class: Class,
+    reason: Reason,
+    frame: B,
+) {
+    let subnet = SubnetOf { tables: ctx.tables, eni };
+    match class {
+        Class::Arp => answer(ctx, port, frame, |frame| match arp::answer(frame, &subnet) {
+            Answer::Reply => Ok(Arp::parse(frame.data()).ok().map(|reply| reply.sender_ip.into())),
+            Answer::Drop(reason) => Err(reason),
+        }),
+        Class::NeighbourDiscovery => answer(ctx, port, frame, |frame| {
+            let headers = parse(frame.data())?;
+            match nd::answer(frame, &headers, &subnet) {
+                Answer::Reply => Ok(Some(Ipv6Addr::from_bits(ipv6_addresses(frame.data()).0).into())),
+                Answer::Drop(reason) => Err(reason),
+            }
+        }),
+        _ if reason == Reason::Service => serve_packet(ctx, port, eni, frame),
+        Class::Mac | Class::V4 | Class::V6 | Class::Refused(_) => ctx.drop(port, reason, frame),
+    }
+}
+
+/// Serves an IP packet to an address of the node.
+fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, eni: &LocalEni, frame: B) {
+    match parse(frame.data()) {
+        Ok(headers) if is_dhcp(&headers) => {
+            if !ctx.allowances.take(port, Allowance::Answer, ctx.now) {
+                ctx.drop(port, Reason::AnswersLimited, frame);
+            } else if let Err(frame) = ctx.sink.punt(port, frame) {
+                ctx.drop(port, Reason::PuntFull, frame);
+            } else {
+                ctx.counters.port(port).punted.add(1);
+            }
+        }
+        Ok(headers) => match service::asked(eni, frame.data(), &headers) {
+            Some(asked) => service::ask(ctx, port, eni, asked, &headers, frame),
+            None => ctx.drop(port, Reason::Service, frame),
+        },
+        Err(reason) => ctx.drop(port, reason, frame),
+    }
+}
+
+/// Answers a request in place, if the ENI has an answer left. The service says which address's MAC, the answer's source,
+/// it told, if it did.
+fn answer<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    mut frame: B,
+    service: impl FnOnce(&mut B) -> Result<Option<IpAddr>, Reason>,
+) {
+    if !ctx.allowances.take(port, Allowance::Answer, ctx.now) {
+        return ctx.drop(port, Reason::AnswersLimited, frame);
+    }
+    match service(&mut frame) {
+        Ok(told) => {
+            if let Some(address) = told {
+                ctx.sink.tell(News::Told(port, address, macs(frame.data()).1));
+            }
+            ctx.sink.transmit(port, frame);
+        }
+        Err(reason) => ctx.drop(port, reason, frame),
+    }
+}
