@@ -4,9 +4,15 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::Value;
-use warren::packet::{Mac, checksum::Sum};
+use warren::{
+    packet::{Mac, checksum::Sum},
+    tables::ServicePort,
+};
 
-use super::{state::Names, suite::Family};
+use super::{
+    state::{Names, SERVICES},
+    suite::Family,
+};
 
 /// A frame in a scenario, sent or expected.
 #[derive(Clone, Default, Deserialize)]
@@ -14,6 +20,8 @@ use super::{state::Names, suite::Family};
 pub struct Frame {
     /// The ENI that sends it.
     pub from: Option<String>,
+    /// Sent: it comes from the services of that ENI's host instead.
+    pub service: bool,
     /// Sent: it comes from the underlay instead.
     pub underlay: Option<Underlay>,
     /// Sent: the congestion mark that each outer header gets on the way.
@@ -237,12 +245,18 @@ impl Frame {
             None => {}
         }
         let mac = |text: &Option<String>| text.as_ref().map(|text| names.mac(text));
-        let source = mac(&self.eth.src).unwrap_or_else(|| names.eni(self.sender()).mac);
+        let source = mac(&self.eth.src).unwrap_or_else(|| match self.service {
+            true => SERVICES,
+            false => names.eni(self.sender()).mac,
+        });
         let (kind, packet, usual) = match (&self.arp, network) {
             (Some(arp), _) => (0x0806, self.arp(arp, &names), Some(Mac::BROADCAST)),
             (None, Some((family, ip))) => {
                 let (packet, destination) = self.packet(family, &ip, source, &names, sent);
-                let next_hop = || Some(names.next_hop(self.from.as_deref()?, destination));
+                let next_hop = || match self.service {
+                    true => Some(ServicePort::ROUTER),
+                    false => Some(names.next_hop(self.from.as_deref()?, destination)),
+                };
                 let usual = if self.eth.dst.is_some() { None } else { next_hop() };
                 (if family == Family::Ipv4 { 0x0800 } else { 0x86dd }, packet, usual)
             }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use warren::packet::macs;
+use warren::{model::Model, packet::macs};
 
 use super::{
     frame::Frame,
@@ -18,6 +18,9 @@ use super::{
 
 /// The port towards the underlay. Instance ports are named as the ENI at them.
 pub const UPLINK: &str = "up";
+
+/// The port towards the host's own services.
+pub const SERVICES: &str = "services";
 
 /// What a node did with a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub trait Node {
 
     /// Puts a state in force, or says what is wrong with it.
     fn apply(&mut self, state: &Value) -> Result<(), String>;
+
+    /// Lets time pass for all nodes, if it doesn't pass by a parameter.
+    fn pass(_time: Duration) {}
 }
 
 /// Nodes that share an underlay.
@@ -46,9 +52,10 @@ pub struct Fabric<'a, N> {
     pub wire: Wire,
     /// By host.
     pub nodes: BTreeMap<String, N>,
-    /// What is in force.
-    pub state: Value,
-    pub now: Duration,
+    /// What is in force, as a value and read.
+    state: Value,
+    model: Model,
+    now: Duration,
 }
 
 /// A frame that came to rest at an instance's port.
@@ -68,15 +75,25 @@ struct Seen {
     faults: Vec<String>,
 }
 
-impl<N: Node> Fabric<'_, N> {
+impl<'a, N: Node> Fabric<'a, N> {
+    /// Nodes in which a state is in force.
+    pub fn new(suite: &'a Suite, wire: Wire, nodes: BTreeMap<String, N>, state: Value) -> Self {
+        let model = model(&state).unwrap_or_else(|errors| panic!("{errors}"));
+        Self { suite, wire, nodes, state, model, now: Duration::from_secs(1) }
+    }
+
     /// Runs a scenario once; says what is not as expected.
     pub fn run(&mut self, scenario: &Scenario, run: Run<'_>) -> Result<(), String> {
         let wire = self.wire;
         let suite = self.suite;
         let start = place(&suite.state, &suite.hosts, run.placement, |number| wire.address(number));
+        // Nodes forget what they know of an ENI when it leaves, and limits are of a second.
+        let mut empty = start.clone();
+        empty["Warren"]["Attachments"] = Value::Array(Vec::new());
+        self.put_in_force(&empty)?;
         self.put_in_force(&start)?;
-        // Whatever was limited in the scenario before, no longer is.
         self.now += Duration::from_secs(10);
+        self.tick(&mut Seen::default());
         for (step, number) in scenario.steps.iter().zip(1..) {
             self.step(step, run.family).map_err(|fault| format!("step {number}: {fault}"))?;
         }
@@ -88,6 +105,7 @@ impl<N: Node> Fabric<'_, N> {
             for node in self.nodes.values_mut() {
                 node.apply(state)?;
             }
+            self.model = model(state).map_err(|errors| errors.to_string())?;
             self.state = state.clone();
         }
         Ok(())
@@ -97,12 +115,13 @@ impl<N: Node> Fabric<'_, N> {
         let mut seen = Seen::default();
         if !step.after.is_zero() {
             self.now += step.after;
+            N::pass(step.after);
             self.tick(&mut seen);
         }
         self.change(step)?;
         self.tick(&mut seen);
-        let state = model(&self.state).map_err(|errors| errors.to_string())?;
-        let names = Names { model: &state, family };
+        let state = self.model.clone();
+        let names = Names { model: &state, suite: self.suite, family };
         let mut sent = (Value::Null, Vec::new(), None);
         if let Some(value) = &step.send {
             let frame = Frame::parse(value)?;
@@ -115,14 +134,18 @@ impl<N: Node> Fabric<'_, N> {
                 None => {
                     let at = names.eni(frame.sender()).attachment.as_ref();
                     let at = at.ok_or("the sender is attached nowhere")?;
-                    (at.host.to_string(), at.port.to_string(), bytes)
+                    let port = if frame.service { SERVICES } else { &*at.port };
+                    (at.host.to_string(), port.to_owned(), bytes)
                 }
             };
             for _ in 0..step.times {
                 self.travel(&host, &port, &bytes, frame.marked, &mut seen);
             }
-            let place = if port == UPLINK { host } else { frame.sender().to_owned() };
-            let inner = if port == UPLINK { frame.build(&names, &[]) } else { bytes };
+            let (place, inner) = match &*port {
+                UPLINK => (host, frame.build(&names, &[])),
+                SERVICES => (port, bytes),
+                _ => (frame.sender().to_owned(), bytes),
+            };
             sent = (value.clone(), inner, Some(place));
         }
         seen.compare(step, &sent, &names)
@@ -240,18 +263,21 @@ impl Seen {
         let mut faults = self.faults.clone();
         let mut arrived: Vec<(String, &[u8])> = Vec::new();
         for Arrival { host, port, frame } in &self.arrivals {
-            let at = names.at(host, port).map_or_else(|| format!("{host}/{port}"), str::to_owned);
-            arrived.push((at, frame));
+            let at = names.at(host, port).unwrap_or(port);
+            arrived.push((at.to_owned(), frame));
         }
         for expected in &step.expect.0 {
             let mut value = if expected.get("new").is_some() { Value::Null } else { sent.clone() };
-            for key in ["underlay", "marked"] {
+            for key in ["underlay", "marked", "service"] {
                 value.as_object_mut().map(|value| value.remove(key));
             }
             merge(&mut value, expected);
             let mut frame = Frame::parse(&value)?;
             let at = frame.at.clone().ok_or("an expectation without `at`")?;
-            if frame.routed {
+            if at == SERVICES {
+                frame.eth.src = Some("services-router".to_owned());
+                frame.eth.dst = Some("services".to_owned());
+            } else if frame.routed {
                 let receiver = names.eni(&at);
                 frame.eth.src = Some(format!("router({})", receiver.subnet));
                 frame.eth.dst = Some(format!("mac({at})"));
@@ -275,9 +301,8 @@ impl Seen {
         }
         let mut drops: BTreeMap<(String, &str), isize> = BTreeMap::new();
         for (host, port, reason) in &self.drops {
-            let at = if port == UPLINK { Some(&**host) } else { names.at(host, port) };
-            let at = at.map_or_else(|| format!("{host}/{port}"), str::to_owned);
-            *drops.entry((at, reason)).or_default() += 1;
+            let at = if port == UPLINK { host } else { names.at(host, port).unwrap_or(port) };
+            *drops.entry((at.to_owned(), reason)).or_default() += 1;
         }
         for expected in &step.drop.0 {
             let at = expected.at.clone().or_else(|| place.clone()).ok_or("a drop of nothing")?;

@@ -8,33 +8,55 @@
 // Nothing outside uses a test's items; `pub` here means public to the other files.
 #![allow(unreachable_pub)]
 
+#[cfg(feature = "dpdk")]
+mod daemon;
 mod frame;
 mod journey;
 mod pure;
+#[cfg(feature = "dpdk")]
+mod raw;
 mod state;
 mod suite;
 mod underlay;
 
-use suite::Suite;
+use journey::{Fabric, Node};
+use suite::{Scenario, Suite};
 use underlay::WIRES;
 
-#[test]
-fn pure() {
-    let suite = Suite::read();
+/// Runs scenarios in all their ways; says what is not as expected.
+fn run<N: Node>(fabric: &mut Fabric<'_, N>, which: impl Fn(&Scenario) -> bool) -> Vec<String> {
     let only = std::env::var("WARREN_SCENARIO").unwrap_or_default();
-    let (mut runs, mut faults) = (0, Vec::new());
-    for wire in WIRES {
-        let mut fabric = pure::fabric(&suite, wire);
-        for scenario in suite.scenarios.iter().filter(|it| it.name.contains(&only) && it.runs_over(wire.name))
-        {
-            for run in scenario.runs(&suite.hosts) {
-                runs += 1;
-                if let Err(fault) = fabric.run(scenario, run) {
-                    let (file, name) = (&scenario.file, &scenario.name);
-                    faults.push(format!("{file}: {name} ({}, {run:?}):\n  {fault}", wire.name));
-                }
+    let (suite, wire) = (fabric.suite, fabric.wire.name);
+    let mut faults = Vec::new();
+    for scenario in
+        suite.scenarios.iter().filter(|it| it.name.contains(&only) && it.runs_over(wire) && which(it))
+    {
+        for run in scenario.runs(&suite.hosts) {
+            if let Err(fault) = fabric.run(scenario, run) {
+                faults.push(format!("{}: {} ({wire}, {run:?}):\n  {fault}", scenario.file, scenario.name));
             }
         }
     }
-    assert!(faults.is_empty(), "{} of {runs} runs fail\n{}", faults.len(), faults.join("\n"));
+    faults
+}
+
+/// Every scenario on the pipeline alone.
+#[test]
+fn pure() {
+    let suite = Suite::read();
+    let faults: Vec<_> =
+        WIRES.into_iter().flat_map(|wire| run(&mut pure::fabric(&suite, wire), |_| true)).collect();
+    assert!(faults.is_empty(), "{} runs fail\n{}", faults.len(), faults.join("\n"));
+}
+
+/// Every scenario that real time allows, through `warren run` on each host.
+#[cfg(feature = "dpdk")]
+#[test]
+fn daemon() {
+    let suite = Suite::read();
+    let mut faults = Vec::new();
+    for wire in WIRES {
+        faults.extend(run(&mut daemon::fabric(&suite, wire), |scenario| scenario.pure_only.is_none()));
+    }
+    assert!(faults.is_empty(), "{} runs fail\n{}", faults.len(), faults.join("\n"));
 }

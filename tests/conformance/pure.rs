@@ -86,9 +86,25 @@ impl PureNode {
         Self { ports, manager, worker, plan, counters, feeds, sent, told }
     }
 
-    /// What the worker does in a round.
-    fn round(&mut self) -> Vec<Outcome> {
-        self.worker.round();
+    /// What the worker does in a round, and the management thread after it.
+    fn round(&mut self, now: Duration) -> Vec<Outcome> {
+        self.worker.round(now);
+        while let Some(news) = self.plan.news.pop() {
+            self.manager.hear(now, news);
+        }
+        let mut answered = false;
+        while let Some((port, frame)) = self.plan.punted.pop() {
+            match self.manager.answer(port, frame.data()) {
+                Ok(reply) => {
+                    assert!(self.plan.send(port, HeapBuffer::new(&reply)).is_ok(), "a full inbox");
+                    answered = true;
+                }
+                Err(reason) => self.counters.ports.port(port).drop(reason),
+            }
+        }
+        if answered {
+            self.worker.round(now);
+        }
         self.manager.collect();
         let mut outcomes = Vec::new();
         for ((port, sent), (told, index)) in
@@ -110,18 +126,18 @@ impl PureNode {
 }
 
 impl Node for PureNode {
-    fn inject(&mut self, port: &str, frame: &[u8], _now: Duration) -> Vec<Outcome> {
+    fn inject(&mut self, port: &str, frame: &[u8], now: Duration) -> Vec<Outcome> {
         let index = self.ports.iter().position(|known| **known == *port);
         let index = index.unwrap_or_else(|| panic!("no port {port}"));
         self.feeds[index].0.borrow_mut().push(HeapBuffer::new(frame));
-        self.round()
+        self.round(now)
     }
 
     fn tick(&mut self, now: Duration) -> Vec<Outcome> {
         for (port, frame) in self.manager.tick(now) {
             assert!(self.plan.send(port, HeapBuffer::new(&frame)).is_ok(), "a full inbox");
         }
-        self.round()
+        self.round(now)
     }
 
     fn apply(&mut self, state: &Value) -> Result<(), String> {
@@ -138,5 +154,5 @@ pub fn fabric(suite: &Suite, wire: Wire) -> Fabric<'_, PureNode> {
     let hosts = suite.hosts.hosts.keys();
     let nodes: BTreeMap<_, _> =
         hosts.map(|host| (host.clone(), PureNode::new(suite, wire, host, &state))).collect();
-    Fabric { suite, wire, nodes, state, now: Duration::from_secs(1) }
+    Fabric::new(suite, wire, nodes, state)
 }

@@ -7,9 +7,13 @@ use warren::{
     model::{Document, Errors, Model, load, router_mac},
     packet::{Mac, nd},
     services::nd::ROUTER,
+    tables::ServicePort,
 };
 
-use super::suite::{Family, Hosts};
+use super::suite::{Family, Hosts, Suite};
+
+/// The MAC of a host's interface at its service port.
+pub const SERVICES: Mac = Mac([0x02, 0xfb, 0, 0, 0, 1]);
 
 /// The kinds of resources and the key of their ids.
 const KINDS: [(&str, &str); 8] = [
@@ -98,6 +102,7 @@ pub fn model(state: &Value) -> Result<Model, Errors> {
 #[derive(Clone, Copy)]
 pub struct Names<'a> {
     pub model: &'a Model,
+    pub suite: &'a Suite,
     pub family: Family,
 }
 
@@ -108,6 +113,8 @@ impl Names<'_> {
             Some(("mac", eni)) => self.eni(eni).mac,
             Some(("router", subnet)) => router_mac(subnet),
             Some(("group", address)) => group_mac(self.ip(address)),
+            None if text == "services" => SERVICES,
+            None if text == "services-router" => ServicePort::ROUTER,
             None if text == "broadcast" => Mac::BROADCAST,
             _ => text.parse().unwrap_or_else(|_| panic!("no MAC: {text}")),
         }
@@ -123,6 +130,8 @@ impl Names<'_> {
             Some(("ip4", eni)) => self.address(eni, true, 0),
             Some(("ip6", eni)) => self.address(eni, false, 0),
             Some(("ll", eni)) => self.eni(eni).mac.link_local().into(),
+            Some(("identity", eni)) => self.identity(eni, v4, 0),
+            Some(("identity-vpc", eni)) => self.identity(eni, v4, 2048),
             Some(("router-ll", subnet)) => router_mac(subnet).link_local().into(),
             Some(("router-ip", subnet)) => self.in_subnet(subnet, v4, 1),
             // Anything of a subnet by its distance from the base, such as `at(S1, 200)`; negative: from the end.
@@ -153,6 +162,18 @@ impl Names<'_> {
             let base = if distance < 0 { net.broadcast() } else { net.network() };
             let distance = if distance < 0 { distance + 1 } else { distance };
             Ipv6Addr::from_bits(base.to_bits().wrapping_add_signed(distance.into())).into()
+        }
+    }
+
+    /// What the services of its host see as an ENI's primary address: Warren's own choice, see `docs/configuration.md`.
+    fn identity(&self, eni: &str, v4: bool, offset: u32) -> IpAddr {
+        let at = self.eni(eni).attachment.as_ref().expect("an attached ENI");
+        let port = self.suite.ports(&at.host).iter().position(|port| **port == *at.port);
+        let port = port.expect("a port of the host") as u32;
+        if v4 {
+            Ipv4Addr::from_bits((100 << 24 | 64 << 16) + 4096 * port + offset).into()
+        } else {
+            Ipv6Addr::new(0xfd77, 0x6172, 0x72, port as u16, 0, 0, 0, 0).into()
         }
     }
 

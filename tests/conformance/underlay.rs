@@ -6,8 +6,8 @@ use warren::packet::{Encapsulation, Mac, checksum::Sum};
 
 use super::{
     frame::Underlay,
-    journey::UPLINK,
-    state::Names,
+    journey::{SERVICES, UPLINK},
+    state::{self, Names},
     suite::{Hosts, Suite},
 };
 
@@ -51,7 +51,7 @@ impl Wire {
         let Hosts { hosts, mtu, mtus, .. } = &suite.hosts;
         let own = &hosts[host];
         let mut ports: Vec<String> = suite.ports(host);
-        ports.push(UPLINK.to_owned());
+        ports.extend([UPLINK.to_owned(), SERVICES.to_owned()]);
         let mut text = format!(
             "host = \"{host}\"\nstate = \"state.json\"\nencapsulation = \"{}\"\n\
              workers = {{ cores = [{}], idle = \"sleep\" }}\ncontrol = {{ socket = \"SOCKET\" }}\n\
@@ -62,6 +62,10 @@ impl Wire {
         for (index, port) in ports.iter().enumerate() {
             let device = device(index, port);
             text += &format!("[[port]]\nname = \"{port}\"\ndevice = \"{device}\"\ndescriptors = 64\n");
+            if port == SERVICES {
+                text += &format!("role = \"service\"\npeer = \"{}\"\n", state::SERVICES);
+                continue;
+            }
             if port != UPLINK {
                 let mtu = mtus.get(port).unwrap_or(mtu);
                 text += &format!("role = \"instance\"\nmtu = {mtu}\n");
@@ -97,8 +101,18 @@ impl Wire {
 
     /// A frame as a host sends it to another: RFC 7348 §5, RFC 8926 §3.
     pub fn around(&self, inner: &[u8], underlay: &Underlay, names: &Names<'_>, hosts: &Hosts) -> Vec<u8> {
-        let (from, to) = (hosts.hosts[&underlay.from].number, hosts.hosts[&underlay.to].number);
-        let vni = |vpc: &str| names.model.vpcs.get(vpc).unwrap_or_else(|| panic!("no VPC {vpc}")).vni.get();
+        // Or a number, of a host that isn't one of them.
+        let number = |host: &String| {
+            hosts
+                .hosts
+                .get(host)
+                .map_or_else(|| host.parse().expect("a host or a number"), |host| host.number)
+        };
+        let (from, to) = (number(&underlay.from), number(&underlay.to));
+        let vni = |vpc: &str| match names.model.vpcs.get(vpc) {
+            Some(vpc) => vpc.vni.get(),
+            None => vpc.parse().expect("a VPC or a number"),
+        };
         let source = Mac(inner[6..12].try_into().unwrap());
         let sender = match &underlay.sender {
             Some(eni) => Some(names.eni(eni)),
