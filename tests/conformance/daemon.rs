@@ -57,13 +57,20 @@ impl Counted {
 }
 
 impl DaemonNode {
+    /// In a namespace of its own, to which the calling thread moves: AF_PACKET's fan-out groups of several programs in one
+    /// may collide.
     fn start(suite: &Suite, wire: Wire, host: &str, state: &Value) -> Self {
+        new_namespace().unwrap_or_else(|error| {
+            panic!("this test makes a network namespace, which takes root ({error}): sudo -E cargo test")
+        });
+        // Nothing but the suite speaks on these interfaces.
+        fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
         let folder = TempDir::new().unwrap();
         let number = suite.hosts.hosts[host].number;
         let socket = folder.path().join("warren.sock");
         // Frames as large as the largest packet; a ring of them is small, as they come one by one.
         let device = |index: usize, port: &str| {
-            format!("net_af_packet{index},iface=w{number}{port},blocksz=16384,framesz=16384,framecnt=32")
+            format!("net_af_packet{index},iface=w{number}{port},blocksz=36864,framesz=9216,framecnt=32")
         };
         let file = wire.host_file(suite, host, device).replace("SOCKET", socket.to_str().unwrap());
         fs::write(folder.path().join("host.toml"), file).unwrap();
@@ -91,6 +98,7 @@ impl DaemonNode {
             .arg(folder.path().join("host.toml"))
             // Several nodes run here at once; EAL keeps its files there.
             .env("RUNTIME_DIRECTORY", folder.path())
+            .env("RUST_LOG", "warn")
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -236,13 +244,8 @@ impl Drop for DaemonNode {
     }
 }
 
-/// All hosts' nodes, in a network namespace that the calling thread moves to.
+/// All hosts' nodes.
 pub fn fabric(suite: &Suite, wire: Wire) -> Fabric<'_, DaemonNode> {
-    new_namespace().unwrap_or_else(|error| {
-        panic!("this test makes a network namespace, which takes root ({error}): sudo -E cargo test")
-    });
-    // Nothing but the suite speaks on these interfaces.
-    fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
     let placement = suite.hosts.placements.keys().next().expect("a placement");
     let state = place(&suite.state, &suite.hosts, placement, |number| wire.address(number));
     let hosts = suite.hosts.hosts.keys();
