@@ -12,7 +12,7 @@ use warren::{
         traffic::Stamp,
     },
     packet::{Buffer, HeapBuffer, Vni},
-    pipeline::{Allowances, Burst, Context, Counters, News, Sink, process},
+    pipeline::{Allowances, Burst, Context, Counters, News, Notes, Sink, process},
     rcu::Publisher,
     tables::{Lpm, PortIndex, Tables},
 };
@@ -23,6 +23,8 @@ const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
 /// Keeps what the pipeline sends, to be used again.
 #[derive(Default)]
 struct Keep(Burst<HeapBuffer>);
+
+impl Notes for Keep {}
 
 impl Sink<HeapBuffer> for Keep {
     fn transmit(&mut self, _port: PortIndex, frame: HeapBuffer) {

@@ -19,7 +19,8 @@
 //! 6. [`rcu`]: publish, pin, reclaim.
 //! 7. [`node`]: configuration, workers, management thread, replay.
 //! 8. [`api`]: the control socket and what `warren show` prints.
-//! 9. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
+//! 9. [`trace`]: what becomes of a packet, step by step, through the same code.
+//! 10. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
 
 pub mod api;
 pub mod compile;
@@ -33,6 +34,7 @@ pub mod pipeline;
 pub mod rcu;
 pub mod services;
 pub mod tables;
+pub mod trace;
 
 /// The synchronisation primitives of [`rcu`]; `tests/rcu_loom.rs` puts loom's in their place.
 mod sync {

@@ -64,6 +64,8 @@ enum Command {
     /// Measure the worker loop on software ports.
     #[cfg(feature = "dpdk")]
     Bench(warren::node::bench::Options),
+    /// Show step by step what becomes of a packet, through the running node's tables or a state's; nothing is sent or counted.
+    Trace(Box<warren::trace::Options>),
     /// Feed captures to a node's ports, without DPDK or root, and write what each port would send to DIR/PORT.pcap.
     Replay {
         /// The host file.
@@ -188,6 +190,11 @@ fn execute(command: Command) -> Result<(), String> {
             ask(&daemon, &Request::Apply(documents))
         }
         Command::Show { what, daemon } => ask(&daemon, &Request::Show(what)),
+        Command::Trace(options) => {
+            let daemon =
+                Daemon { host: options.host.clone(), socket: options.socket.clone(), json: options.json };
+            warren::trace::run(&options, || daemon.socket())
+        }
         Command::Replay { config, state, inputs, out, json } => {
             let config = HostConfig::read(&config).map_err(|error| error.to_string())?;
             let state = if state.is_empty() { vec![config.state.clone()] } else { state };
@@ -248,6 +255,7 @@ fn ask(daemon: &Daemon, request: &Request) -> Result<(), String> {
                 ),
             }
         }
+        Reply::Traced(_) => return Err("the daemon answered another question".into()),
         Reply::Invalid(errors) => {
             return Err(format!("not applied, nothing has changed:\n{}", Errors(errors)));
         }

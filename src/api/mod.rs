@@ -9,7 +9,10 @@ pub mod show;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{Document, StateError};
+use crate::{
+    model::{Document, StateError},
+    trace::{Probe, Trace},
+};
 
 /// What a client asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,6 +21,8 @@ pub enum Request {
     Apply(Vec<Document>),
     /// Show something.
     Show(What),
+    /// Say what would become of a packet.
+    Trace(Probe),
 }
 
 /// What can be shown.
@@ -53,6 +58,8 @@ pub enum Reply {
     Applied(Applied),
     /// A table.
     Shown(Table),
+    /// What would become of the packet.
+    Traced(Trace),
     /// The documents are wrong, so nothing has changed.
     Invalid(Vec<StateError>),
     /// The request could not be carried out, so nothing has changed.

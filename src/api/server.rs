@@ -16,7 +16,10 @@ use std::{
 use crossbeam::channel::{Sender, bounded};
 
 use super::{Reply, Request, What, show};
-use crate::model::{self, Document, Model};
+use crate::{
+    model::{self, Document, Model},
+    trace::Node,
+};
 
 /// The longest request: a state of a million ENIs takes some 300 MiB.
 const LONGEST_REQUEST: u64 = 4 << 30;
@@ -29,6 +32,8 @@ pub enum Call {
     Apply(Box<Model>, Sender<Reply>),
     /// Say how things are.
     Look(Sender<Arc<show::Snapshot>>),
+    /// Give the tables in force.
+    Node(Sender<Box<Node>>),
 }
 
 /// The socket, removed when dropped.
@@ -100,8 +105,12 @@ fn serve(mut stream: UnixStream, calls: &Sender<Call>) -> io::Result<()> {
 fn answer(request: Request, calls: &Sender<Call>) -> Reply {
     match request {
         Request::Apply(documents) => apply(&documents, calls),
-        Request::Show(what) => match look(calls) {
+        Request::Show(what) => match ask(calls, Call::Look) {
             Some(snapshot) => Reply::Shown(show_table(&snapshot, what)),
+            None => Reply::Failed(SHUTTING_DOWN.into()),
+        },
+        Request::Trace(probe) => match ask(calls, Call::Node) {
+            Some(node) => node.trace(&probe).map_or_else(Reply::Failed, Reply::Traced),
             None => Reply::Failed(SHUTTING_DOWN.into()),
         },
     }
@@ -114,14 +123,14 @@ fn apply(documents: &[Document], calls: &Sender<Call>) -> Reply {
         Ok(model) => model,
         Err(errors) => return Reply::Invalid(errors.0),
     };
-    let (reply, replied) = bounded(1);
-    let asked = calls.send(Call::Apply(Box::new(model), reply));
-    asked.ok().and_then(|()| replied.recv().ok()).unwrap_or_else(|| Reply::Failed(SHUTTING_DOWN.into()))
+    let applied = ask(calls, |reply| Call::Apply(Box::new(model), reply));
+    applied.unwrap_or_else(|| Reply::Failed(SHUTTING_DOWN.into()))
 }
 
-fn look(calls: &Sender<Call>) -> Option<Arc<show::Snapshot>> {
+/// Asks the management thread; `None` if it has gone.
+fn ask<T>(calls: &Sender<Call>, call: impl FnOnce(Sender<T>) -> Call) -> Option<T> {
     let (reply, replied) = bounded(1);
-    calls.send(Call::Look(reply)).ok()?;
+    calls.send(call(reply)).ok()?;
     replied.recv().ok()
 }
 

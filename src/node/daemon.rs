@@ -313,6 +313,9 @@ impl Node {
                 Ok(Call::Look(reply)) => {
                     let _ = reply.send(Arc::new(self.snapshot()));
                 }
+                Ok(Call::Node(reply)) => {
+                    let _ = reply.send(Box::new(self.manager.node()));
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.tick();
                     next_tick = Instant::now() + TICK;

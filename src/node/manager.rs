@@ -19,6 +19,7 @@ use crate::{
         told::{self, Told},
     },
     tables::{Asker, PortIndex, Role, Tables},
+    trace::Node,
 };
 
 /// The model in force, its tables, and the underlay's neighbours.
@@ -103,6 +104,15 @@ impl Manager {
         self.compiler.site()
     }
 
+    /// The node as a trace sees it: the tables in force, with their names.
+    pub fn node(&self) -> Node {
+        Node {
+            tables: self.tables.current().clone(),
+            model: Arc::clone(&self.model),
+            site: Arc::new(self.compiler.site().clone()),
+        }
+    }
+
     /// How many tables have been published.
     pub fn generation(&self) -> u64 {
         self.tables.generation()
@@ -165,8 +175,7 @@ impl Manager {
     ///
     /// Why there is no answer.
     pub fn answer(&self, port: PortIndex, frame: &[u8]) -> Result<OwnFrame, Reason> {
-        let _ = (port, frame);
-        Err(Reason::Service)
+        answer(self.tables.current(), port, frame)
     }
 
     fn learned(&mut self, now: Duration, uplink: PortIndex, heard: Learned) {
@@ -268,8 +277,14 @@ fn next_hops(compiler: &Compiler, model: &Model) -> Vec<(u16, IpAddr)> {
     compiler.next_hops(model).into_iter().map(|(uplink, next_hop)| (uplink.0, next_hop)).collect()
 }
 
+/// As [`Manager::answer`], with any tables.
+pub(crate) fn answer(tables: &Tables, port: PortIndex, frame: &[u8]) -> Result<OwnFrame, Reason> {
+    let _ = (tables, port, frame);
+    Err(Reason::Service)
+}
+
 /// What is wrong between a node's host file and a state.
-fn check_site(site: &Site, model: &Model) -> Vec<String> {
+pub(crate) fn check_site(site: &Site, model: &Model) -> Vec<String> {
     let host = &site.host;
     let Some(stated) = model.hosts.get(host) else {
         let known: Vec<&Id> = model.hosts.keys().take(5).collect();

@@ -125,6 +125,24 @@ pub fn replay(config: &HostConfig, model: Model, inputs: &[Input], out: &Path) -
     Ok(Replayed { counters, packets })
 }
 
+/// A frame of a capture, the first of which is number 1.
+///
+/// # Errors
+///
+/// A sentence: the capture is none, or has fewer frames.
+pub fn read_frame(file: &Path, number: usize) -> Result<Vec<u8>, String> {
+    let mut capture = Capture::open(file)?;
+    for read in 0..number {
+        capture.next = None;
+        capture.peek()?;
+        if capture.next.is_none() {
+            return Err(format!("{}: {read} frames, so that there is no number {number}", file.display()));
+        }
+    }
+    let frame = capture.next.map(|(_, frame)| frame);
+    frame.ok_or_else(|| format!("{}: frames are counted from 1", file.display()))
+}
+
 /// The earliest packet of all captures; of two of the same time, that of the earlier `--in`.
 fn next(captures: &mut [(PortIndex, Capture)]) -> Result<Option<(PortIndex, Duration, Vec<u8>)>, String> {
     for (_, capture) in captures.iter_mut() {

@@ -20,7 +20,7 @@ use super::{clock::Clock, config::Idle};
 use crate::{
     ffi::cycles,
     packet::{Buffer, Vni},
-    pipeline::{self, Allowances, Burst, Context, Counter, Counters, MAX_BURST, News, Reason, Sink},
+    pipeline::{self, Allowances, Burst, Context, Counter, Counters, MAX_BURST, News, Notes, Reason, Sink},
     rcu::Reader,
     tables::{PortIndex, Tables},
 };
@@ -218,6 +218,8 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         }
     }
 }
+
+impl<B, T> Notes for Outputs<B, T> {}
 
 impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
     #[inline(always)]

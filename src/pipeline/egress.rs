@@ -1,8 +1,10 @@
 //! From an instance: who sends, to whom, and the way there.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use arrayvec::ArrayVec;
 
-use super::{Burst, Context, MAX_BURST, Reason, Sink, ingress, local};
+use super::{Burst, Check, Context, MAX_BURST, Notes, Reason, Sink, Step, ingress, local};
 use crate::{
     ffi::prefetch,
     packet::{
@@ -70,12 +72,12 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
             coming.prefetch();
         }
         if let Some(frame) = burst.get_mut(index) {
-            classified.push(classify(tables, vlan, eni, frame));
+            classified.push(classify(tables, vlan, eni, frame, ctx.sink));
         }
     }
     let mut found: ArrayVec<Result<(&Destination, Option<&Host>), Reason>, MAX_BURST> = ArrayVec::new();
     for (classified, frame) in classified.iter().zip(burst.iter()) {
-        found.push(find(tables, eni, classified, frame.data()));
+        found.push(find(tables, eni, classified, frame.data(), ctx.sink));
     }
     let mut frames = burst.drain(..);
     for (classified, found) in classified.iter().zip(&found) {
@@ -101,10 +103,22 @@ pub(super) fn parse_frame<B: Buffer>(vlan: VlanMode, frame: &mut B) -> Result<He
 
 /// First stage: what the packet is, and whether the ENI may send it. Asks for the memory of the lookup.
 #[inline(always)]
-fn classify<B: Buffer>(tables: &Tables, vlan: VlanMode, eni: &LocalEni, frame: &mut B) -> Classified {
+fn classify<B: Buffer>(
+    tables: &Tables,
+    vlan: VlanMode,
+    eni: &LocalEni,
+    frame: &mut B,
+    notes: &mut impl Notes,
+) -> Classified {
+    notes.note(Step::From(eni));
     match classify_usual(tables, eni, frame) {
-        Some(classified) => classified,
-        None => classify_any(tables, vlan, eni, frame)
+        Some(classified) => {
+            notes.note(Step::Passed(Check::SourceMac));
+            notes.note(Step::Passed(Check::SourceAddress));
+            notes.note(Step::Passed(Check::Size));
+            classified
+        }
+        None => classify_any(tables, vlan, eni, frame, notes)
             .unwrap_or_else(|reason| Classified::only(Class::Refused(reason))),
     }
 }
@@ -143,6 +157,7 @@ fn classify_any<B: Buffer>(
     vlan: VlanMode,
     eni: &LocalEni,
     frame: &mut B,
+    notes: &mut impl Notes,
 ) -> Result<Classified, Reason> {
     let headers = parse_frame(vlan, frame)?;
     let frame = frame.data();
@@ -151,6 +166,7 @@ fn classify_any<B: Buffer>(
     if source != eni.mac {
         return Err(Reason::SrcMac);
     }
+    notes.note(Step::Passed(Check::SourceMac));
     let routed = destination == eni.router_mac;
     match headers.network {
         Network::Ipv4 => {
@@ -159,7 +175,9 @@ fn classify_any<B: Buffer>(
             if eni.source_dest_check && !eni.v4.contain(from) {
                 return Err(if is_dhcp(&headers) && from == 0 { Reason::Service } else { Reason::SrcCheck });
             }
+            note_source(eni, notes);
             oversize(eni, &headers)?;
+            notes.note(Step::Passed(Check::Size));
             if routed {
                 let lookup = tables.enis.v4.hash(&V4Key::exact(eni.vni, to));
                 tables.enis.v4.prefetch(lookup);
@@ -174,7 +192,9 @@ fn classify_any<B: Buffer>(
             if eni.source_dest_check && !eni.v6.contain(from) {
                 return Err(Reason::SrcCheck);
             }
+            note_source(eni, notes);
             oversize(eni, &headers)?;
+            notes.note(Step::Passed(Check::Size));
             if routed {
                 let lookup = tables.enis.v6.hash(&V6Key::exact(eni.vni, to));
                 tables.enis.v6.prefetch(lookup);
@@ -190,6 +210,12 @@ fn classify_any<B: Buffer>(
     let lookup = tables.enis.mac.hash(&MacKey::new(eni.vni, destination));
     tables.enis.mac.prefetch(lookup);
     Ok(Classified { lookup, flow: flow_hash(frame, &headers), class: Class::Mac })
+}
+
+#[inline(always)]
+fn note_source(eni: &LocalEni, notes: &mut impl Notes) {
+    let check = Check::SourceAddress;
+    notes.note(if eni.source_dest_check { Step::Passed(check) } else { Step::Waived(check) });
 }
 
 /// MTU-2.
@@ -222,19 +248,23 @@ fn find<'a>(
     eni: &LocalEni,
     classified: &Classified,
     frame: &[u8],
+    notes: &mut impl Notes,
 ) -> Result<(&'a Destination, Option<&'a Host>), Reason> {
     let hash = classified.lookup;
     let to = match classified.class {
         Class::V4 => {
             let (_, to) = ipv4_addresses(frame);
-            tables.enis.find_v4(eni.vni, to, hash).ok_or_else(|| unknown_v4(eni, to))?
+            notes.note(Step::ByAddress(Ipv4Addr::from_bits(to).into()));
+            tables.enis.find_v4(eni.vni, to, hash).ok_or_else(|| unknown_v4(eni, to, notes))?
         }
         Class::V6 => {
             let (_, to) = ipv6_addresses(frame);
-            tables.enis.find_v6(eni.vni, to, hash).ok_or_else(|| unknown_v6(eni, to))?
+            notes.note(Step::ByAddress(Ipv6Addr::from_bits(to).into()));
+            tables.enis.find_v6(eni.vni, to, hash).ok_or_else(|| unknown_v6(eni, to, notes))?
         }
         Class::Mac => {
             let (to, _) = macs(frame);
+            notes.note(Step::ByMac(to));
             let found = tables.enis.mac.find(hash, &MacKey::new(eni.vni, to)).map(|slot| &slot.destination);
             // L2-7: an ENI of another subnet is as unknown as none.
             found.filter(|found| found.subnet == eni.subnet).ok_or(Reason::UnknownMac)?
@@ -242,6 +272,7 @@ fn find<'a>(
         Class::Arp | Class::NeighbourDiscovery => return Err(Reason::Service),
         Class::Refused(reason) => return Err(reason),
     };
+    notes.note(Step::To(to));
     // FWD-19.
     if to.location == eni.location {
         return Err(Reason::ToSelf);
@@ -261,7 +292,7 @@ fn find<'a>(
 /// Why an IPv4 packet to the router's MAC goes nowhere.
 #[cold]
 #[inline(never)]
-fn unknown_v4(eni: &LocalEni, to: u32) -> Reason {
+fn unknown_v4(eni: &LocalEni, to: u32, notes: &mut impl Notes) -> Reason {
     let [first, second, ..] = to.to_be_bytes();
     match (first, second) {
         // ADDR-17, ADDR-19, ADDR-22, ADDR-25.
@@ -274,16 +305,16 @@ fn unknown_v4(eni: &LocalEni, to: u32) -> Reason {
         // FWD-20.
         (0 | 127 | 224.., _) => Reason::InvalidDestination,
         // ADDR-23, ADDR-24.
-        _ if eni.is_router(std::net::Ipv4Addr::from_bits(to).into()) => Reason::Service,
-        _ => unrouted(eni.routes.lookup_v4(to)),
+        _ if eni.is_router(Ipv4Addr::from_bits(to).into()) => Reason::Service,
+        _ => unrouted(eni.routes.lookup_v4(to), notes),
     }
 }
 
 /// Why an IPv6 packet to the router's MAC goes nowhere.
 #[cold]
 #[inline(never)]
-fn unknown_v6(eni: &LocalEni, to: u128) -> Reason {
-    let address = std::net::Ipv6Addr::from_bits(to);
+fn unknown_v6(eni: &LocalEni, to: u128, notes: &mut impl Notes) -> Reason {
+    let address = Ipv6Addr::from_bits(to);
     let router =
         address == nd::ROUTER || address == eni.router_mac.link_local() || eni.is_router(address.into());
     match address.segments() {
@@ -292,12 +323,13 @@ fn unknown_v6(eni: &LocalEni, to: u128) -> Reason {
         _ if router => Reason::Service,
         // Unspecified, loopback, multicast, and the link-local of anybody else: never routed (RFC 4291 §2.5, §2.7).
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] | [0xff00..=0xffff | 0xfe80..=0xfebf, ..] => Reason::InvalidDestination,
-        _ => unrouted(eni.routes.lookup_v6(to)),
+        _ => unrouted(eni.routes.lookup_v6(to), notes),
     }
 }
 
 /// RT-13 and FWD-4.
-fn unrouted(route: Option<Target>) -> Reason {
+fn unrouted(route: Option<Target>, notes: &mut impl Notes) -> Reason {
+    notes.note(Step::Route(route));
     match route {
         None => Reason::NoRoute,
         Some(Target::Local) => Reason::NoMapping,
@@ -318,10 +350,14 @@ fn forward<B: Buffer, S: Sink<B>>(
     if classified.class != Class::Mac {
         // FWD-6; FWD-5: nothing else of the packet changes.
         set_macs(frame.data_mut(), to.mac, to.router_mac);
+        ctx.sink.note(Step::Rewritten(to.mac, to.router_mac));
     }
     match host {
         Some(host) => match encapsulate(eni, host, classified.flow, &mut frame) {
-            Ok(()) => ctx.sink.transmit(host.uplink, frame),
+            Ok(()) => {
+                ctx.sink.note(Step::Encapsulated(host, eni.vni));
+                ctx.sink.transmit(host.uplink, frame);
+            }
             Err(reason) => ctx.drop(port, reason, frame),
         },
         None => match to.location.place() {

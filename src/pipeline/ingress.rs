@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Burst, Context, MAX_BURST, News, Reason, Sink, egress::parse_frame};
+use super::{Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, egress::parse_frame};
 use crate::{
     packet::{
         Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, ethertype, ethertype_of, ipv4_addresses,
@@ -50,12 +50,12 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     burst.iter().for_each(Buffer::prefetch);
     let mut classified: ArrayVec<Class, MAX_BURST> = ArrayVec::new();
     for frame in burst.iter_mut() {
-        classified.push(classify(tables, vlan, uplink, frame).unwrap_or_else(Class::Refused));
+        classified.push(classify(tables, vlan, uplink, frame, ctx.sink).unwrap_or_else(Class::Refused));
     }
     let station = Station { mac: uplink.mac, addresses: std::slice::from_ref(&uplink.address) };
     for (class, mut frame) in classified.iter().zip(burst.drain(..)) {
         match class {
-            Class::Overlay(arrived) => match receive(tables, arrived, &mut frame) {
+            Class::Overlay(arrived) => match receive(tables, arrived, &mut frame, ctx.sink) {
                 Ok(receiver) => pass_on(ctx, receiver, arrived.vni, frame),
                 Err(reason) => ctx.drop(port, reason, frame),
             },
@@ -78,6 +78,7 @@ fn classify<B: Buffer>(
     vlan: VlanMode,
     uplink: &Uplink,
     frame: &mut B,
+    notes: &mut impl Notes,
 ) -> Result<Class, Reason> {
     let headers = parse_frame(vlan, frame)?;
     match headers.network {
@@ -93,6 +94,7 @@ fn classify<B: Buffer>(
         return Err(Reason::UnderlayDestination);
     }
     let outer = Outer::parse(frame.data(), &headers, tables.encapsulation, frame.ip_checksum())?;
+    notes.note(Step::Arrived(&outer));
     if outer.destination != uplink.mapped {
         return Err(Reason::UnderlayDestination);
     }
@@ -119,7 +121,12 @@ fn prefetch_sender(tables: &Tables, vni: Vni, mac: Mac, network: Network, inner:
 
 /// Second stage: the origin check, and the outer header off. Returns the port of the ENI that the inner frame is for.
 #[inline(always)]
-fn receive<B: Buffer>(tables: &Tables, arrived: &Arrived, frame: &mut B) -> Result<PortIndex, Reason> {
+fn receive<B: Buffer>(
+    tables: &Tables,
+    arrived: &Arrived,
+    frame: &mut B,
+    notes: &mut impl Notes,
+) -> Result<PortIndex, Reason> {
     let inner = frame.data().get(arrived.inner.into()..).ok_or(Reason::Truncated)?;
     let (destination, source) = macs(inner);
     let Some(&port) = tables.local.get(&(arrived.vni, destination)) else {
@@ -133,7 +140,9 @@ fn receive<B: Buffer>(tables: &Tables, arrived: &Arrived, frame: &mut B) -> Resu
     if !is_from(tables, arrived, inner, source, eni) {
         return Err(Reason::UnderlaySpoof);
     }
+    notes.note(Step::Passed(Check::Origin));
     strip_outer(frame, arrived.inner, arrived.end, arrived.ecn)?;
+    notes.note(Step::Decapsulated);
     Ok(port)
 }
 
@@ -190,7 +199,7 @@ pub(super) fn pass_on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, to: PortI
     if !ctx.sink.owns(to) {
         return ctx.sink.hand_over(to, vni, frame);
     }
-    match admit(ctx.tables, to, vni, frame.data()) {
+    match admit(ctx.tables, to, vni, frame.data(), ctx.sink) {
         Ok(()) => ctx.sink.transmit(to, frame),
         Err(reason) => ctx.drop(to, reason, frame),
     }
@@ -204,19 +213,34 @@ pub fn deliver<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex,
 /// Last check before an instance gets a frame: that the ENI behind the port is still the one it was meant for (tables may
 /// have changed while it was handed over), and that the address is the ENI's.
 #[inline(always)]
-fn admit(tables: &Tables, port: PortIndex, vni: Vni, frame: &[u8]) -> Result<(), Reason> {
+fn admit(
+    tables: &Tables,
+    port: PortIndex,
+    vni: Vni,
+    frame: &[u8],
+    notes: &mut impl Notes,
+) -> Result<(), Reason> {
     let eni = tables.local_eni(port).ok_or(Reason::NotHere)?;
     let (destination, _) = macs(frame);
     if eni.vni != vni || eni.mac != destination {
         return Err(Reason::NotHere);
     }
+    notes.note(Step::ToLocal(port, eni));
     // ADDR-6, ADDR-7. The frame was parsed on the way here.
     let has_address = || match ethertype_of(frame) {
         ethertype::IPV4 => eni.v4.contain(ipv4_addresses(frame).1),
         ethertype::IPV6 => eni.v6.contain(ipv6_addresses(frame).1),
         _ => false,
     };
-    if eni.source_dest_check && !has_address() { Err(Reason::DstCheck) } else { Ok(()) }
+    let check = Check::DestinationAddress;
+    if !eni.source_dest_check {
+        notes.note(Step::Waived(check));
+    } else if has_address() {
+        notes.note(Step::Passed(check));
+    } else {
+        return Err(Reason::DstCheck);
+    }
+    Ok(())
 }
 
 /// Sends the answer to a message of the uplink back, and passes on what the message told of a neighbour.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::{
-    Allowance, Context, News, Reason, Sink,
+    Allowance, Check, Context, News, Reason, Request, Sink, Step,
     egress::{Class, is_dhcp},
     service,
     subnet::SubnetOf,
@@ -26,11 +26,11 @@ pub(super) fn serve<B: Buffer, S: Sink<B>>(
 ) {
     let subnet = SubnetOf { tables: ctx.tables, eni };
     match class {
-        Class::Arp => answer(ctx, port, frame, |frame| match arp::answer(frame, &subnet) {
+        Class::Arp => answer(ctx, port, Request::Arp, frame, |frame| match arp::answer(frame, &subnet) {
             Answer::Reply => Ok(Arp::parse(frame.data()).ok().map(|reply| reply.sender_ip.into())),
             Answer::Drop(reason) => Err(reason),
         }),
-        Class::NeighbourDiscovery => answer(ctx, port, frame, |frame| {
+        Class::NeighbourDiscovery => answer(ctx, port, Request::NeighbourDiscovery, frame, |frame| {
             let headers = parse(frame.data())?;
             match nd::answer(frame, &headers, &subnet) {
                 Answer::Reply => Ok(Some(Ipv6Addr::from_bits(ipv6_addresses(frame.data()).0).into())),
@@ -46,6 +46,7 @@ pub(super) fn serve<B: Buffer, S: Sink<B>>(
 fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, eni: &LocalEni, frame: B) {
     match parse(frame.data()) {
         Ok(headers) if is_dhcp(&headers) => {
+            ctx.sink.note(Step::Asks(Request::Dhcp));
             if !ctx.allowances.take(port, Allowance::Answer, ctx.now) {
                 ctx.drop(port, Reason::AnswersLimited, frame);
             } else if let Err(frame) = ctx.sink.punt(port, frame) {
@@ -67,12 +68,15 @@ fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex
 fn answer<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
+    request: Request,
     mut frame: B,
     service: impl FnOnce(&mut B) -> Result<Option<IpAddr>, Reason>,
 ) {
+    ctx.sink.note(Step::Asks(request));
     if !ctx.allowances.take(port, Allowance::Answer, ctx.now) {
         return ctx.drop(port, Reason::AnswersLimited, frame);
     }
+    ctx.sink.note(Step::Passed(Check::Allowance));
     match service(&mut frame) {
         Ok(told) => {
             if let Some(address) = told {

@@ -20,6 +20,7 @@ mod ingress;
 mod local;
 mod reason;
 mod service;
+mod step;
 mod subnet;
 
 use std::{net::IpAddr, time::Duration};
@@ -30,6 +31,7 @@ pub use allowances::{Allowance, Allowances};
 pub use counters::{Counter, Counters, PortCounters};
 pub use ingress::deliver;
 pub use reason::Reason;
+pub use step::{Check, Notes, Request, Step};
 
 use crate::{
     packet::{Buffer, Mac, Vni},
@@ -44,7 +46,7 @@ pub const MAX_BURST: usize = 64;
 pub type Burst<B> = ArrayVec<B, MAX_BURST>;
 
 /// Where frames go from the pipeline.
-pub trait Sink<B> {
+pub trait Sink<B>: Notes {
     /// Sends a finished frame out of a port.
     fn transmit(&mut self, port: PortIndex, frame: B);
 

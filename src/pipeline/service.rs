@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Allowance, Burst, Context, Reason, Sink, egress::parse_frame, ingress};
+use super::{Allowance, Burst, Check, Context, Notes, Reason, Sink, Step, egress::parse_frame, ingress};
 use crate::{
     packet::{
         Buffer, Headers, Network,
@@ -53,6 +53,8 @@ pub(super) fn ask<B: Buffer, S: Sink<B>>(
     if !ctx.allowances.take(port, Allowance::LinkLocal, ctx.now) {
         return ctx.drop(port, Reason::DnsPps, frame);
     }
+    ctx.sink.note(Step::Passed(Check::Allowance));
+    ctx.sink.note(Step::Service(service, to));
     let asker = |position| Asker { port, position, in_vpc };
     let data = frame.data_mut();
     let readdressed = match headers.network {
@@ -93,7 +95,7 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
 ) {
     let tables = ctx.tables;
     for mut frame in burst.drain(..) {
-        match take(tables, vlan, service, &mut frame) {
+        match take(tables, vlan, service, &mut frame, ctx.sink) {
             Ok(To::Eni(port, eni)) => ingress::pass_on(ctx, port, eni.vni, frame),
             Ok(To::Host) => ctx.sink.transmit(port, frame),
             Err(reason) => ctx.drop(port, reason, frame),
@@ -114,6 +116,7 @@ fn take<'a, B: Buffer>(
     vlan: VlanMode,
     service: &ServicePort,
     frame: &mut B,
+    notes: &mut impl Notes,
 ) -> Result<To<'a>, Reason> {
     let headers = parse_frame(vlan, frame)?;
     if headers.network == Network::Arp {
@@ -122,7 +125,7 @@ fn take<'a, B: Buffer>(
     if nd::is_message(&headers) {
         return resolve_v6(service, frame, &headers);
     }
-    reply(tables, service, frame, &headers).ok_or(Reason::ServiceReply)
+    reply(tables, service, frame, &headers, notes).ok_or(Reason::ServiceReply)
 }
 
 /// Answers the host's ARP request for an identity.
@@ -162,6 +165,7 @@ fn reply<'a, B: Buffer>(
     service: &ServicePort,
     frame: &mut B,
     headers: &Headers,
+    notes: &mut impl Notes,
 ) -> Option<To<'a>> {
     let data = frame.data_mut();
     let is_behind = |address: IpAddr| LinkLocal::at(address).filter(|of| service.services.contains(of));
@@ -189,6 +193,7 @@ fn reply<'a, B: Buffer>(
         // ADDR-18: an instance that routes for others, such as containers, does not pass it on unless allowed to.
         set_ttl(data, headers, eni.metadata_hop_limit);
     }
+    notes.note(Step::Reply(from));
     set_macs(data, eni.mac, eni.router_mac);
     Some(To::Eni(port, eni))
 }

@@ -14,7 +14,7 @@ use warren::{
     compile::{Compiler, Resolve, Site, SitePort, SiteRole, SiteUplink},
     model::{Document, Model, diff, load, router_mac},
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
-    pipeline::{Allowances, Burst, Context, Counters, News, Reason, Sink, deliver, process},
+    pipeline::{Allowances, Burst, Context, Counters, News, Notes, Reason, Sink, deliver, process},
     services::Learned,
     tables::{PortIndex, Tables, VlanMode},
 };
@@ -158,6 +158,8 @@ pub(crate) struct Recorder {
     /// Ports of another worker.
     pub(crate) foreign: Vec<PortIndex>,
 }
+
+impl Notes for Recorder {}
 
 impl<B: Buffer> Sink<B> for Recorder {
     fn transmit(&mut self, port: PortIndex, frame: B) {

@@ -1,0 +1,86 @@
+//! What the pipeline says of a packet on its way, to who wants to hear it.
+//!
+//! Only `warren trace` does. For a worker, whose sink keeps the empty [`Notes::note`], nothing of it is compiled.
+
+use std::net::IpAddr;
+
+use crate::{
+    packet::{Mac, Outer, Vni},
+    tables::{Destination, Host, LinkLocal, LocalEni, PortIndex, Target},
+};
+
+/// A step of a packet.
+#[derive(Clone, Copy)]
+pub enum Step<'a> {
+    /// It came from an ENI of this node.
+    From(&'a LocalEni),
+    /// It came from the underlay, with this outer header.
+    Arrived(&'a Outer),
+    /// It passed a check.
+    Passed(Check),
+    /// A check was not made, because the ENI's source/destination check is off.
+    Waived(Check),
+    /// It takes the L2 path: to the ENI with this MAC.
+    ByMac(Mac),
+    /// It takes the L3 path: to the ENI with this address.
+    ByAddress(IpAddr),
+    /// The ENI that it is for, anywhere.
+    To(&'a Destination),
+    /// The ENI that it is for, behind a port of this node.
+    ToLocal(PortIndex, &'a LocalEni),
+    /// No ENI has the address; what the route table says.
+    Route(Option<Target>),
+    /// Its MACs became the receiver's and its router's.
+    Rewritten(Mac, Mac),
+    /// It was encapsulated towards a host.
+    Encapsulated(&'a Host, Vni),
+    /// The outer header was taken off.
+    Decapsulated,
+    /// It asks something of the node itself.
+    Asks(Request),
+    /// It is for a link-local service, behind a port.
+    Service(LinkLocal, PortIndex),
+    /// It came from a link-local service.
+    Reply(LinkLocal),
+}
+
+/// A check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// The source MAC is the ENI's (L2-3).
+    SourceMac,
+    /// The source address is the ENI's (ADDR-5).
+    SourceAddress,
+    /// The packet fits the ENI's MTU (MTU-2).
+    Size,
+    /// The inner sender lives behind the outer source (P-4).
+    Origin,
+    /// The destination address is the receiving ENI's (ADDR-6).
+    DestinationAddress,
+    /// The ENI has asked the node for no more than its allowance.
+    Allowance,
+}
+
+/// What is asked of the node itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Who has an IPv4 address (L2-10).
+    Arp,
+    /// Neighbour or router discovery, or a listener report (L2-20 to L2-24).
+    NeighbourDiscovery,
+    /// DHCP (ADDR-12, ADDR-14).
+    Dhcp,
+    /// Echo of the subnet router (ADDR-23).
+    Echo,
+    /// An ICMP error about a packet too big for its path (MTU-4).
+    PathMtu,
+}
+
+/// Who hears of steps.
+pub trait Notes {
+    /// A packet took a step. Notes of a packet come in order, but those of a burst's packets are mixed.
+    #[inline(always)]
+    fn note(&mut self, step: Step<'_>) {
+        let _ = step;
+    }
+}

@@ -1,0 +1,236 @@
+//! The sink that writes down what the pipeline does with a packet.
+
+use std::net::IpAddr;
+
+use super::{Line, Node, Outcome, hex_of};
+use crate::{
+    model::{self, Id},
+    node::manager,
+    packet::{Buffer, HeapBuffer, Mac, Outer, Vni, macs, parse, unmapped},
+    pipeline::{Check, News, Notes, Reason, Request, Sink, Step},
+    tables::{Destination, LocalEni, Place, PortIndex, Role},
+};
+
+/// Writes down steps and outcomes of one packet.
+pub(super) struct Recorder<'a> {
+    node: &'a Node,
+    /// The ENI that the packet came from.
+    from: Option<Id>,
+    /// The VPC that the packet is in.
+    vni: Option<Vni>,
+    /// The address by which the destination was looked for.
+    address: Option<IpAddr>,
+    steps: Vec<Line>,
+    outcomes: Vec<Outcome>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(node: &'a Node) -> Self {
+        Self { node, from: None, vni: None, address: None, steps: Vec::new(), outcomes: Vec::new() }
+    }
+
+    pub(super) fn finish(self) -> (Vec<Line>, Vec<Outcome>) {
+        (self.steps, self.outcomes)
+    }
+
+    fn line(&mut self, step: &str, rule: Option<&str>, text: String) {
+        self.steps.push(Line { step: step.into(), rule: rule.map(str::to_owned), text });
+    }
+
+    /// An ENI by network identifier and MAC, which are unique.
+    fn eni(&self, vni: Option<Vni>, mac: Mac) -> Option<&'a model::Eni> {
+        let model = &self.node.model;
+        let vpc = model.vpcs.values().find(|vpc| Some(vpc.vni) == vni)?;
+        model.enis.values().find(|eni| eni.mac == mac && eni.vpc == vpc.id)
+    }
+
+    fn host_at(&self, address: IpAddr) -> Option<&'a model::Host> {
+        self.node.model.hosts.values().find(|host| host.underlay == address)
+    }
+
+    fn name_of_host(&self, address: IpAddr) -> String {
+        match self.host_at(address) {
+            Some(host) => format!("{} ({address})", host.id),
+            None => format!("{address}, which is no host's"),
+        }
+    }
+
+    /// The route by which the sender's subnet reaches an address.
+    fn route(&self, address: IpAddr) -> Option<String> {
+        let model = &self.node.model;
+        let subnet = model.subnets.get(&model.enis.get(self.from.as_ref()?)?.subnet)?;
+        let table = model.route_tables.get(&subnet.route_table)?;
+        let routes = table.routes.iter().filter(|route| route.destination.contains(&address));
+        let route = routes.max_by_key(|route| route.destination.prefix_len())?;
+        let model::Target::Local = route.target;
+        Some(format!("{}: {} → local", table.id, route.destination))
+    }
+
+    fn came_from(&mut self, eni: &LocalEni) {
+        self.from = Some(eni.id.clone());
+        self.vni = Some(eni.vni);
+        let subnet = self.node.model.enis.get(&eni.id).map_or("?", |eni| &eni.subnet);
+        self.line("eni", None, format!("from {} of {subnet} in {}", eni.id, eni.vpc));
+    }
+
+    fn arrived(&mut self, outer: &Outer) {
+        self.vni = Some(outer.vni);
+        let vpc = self.node.model.vpcs.values().find(|vpc| vpc.vni == outer.vni);
+        let vpc = vpc.map_or_else(|| "no VPC's".into(), |vpc| vpc.id.to_string());
+        let sender = outer.sender.map(|sender| match self.eni(Some(sender.vni), sender.mac) {
+            Some(eni) => format!(", sent by {}", eni.id),
+            None => format!(", sent by {} in VNI {}, which is no ENI", sender.mac, sender.vni),
+        });
+        let from = self.name_of_host(unmapped(outer.source));
+        let text = format!("from {from}, VNI {} ({vpc}){}", outer.vni, sender.unwrap_or_default());
+        self.line("outer", Some("P-2"), text);
+    }
+
+    fn check(&mut self, check: Check, made: bool) {
+        let (step, rule, passed) = match check {
+            Check::SourceMac => ("source_mac", "L2-3", "the source MAC is the ENI's"),
+            Check::SourceAddress => ("source_check", "ADDR-5", "the source address is the ENI's"),
+            Check::Size => ("mtu", "MTU-2", "the packet fits the ENI's MTU"),
+            Check::Origin => ("origin", "P-4", "the sender lives behind the outer source"),
+            Check::DestinationAddress => {
+                ("destination_check", "ADDR-6", "the destination address is the receiver's")
+            }
+            Check::Allowance => ("allowance", "ADDR-20", "the ENI has asked for no more than its allowance"),
+        };
+        if made {
+            self.line(step, Some(rule), passed.into());
+        } else {
+            self.line(step, Some("ADDR-7"), "not checked: SourceDestCheck is false".into());
+        }
+    }
+
+    fn to(&mut self, to: &Destination) {
+        if let Some(address) = self.address {
+            let route = self.route(address).unwrap_or_else(|| "the VPC's own block".into());
+            self.line("route", Some("FWD-3"), route);
+        }
+        let name = self.eni(self.vni, to.mac).map_or_else(|| to.mac.to_string(), |eni| eni.id.to_string());
+        let place = match to.location.place() {
+            Place::Local(port) => format!("at port {} of this host", self.node.port_name(port)),
+            Place::Remote(_) => match self.eni(self.vni, to.mac).and_then(|eni| eni.attachment.as_ref()) {
+                Some(at) => format!("at {}", at.host),
+                None => "at another host".into(),
+            },
+            Place::Nowhere => "attached nowhere".into(),
+        };
+        self.line("destination", None, format!("{name}, {place}"));
+    }
+}
+
+/// The outer header of a frame to the underlay, in words.
+fn outer(frame: &[u8]) -> Option<String> {
+    let headers = parse(frame).ok()?;
+    let (source, destination) =
+        (super::packet::source(frame, &headers)?, super::packet::destination(frame, &headers)?);
+    let (to, from) = macs(frame);
+    Some(format!(
+        "{source} → {destination}, UDP {} → {}, {from} → {to}",
+        headers.source_port, headers.destination_port
+    ))
+}
+
+impl Notes for Recorder<'_> {
+    fn note(&mut self, step: Step<'_>) {
+        match step {
+            Step::From(eni) => self.came_from(eni),
+            Step::Arrived(outer) => self.arrived(outer),
+            Step::Passed(check) => self.check(check, true),
+            Step::Waived(check) => self.check(check, false),
+            Step::ByMac(mac) => {
+                self.line(
+                    "path",
+                    Some("L2-5"),
+                    format!("in the subnet, to the MAC {mac}, whatever the address"),
+                );
+            }
+            Step::ByAddress(address) => {
+                self.address = Some(address);
+                self.line("path", Some("L2-6"), format!("through the router, to the address {address}"));
+            }
+            Step::To(to) => self.to(to),
+            Step::ToLocal(port, eni) => {
+                let text = format!("{} at port {}", eni.id, self.node.port_name(port));
+                self.line("receiver", None, text);
+            }
+            Step::Route(target) => {
+                let route = self.address.and_then(|address| self.route(address)).filter(|_| target.is_some());
+                self.line("route", Some("RT-13"), route.unwrap_or_else(|| "none".into()));
+            }
+            Step::Rewritten(to, from) => {
+                let text = format!("destination MAC {to}, source MAC {from}, the receiver's router's");
+                self.line("rewrite", Some("FWD-6"), text);
+            }
+            Step::Encapsulated(_, vni) => self.line("encapsulate", Some("P-2"), format!("VNI {vni}")),
+            Step::Decapsulated => self.line("decapsulate", Some("P-2"), "the outer header is off".into()),
+            Step::Asks(request) => {
+                let (rule, text) = match request {
+                    Request::Arp => ("L2-10", "ARP"),
+                    Request::NeighbourDiscovery => ("L2-21", "neighbour discovery"),
+                    Request::Dhcp => ("ADDR-12", "DHCP"),
+                    Request::Echo => ("ADDR-23", "an echo of the subnet router"),
+                    Request::PathMtu => {
+                        ("MTU-4", "a packet too big for its path, of which the sender is told")
+                    }
+                };
+                self.line("node", Some(rule), text.into());
+            }
+            Step::Service(service, port) => {
+                let text = format!("{service:?}, behind port {}", self.node.port_name(port));
+                self.line("service", Some("ADDR-17"), text);
+            }
+            Step::Reply(service) => self.line("service", Some("ADDR-17"), format!("from {service:?}")),
+        }
+    }
+}
+
+impl<B: Buffer> Sink<B> for Recorder<'_> {
+    fn transmit(&mut self, port: PortIndex, frame: B) {
+        let (name, bytes) = (self.node.port_name(port).to_owned(), hex_of(&frame));
+        let uplink = self.node.tables.port(port).is_some_and(|port| matches!(port.role, Role::Uplink(_)));
+        if uplink && let Some(text) = outer(frame.data()) {
+            self.line("outer", Some("P-2"), text);
+        }
+        self.outcomes.push(if uplink {
+            let outer = parse(frame.data())
+                .ok()
+                .and_then(|headers| super::packet::destination(frame.data(), &headers));
+            let host = outer.and_then(|address| self.host_at(address)).map(|host| host.id.to_string());
+            Outcome::Sent { port: name, host, frame: bytes }
+        } else {
+            let eni = self.node.tables.local_eni(port).map(|eni| eni.id.to_string());
+            Outcome::Delivered { port: name, eni, frame: bytes }
+        });
+    }
+
+    fn owns(&self, _port: PortIndex) -> bool {
+        true
+    }
+
+    fn hand_over(&mut self, port: PortIndex, _vni: Vni, frame: B) {
+        // No other worker is there: a port is always this one's.
+        self.transmit(port, frame);
+    }
+
+    fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {
+        match manager::answer(&self.node.tables, port, frame.data()) {
+            Ok(reply) => self.transmit(port, HeapBuffer::new(&reply)),
+            Err(reason) => self.dropped(port, reason, &frame),
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, _news: News) {}
+
+    fn dropped(&mut self, port: PortIndex, reason: Reason, _frame: &B) {
+        self.outcomes.push(Outcome::Dropped {
+            port: self.node.port_name(port).into(),
+            reason: reason.name().into(),
+            meaning: reason.help().into(),
+        });
+    }
+}
