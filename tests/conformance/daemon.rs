@@ -225,7 +225,7 @@ impl Node for DaemonNode {
                 Err(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
             }
             Ok(Reply::Failed(problem)) | Err(problem) => Err(problem),
-            Ok(Reply::Shown(_)) => unreachable!("a table for a state"),
+            Ok(other) => unreachable!("{other:?} to a state"),
         }
     }
 
