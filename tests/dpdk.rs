@@ -32,7 +32,7 @@ fn devices() {
     threads(&eal);
     pools(&eal);
     let pool = pool(&eal, "devices", 4095);
-    buffers(&pool);
+    buffers(&eal, &pool);
     null(&eal, &pool);
     declared_mtu(&eal, &pool);
     ring(&eal, &pool);
@@ -124,7 +124,12 @@ fn pools(eal: &Eal) {
     assert_eq!(small.in_use(), 0);
 }
 
-fn buffers(pool: &Mempool) {
+fn buffers(eal: &Eal, pool: &Mempool) {
+    let one = Mempool::new(eal, "one", 1, DATA_ROOM, 0, None).unwrap();
+    let only = one.alloc().unwrap();
+    assert!(only.another().is_none(), "the pool is empty");
+    drop(only);
+
     let mut mbuf = Mbuf::from_frame(pool, b"frame").unwrap();
     assert_eq!((mbuf.data(), mbuf.frame_len(), mbuf.segments()), (&b"frame"[..], 5, 1));
     assert!(mbuf.is_contiguous());
@@ -150,7 +155,10 @@ fn buffers(pool: &Mempool) {
     mbuf.data_mut().fill(7);
     assert!(mbuf.offload_udp6_checksum(14, 40));
     assert!(!mbuf.offload_udp6_checksum(128, 40) && !mbuf.offload_udp6_checksum(14, 512));
-    drop(mbuf);
+    let mut another = mbuf.another().unwrap();
+    assert_eq!((another.data().len(), another.segments(), pool.in_use()), (0, 1, 2));
+    assert!(another.prepend(HEADROOM).is_some() && another.prepend(1).is_none());
+    drop((mbuf, another));
 
     assert!(Mbuf::from_frame(pool, &[0; 2049]).is_none(), "longer than a buffer");
     assert_eq!(pool.in_use(), 0, "dropping a buffer frees it");

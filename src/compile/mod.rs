@@ -295,8 +295,7 @@ impl Compiler {
             underlay,
             uplink.checksum,
         )?;
-        // The MTU bounds the outer IP packet; the outer link-layer header is outside of it.
-        let fits = (usize::from(uplink.mtu) + ETHERNET).saturating_sub(template.header_len()) as u16;
+        let fits = self.site.path_mtu(uplink) + ETHERNET as u16;
         let (reachability, max_inner) = match next_hop {
             None => (Reachability::Unresolved, 0),
             Some(_) => (Reachability::Ready, fits),
@@ -336,6 +335,7 @@ impl Compiler {
 
     fn local_eni(&self, model: &Model, eni: &model::Eni, port: &str) -> Option<LocalEni> {
         let index = self.site.port(port)?;
+        let mtu = self.site.ports.get(usize::from(index.0))?.mtu;
         let subnet = model.subnets.get(&eni.subnet)?;
         let routes = model.route_tables.get(&subnet.route_table)?;
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
@@ -356,7 +356,8 @@ impl Compiler {
             resolver: model.vpcs.get(&eni.vpc)?.cidrs4.first().map(|block| block.network().to_bits() + 2),
             metadata_hop_limit: 1,
             source_dest_check: eni.source_dest_check,
-            mtu: self.site.ports.get(usize::from(index.0))?.mtu,
+            mtu,
+            narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
             routes: Arc::new(RouteTable::new(routes.routes.iter().map(|route| {
                 let model::Target::Local = route.target;
                 (route.destination, Target::Local)

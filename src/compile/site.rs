@@ -113,6 +113,12 @@ impl Site {
         self.ports.iter().zip(0..).filter_map(|(port, index)| Some((PortIndex(index), port.uplink()?)))
     }
 
+    /// The longest IP packet of an instance that fits an uplink's MTU once encapsulated. The inner frame is carried with its
+    /// own link-layer header, and the outer one is outside of the MTU; both are of the same length.
+    pub fn path_mtu(&self, uplink: &SiteUplink) -> u16 {
+        uplink.mtu.saturating_sub(self.encapsulation.overhead(uplink.address.is_ipv6()) as u16)
+    }
+
     /// The way to an underlay address: the uplink on whose link it is, else the first with a gateway of its family.
     pub fn link_to(&self, address: IpAddr) -> Option<Link> {
         let direct = self.uplinks().find(|(_, uplink)| uplink.on_link.contains(&address));

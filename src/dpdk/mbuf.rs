@@ -177,6 +177,13 @@ impl Buffer for Mbuf {
         true
     }
 
+    fn another(&self) -> Option<Self> {
+        // SAFETY: the mbuf's pool is valid as long as the mbuf.
+        let raw = NonNull::new(unsafe { sys::warren_alloc(self.head().pool.cast()) })?;
+        // SAFETY: a buffer fresh from the pool has no other reference.
+        Some(unsafe { Self::from_raw(raw) })
+    }
+
     #[inline]
     fn is_contiguous(&self) -> bool {
         self.head().nb_segs == 1

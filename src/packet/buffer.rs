@@ -27,6 +27,9 @@ pub trait Buffer: Sized {
     /// buffer has no room. Used by what the node answers itself, never for forwarding.
     fn extend_to(&mut self, n: usize) -> bool;
 
+    /// An empty buffer from where this one came from, with its whole headroom; `None` where none is left.
+    fn another(&self) -> Option<Self>;
+
     /// Whether [`Buffer::data`] is the whole frame. A chained mbuf is not, and is dropped by name.
     fn is_contiguous(&self) -> bool {
         true
@@ -112,6 +115,10 @@ impl Buffer for HeapBuffer {
             self.bytes.resize(end, 0);
         }
         true
+    }
+
+    fn another(&self) -> Option<Self> {
+        Some(Self::new(&[]))
     }
 }
 

@@ -277,7 +277,7 @@ fn write_ipv6(bytes: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) {
 /// The inner packet's DSCP and ECN, which the outer header takes over (RFC 2983 §3.1 uniform model; RFC 6040 §4.1 normal
 /// mode). 0 for what is not IP.
 #[inline(always)]
-fn traffic_class(frame: &[u8]) -> u8 {
+pub(super) fn traffic_class(frame: &[u8]) -> u8 {
     let [high, low, first, second] = get(frame, 12).unwrap_or_default();
     match u16::from_be_bytes([high, low]) {
         ethertype::IPV4 => second,

@@ -11,11 +11,14 @@ mod bytes;
 pub mod checksum;
 mod decap;
 mod encap;
+pub mod fragment;
 mod headers;
+pub mod icmp;
 pub mod nd;
 mod readdress;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod tcp;
 
 pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};

@@ -1,10 +1,10 @@
 //! From an instance: who sends, to whom, and the way there.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 
-use super::{Burst, Check, Context, MAX_BURST, Notes, Reason, Sink, Step, ingress, local};
+use super::{Burst, Check, Context, MAX_BURST, Notes, Reason, Sink, Step, ingress, local, mtu};
 use crate::{
     ffi::prefetch,
     packet::{
@@ -305,7 +305,7 @@ fn unknown_v4(eni: &LocalEni, to: u32, notes: &mut impl Notes) -> Reason {
         // FWD-20.
         (0 | 127 | 224.., _) => Reason::InvalidDestination,
         // ADDR-23, ADDR-24.
-        _ if eni.is_router(Ipv4Addr::from_bits(to).into()) => Reason::Service,
+        _ if is_router(eni, Ipv4Addr::from_bits(to).into()) => Reason::Service,
         _ => unrouted(eni.routes.lookup_v4(to), notes),
     }
 }
@@ -315,16 +315,21 @@ fn unknown_v4(eni: &LocalEni, to: u32, notes: &mut impl Notes) -> Reason {
 #[inline(never)]
 fn unknown_v6(eni: &LocalEni, to: u128, notes: &mut impl Notes) -> Reason {
     let address = Ipv6Addr::from_bits(to);
-    let router =
-        address == nd::ROUTER || address == eni.router_mac.link_local() || eni.is_router(address.into());
     match address.segments() {
         // ADDR-17, ADDR-19, ADDR-22, ADDR-25.
         [0xfd00, 0x0ec2, ..] => Reason::Service,
-        _ if router => Reason::Service,
+        _ if is_router(eni, address.into()) => Reason::Service,
         // Unspecified, loopback, multicast, and the link-local of anybody else: never routed (RFC 4291 §2.5, §2.7).
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] | [0xff00..=0xffff | 0xfe80..=0xfebf, ..] => Reason::InvalidDestination,
         _ => unrouted(eni.routes.lookup_v6(to), notes),
     }
+}
+
+/// Whether an address is one of the router's in the ENI's subnet: the block's base plus one, and over IPv6 the two
+/// link-local ones (L2-20).
+pub(super) fn is_router(eni: &LocalEni, address: IpAddr) -> bool {
+    let link_local = |address| address == nd::ROUTER || address == eni.router_mac.link_local();
+    eni.is_router(address) || matches!(address, IpAddr::V6(address) if link_local(address))
 }
 
 /// RT-13 and FWD-4.
@@ -353,13 +358,18 @@ fn forward<B: Buffer, S: Sink<B>>(
         ctx.sink.note(Step::Rewritten(to.mac, to.router_mac));
     }
     match host {
-        Some(host) => match encapsulate(eni, host, classified.flow, &mut frame) {
-            Ok(()) => {
-                ctx.sink.note(Step::Encapsulated(host, eni.vni));
-                ctx.sink.transmit(host.uplink, frame);
+        Some(host) => {
+            if eni.narrow {
+                mtu::clamp(ctx, host, &mut frame);
             }
-            Err(reason) => ctx.drop(port, reason, frame),
-        },
+            match encapsulate(eni, host, classified.flow, &mut frame) {
+                Ok(()) => {
+                    ctx.sink.note(Step::Encapsulated(host, eni.vni));
+                    ctx.sink.transmit(host.uplink, frame);
+                }
+                Err(reason) => mtu::refused(ctx, port, eni, (host, classified.flow), reason, frame),
+            }
+        }
         None => match to.location.place() {
             Place::Local(receiver) => ingress::pass_on(ctx, receiver, eni.vni, frame),
             Place::Remote(_) => ctx.drop(port, Reason::UnderlayUnreachable, frame),
@@ -370,10 +380,15 @@ fn forward<B: Buffer, S: Sink<B>>(
 
 /// Puts the header towards a host in front of a frame.
 #[inline(always)]
-fn encapsulate<B: Buffer>(eni: &LocalEni, host: &Host, flow: u32, frame: &mut B) -> Result<(), Reason> {
+pub(super) fn encapsulate<B: Buffer>(
+    eni: &LocalEni,
+    host: &Host,
+    flow: u32,
+    frame: &mut B,
+) -> Result<(), Reason> {
     if frame.data().len() > usize::from(host.max_inner) {
         return Err(match host.reachability {
-            Reachability::Ready => Reason::UnderlayMtu,
+            Reachability::Ready => Reason::MtuDf,
             Reachability::Unresolved => Reason::UnderlayUnresolved,
             Reachability::Unreachable => Reason::UnderlayUnreachable,
         });

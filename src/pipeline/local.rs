@@ -1,15 +1,15 @@
 //! What an instance asks of the node itself.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
     Allowance, Check, Context, News, Reason, Request, Sink, Step,
-    egress::{Class, is_dhcp},
+    egress::{Class, is_dhcp, is_router},
     service,
     subnet::SubnetOf,
 };
 use crate::{
-    packet::{Buffer, arp::Arp, ipv6_addresses, macs, parse},
+    packet::{Buffer, Headers, Network, arp::Arp, icmp, ipv4_addresses, ipv6_addresses, macs, parse},
     services::{Answer, arp, nd},
     tables::{LocalEni, PortIndex},
 };
@@ -55,12 +55,25 @@ fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex
                 ctx.counters.port(port).punted.add(1);
             }
         }
+        // ADDR-23; that of another subnet has no mapping.
+        Ok(headers) if icmp::is_echo_request(&headers) && is_to_router(eni, frame.data(), &headers) => {
+            answer(ctx, port, Request::Echo, frame, |frame| icmp::reply(frame, &headers).map(|()| None));
+        }
         Ok(headers) => match service::asked(eni, frame.data(), &headers) {
             Some(asked) => service::ask(ctx, port, eni, asked, &headers, frame),
             None => ctx.drop(port, Reason::Service, frame),
         },
         Err(reason) => ctx.drop(port, reason, frame),
     }
+}
+
+fn is_to_router(eni: &LocalEni, frame: &[u8], headers: &Headers) -> bool {
+    let to = match headers.network {
+        Network::Ipv4 => Ipv4Addr::from_bits(ipv4_addresses(frame).1).into(),
+        Network::Ipv6 => Ipv6Addr::from_bits(ipv6_addresses(frame).1).into(),
+        Network::Arp => return false,
+    };
+    is_router(eni, to)
 }
 
 /// Answers a request in place, if the ENI has an answer left. The service says which address's MAC, the answer's source,

@@ -18,6 +18,7 @@ mod counters;
 mod egress;
 mod ingress;
 mod local;
+mod mtu;
 mod reason;
 mod service;
 mod step;
@@ -99,9 +100,18 @@ impl<S> Context<'_, S> {
     where
         S: Sink<B>,
     {
-        self.sink.dropped(port, reason, &frame);
-        self.counters.port(port).drop(reason);
+        self.dropped(port, reason, &frame);
         drop(frame);
+    }
+
+    /// As [`Context::drop`], for a frame that is used again: an answer is made of it.
+    #[inline]
+    fn dropped<B>(&mut self, port: PortIndex, reason: Reason, frame: &B)
+    where
+        S: Sink<B>,
+    {
+        self.sink.dropped(port, reason, frame);
+        self.counters.port(port).drop(reason);
     }
 }
 

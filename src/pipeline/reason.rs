@@ -59,12 +59,12 @@ reasons! {
     NoRoute "no_route" "No route of the subnet's table matches (RT-13).";
     NoMapping "no_mapping" "The route is `local` and no ENI of the VPC has the address (FWD-4).";
     Unattached "unattached" "The destination ENI is attached to no host.";
+    MtuDf "mtu_df" "The packet is larger than its path's MTU and may not be fragmented: its sender is told the MTU (MTU-3, MTU-4).";
     // Towards an instance.
     DstCheck "dst_check" "The destination address is none of the receiving ENI's, and its source/destination check is on (ADDR-6).";
     // From and to the underlay.
     UnderlayUnresolved "underlay_unresolved" "The link-layer address of the next hop to the destination's host is not known (yet).";
     UnderlayUnreachable "underlay_unreachable" "No uplink leads to the destination's host.";
-    UnderlayMtu "underlay_mtu" "The encapsulated packet is larger than the uplink's MTU.";
     UnderlayDestination "underlay_destination" "Not addressed to this node's underlay address.";
     UnderlayProtocol "underlay_protocol" "Not the configured encapsulation, nor ARP or neighbour discovery.";
     UnderlayChecksum "underlay_checksum" "A wrong checksum of the outer IP or UDP header.";
@@ -77,6 +77,7 @@ reasons! {
     // In the node.
     HandoffFull "handoff_full" "The ring to the worker that owns the packet's ENI is full.";
     TxFull "tx_full" "The device's transmit queue is full.";
+    NoBuffer "no_buffer" "No buffer was free for a fragment of the packet.";
     NoHeadroom "no_headroom" "The buffer has no room for the outer header.";
 }
 

@@ -32,6 +32,10 @@ pub enum Step<'a> {
     Route(Option<Target>),
     /// Its MACs became the receiver's and its router's.
     Rewritten(Mac, Mac),
+    /// A SYN, it tells a shorter segment size now: one that fits IP packets of so many bytes.
+    Clamped(u16),
+    /// A fragment, of so many bytes at most, was cut off it.
+    Fragmented(u16),
     /// It was encapsulated towards a host.
     Encapsulated(&'a Host, Vni),
     /// The outer header was taken off.

@@ -1,6 +1,9 @@
 //! The node's own ports and the ENIs that are plugged into them.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
@@ -163,17 +166,22 @@ pub struct LocalEni {
     pub source_dest_check: bool,
     /// The largest IP packet that it may send, in bytes.
     pub mtu: u16,
+    /// Whether an uplink carries shorter IP packets only, so that TCP has to be told (see `pipeline`).
+    pub narrow: bool,
     /// The route table in force in its subnet.
     pub routes: Arc<RouteTable>,
 }
 
 impl LocalEni {
+    /// The subnet router's IPv4 address: the block's base plus one.
+    pub fn router_v4(&self) -> Option<Ipv4Addr> {
+        self.subnet_v4.map(|net| Ipv4Addr::from_bits(net.network().to_bits() | 1))
+    }
+
     /// Whether the address is the subnet router's: the block's base plus one (L2-11, L2-21).
     pub fn is_router(&self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(address) => {
-                self.subnet_v4.is_some_and(|net| net.network().to_bits() | 1 == address.to_bits())
-            }
+            IpAddr::V4(address) => self.router_v4() == Some(address),
             IpAddr::V6(address) => {
                 self.subnet_v6.is_some_and(|net| net.network().to_bits() | 1 == address.to_bits())
             }

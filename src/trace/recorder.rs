@@ -165,6 +165,13 @@ impl Notes for Recorder<'_> {
                 let text = format!("destination MAC {to}, source MAC {from}, the receiver's router's");
                 self.line("rewrite", Some("FWD-6"), text);
             }
+            Step::Clamped(mtu) => {
+                let text = format!("the SYN tells a segment size that fits the path's {mtu} bytes");
+                self.line("mss", Some("MTU-5"), text);
+            }
+            Step::Fragmented(mtu) => {
+                self.line("fragment", Some("MTU-3"), format!("of the path's {mtu} bytes at most"));
+            }
             Step::Encapsulated(_, vni) => self.line("encapsulate", Some("P-2"), format!("VNI {vni}")),
             Step::Decapsulated => self.line("decapsulate", Some("P-2"), "the outer header is off".into()),
             Step::Asks(request) => {

@@ -199,3 +199,55 @@ fn ipv6_underlay_with_checksums() {
     };
     Setup::new(&underlay).pings(&underlay);
 }
+
+/// MTU-3, MTU-4, ADDR-23: an uplink narrower than the instances' MTU, as Linux discovers it.
+#[test]
+fn mtu_4_linux_discovers_the_path_of_a_narrow_uplink() {
+    let underlay =
+        Underlay { addresses: V4, prefix: 24, settings: "mtu = 1500", device: "noudpcsum", mtu: 1500 };
+    let lab = Setup::new(&underlay);
+    let (v4, v6) = (far().v4(), far().v6());
+    lab.far.ip("link set vx0 mtu 1450");
+    lab.near.ping("-c 2 -i 0.05 -s 56", v4).all();
+    lab.near.ping("-c 2 -i 0.05 -s 56", v6).all();
+
+    // ADDR-23: the router.
+    for router in ["10.0.1.1", "2001:db8:b1:1::1", "fe80:ec2::1%vm0"] {
+        lab.near.run("ping", "iputils-ping", &format!("-c 2 -i 0.05 -W 1 {router}")).ok();
+    }
+    lab.near.ping("-c 1", std::net::Ipv4Addr::new(10, 0, 2, 1)).none();
+
+    // MTU-3: without DF, in fragments, which the kernel takes for one.
+    lab.near.ping("-c 3 -i 0.05 -M dont -s 1472", v4).all();
+    assert_eq!(lab.daemon.drops("vm0", "mtu_df"), 0);
+
+    // MTU-4: with DF, the sender hears of it, from whom it should.
+    let told = lab.near.run("ping", "iputils-ping", &format!("-c 1 -W 1 -M do -s 1472 {v4}"));
+    assert!(told.out.contains("From 10.0.1.1 ") && told.out.contains("mtu = 1450"), "{}", told.out);
+    let told = lab.near.run("ping", "iputils-ping", &format!("-c 1 -W 1 -M do -s 1452 {v6}"));
+    assert!(told.out.contains("From fe80:ec2::1") && told.out.contains("mtu=1450"), "{}", told.out);
+    for address in [v4.to_string(), v6.to_string()] {
+        let route = lab.near.ip(&format!("route get {address}"));
+        assert!(route.contains("mtu 1450"), "{route}");
+    }
+    assert_eq!(lab.daemon.drops("vm0", "mtu_df"), 2);
+    lab.near.ping("-c 3 -i 0.05 -M do -s 1422", v4).all();
+    lab.near.ping("-c 3 -i 0.05 -s 4000", v6).all();
+
+    // A SYN tells what fits, with a checksum that the kernel takes: it answers, that nobody listens.
+    let capture = lab.folder.path().join("syn.pcap");
+    let mut tcpdump = lab
+        .far
+        .command(tool("tcpdump", "tcpdump"))
+        .args(["-i", "vx0", "-U", "-c", "1", "-w", capture.to_str().unwrap(), "tcp[tcpflags] == tcp-syn"])
+        .spawn()
+        .unwrap();
+    wait_for("tcpdump", || capture.exists());
+    lab.near.ip("route flush cache");
+    let refused =
+        lab.near.command(tool("bash", "bash")).args(["-c", &format!("</dev/tcp/{v4}/9")]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("refused"), "{refused:?}");
+    assert!(tcpdump.wait().unwrap().success());
+    let syn = &captures::read(&capture)[0];
+    assert_eq!(syn[54..58], [2, 4, 5, 0x82], "1450 less 40");
+}

@@ -341,7 +341,8 @@ fn the_underlay_may_be_unresolved_unreachable_or_too_small() {
         let inner = readdressed(&frame, C, r2());
         Lab::of(wire, small.clone(), Neighbours(true)).encapsulates(AT_A, &frame, 2, &inner);
         uplink(&mut small).mtu -= 1;
-        Lab::of(wire, small, Neighbours(true)).drops(AT_A, &frame, Reason::UnderlayMtu);
+        let outcomes = Lab::of(wire, small, Neighbours(true)).burst(AT_A, [HeapBuffer::new(&frame)]);
+        assert_eq!(outcomes.last(), Some(&Outcome::Dropped(Reason::MtuDf)));
     }
 }
 

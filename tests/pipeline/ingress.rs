@@ -145,7 +145,7 @@ fn outer_fragments_are_refused() {
 
 /// A frame about which a device said something.
 #[derive(Clone)]
-struct Marked {
+pub(crate) struct Marked {
     frame: HeapBuffer,
     contiguous: bool,
     ip: Checked,
@@ -153,7 +153,7 @@ struct Marked {
 }
 
 impl Marked {
-    fn new(frame: &[u8]) -> Self {
+    pub(crate) fn new(frame: &[u8]) -> Self {
         Self { frame: HeapBuffer::new(frame), contiguous: true, ip: Checked::Unknown, l4: Checked::Unknown }
     }
 }
@@ -181,6 +181,10 @@ impl Buffer for Marked {
 
     fn extend_to(&mut self, n: usize) -> bool {
         self.frame.extend_to(n)
+    }
+
+    fn another(&self) -> Option<Self> {
+        None
     }
 
     fn is_contiguous(&self) -> bool {

@@ -6,6 +6,7 @@ mod frames;
 mod handover;
 mod ingress;
 mod lab;
+mod mtu;
 mod neighbours;
 mod origin;
 mod properties;

@@ -1,0 +1,108 @@
+//! Packets that are longer than their path: an answer to the sender, or fragments. And the segment size of TCP, so that
+//! there are few of them.
+//!
+//! None of it is on the path of a usual packet: it begins where a packet does not fit, or where the ENI's MTU is known to
+//! be more than an uplink carries.
+
+use std::net::IpAddr;
+
+use super::{Allowance, Check, Context, Reason, Request, Sink, Step, egress::encapsulate};
+use crate::{
+    packet::{Buffer, ETHERNET, Headers, Network, fragment::split, icmp, parse, tcp::clamp_mss},
+    services::nd,
+    tables::{Host, LocalEni, PortIndex, Reachability},
+};
+
+/// The longest IP packet that fits the path to a host.
+fn path_mtu(host: &Host) -> u16 {
+    host.max_inner.saturating_sub(ETHERNET as u16)
+}
+
+/// Lowers the segment size that a SYN tells to what fits the path to a host.
+#[inline(never)]
+pub(super) fn clamp<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, host: &Host, frame: &mut B) {
+    if host.reachability == Reachability::Ready
+        && let Ok(headers) = parse(frame.data())
+        && clamp_mss(frame.data_mut(), &headers, path_mtu(host))
+    {
+        ctx.sink.note(Step::Clamped(path_mtu(host)));
+    }
+}
+
+/// Sees to a packet that can't go to a host as it is, for any reason. If it is too long, it goes in fragments, or its
+/// sender hears the MTU.
+#[cold]
+#[inline(never)]
+pub(super) fn refused<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    (host, flow): (&Host, u32),
+    reason: Reason,
+    mut frame: B,
+) {
+    let (Reason::MtuDf, Ok(headers)) = (reason, parse(frame.data())) else {
+        return ctx.drop(port, reason, frame);
+    };
+    // Without padding, it may fit.
+    frame.truncate(headers.end());
+    loop {
+        let cut = match headers.network {
+            Network::Ipv4 => split(&mut frame, path_mtu(host)),
+            _ if frame.data().len() <= usize::from(host.max_inner) => Ok(None),
+            _ => Err(Reason::MtuDf),
+        };
+        match cut {
+            Ok(Some(fragment)) => {
+                ctx.sink.note(Step::Fragmented(path_mtu(host)));
+                send(ctx, port, eni, (host, flow), fragment);
+            }
+            Ok(None) => return send(ctx, port, eni, (host, flow), frame),
+            Err(Reason::MtuDf) => return tell(ctx, port, eni, path_mtu(host), &headers, frame),
+            Err(reason) => return ctx.drop(port, reason, frame),
+        }
+    }
+}
+
+/// Sends a frame that fits. All fragments of a packet take its flow's path.
+fn send<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    (host, flow): (&Host, u32),
+    mut frame: B,
+) {
+    match encapsulate(eni, host, flow, &mut frame) {
+        Ok(()) => {
+            ctx.sink.note(Step::Encapsulated(host, eni.vni));
+            ctx.sink.transmit(host.uplink, frame);
+        }
+        Err(reason) => ctx.drop(port, reason, frame),
+    }
+}
+
+/// Drops a packet that is too long, and tells its sender (MTU-3, MTU-4), as often as its ENI's allowance lets (MTU-10).
+fn tell<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    mtu: u16,
+    headers: &Headers,
+    mut frame: B,
+) {
+    ctx.dropped(port, Reason::MtuDf, &frame);
+    let router: Option<IpAddr> = match headers.network {
+        Network::Ipv4 => eni.router_v4().map(Into::into),
+        Network::Ipv6 => Some(nd::ROUTER.into()),
+        Network::Arp => None,
+    };
+    let Some(router) = router.filter(|_| icmp::may_answer(frame.data(), headers)) else { return };
+    ctx.sink.note(Step::Asks(Request::PathMtu));
+    if !ctx.allowances.take(port, Allowance::IcmpError, ctx.now) {
+        return;
+    }
+    ctx.sink.note(Step::Passed(Check::Allowance));
+    if icmp::too_big(&mut frame, headers, (eni.router_mac, router), eni.mac, mtu) {
+        ctx.sink.transmit(port, frame);
+    }
+}
