@@ -140,6 +140,8 @@ pub struct Arp {
 pub struct Udp {
     pub src: Option<u16>,
     pub dst: Option<u16>,
+    /// The length field, where it isn't that of what is here.
+    pub length: Option<u16>,
     pub checksum: Option<u16>,
 }
 
@@ -430,7 +432,7 @@ impl Frame {
         }
         let udp = self.udp.clone().unwrap_or_default();
         let data = sized(8);
-        let len = 8 + data.len() as u16;
+        let len = udp.length.unwrap_or(8 + data.len() as u16);
         let ports = [udp.src.unwrap_or(40_000), udp.dst.unwrap_or(9), len, udp.checksum.unwrap_or(0)];
         let datagram = [&ports.map(u16::to_be_bytes).concat()[..], &data].concat();
         // A first fragment's checksum is of data that isn't here.

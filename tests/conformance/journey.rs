@@ -33,8 +33,8 @@ pub enum Outcome {
 
 /// One host's node: what the suite is run against.
 pub trait Node {
-    /// Takes a frame in at a port.
-    fn inject(&mut self, port: &str, frame: &[u8], now: Duration) -> Vec<Outcome>;
+    /// Takes a frame in at a port; says what is wrong where it is lost without a trace.
+    fn inject(&mut self, port: &str, frame: &[u8], now: Duration) -> Result<Vec<Outcome>, String>;
 
     /// Does what is due by now.
     fn tick(&mut self, now: Duration) -> Vec<Outcome>;
@@ -205,8 +205,12 @@ impl<'a, N: Node> Fabric<'a, N> {
                 self.wire.mark(&mut frame, mark);
             }
             let node = self.nodes.get_mut(&host).unwrap_or_else(|| panic!("no host {host}"));
-            let outcomes = node.inject(&port, &frame, self.now);
-            sort(&self.wire, &self.suite.hosts.hosts, (&host, hops), outcomes, &mut waiting, seen);
+            match node.inject(&port, &frame, self.now) {
+                Ok(outcomes) => {
+                    sort(&self.wire, &self.suite.hosts.hosts, (&host, hops), outcomes, &mut waiting, seen);
+                }
+                Err(fault) => seen.faults.push(format!("{host}: {fault}: {}", dump(&frame))),
+            }
         }
     }
 }

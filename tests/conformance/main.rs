@@ -20,18 +20,16 @@ mod suite;
 mod underlay;
 
 use journey::{Fabric, Node};
-use suite::{Scenario, Suite};
+use suite::{Family, Scenario, Suite};
 use underlay::WIRES;
 
 /// Runs scenarios in all their ways; says what is not as expected.
-fn run<N: Node>(fabric: &mut Fabric<'_, N>, which: impl Fn(&Scenario) -> bool) -> Vec<String> {
+fn run<N: Node>(fabric: &mut Fabric<'_, N>, which: impl Fn(&Scenario, Family) -> bool) -> Vec<String> {
     let only = std::env::var("WARREN_SCENARIO").unwrap_or_default();
     let (suite, wire) = (fabric.suite, fabric.wire.name);
     let mut faults = Vec::new();
-    for scenario in
-        suite.scenarios.iter().filter(|it| it.name.contains(&only) && it.runs_over(wire) && which(it))
-    {
-        for run in scenario.runs(&suite.hosts) {
+    for scenario in suite.scenarios.iter().filter(|it| it.name.contains(&only) && it.runs_over(wire)) {
+        for run in scenario.runs(&suite.hosts).into_iter().filter(|run| which(scenario, run.family)) {
             if let Err(fault) = fabric.run(scenario, run) {
                 faults.push(format!("{}: {} ({wire}, {run:?}):\n  {fault}", scenario.file, scenario.name));
             }
@@ -44,19 +42,18 @@ fn run<N: Node>(fabric: &mut Fabric<'_, N>, which: impl Fn(&Scenario) -> bool) -
 #[test]
 fn pure() {
     let suite = Suite::read();
-    let faults: Vec<_> =
-        WIRES.into_iter().flat_map(|wire| run(&mut pure::fabric(&suite, wire), |_| true)).collect();
+    let of = |wire| run(&mut pure::fabric(&suite, wire), |_, _| true);
+    let faults: Vec<_> = WIRES.into_iter().flat_map(of).collect();
     assert!(faults.is_empty(), "{} runs fail\n{}", faults.len(), faults.join("\n"));
 }
 
-/// Every scenario that real time allows, through `warren run` on each host.
+/// Every scenario that can be, through `warren run` on each host.
 #[cfg(feature = "dpdk")]
 #[test]
 fn daemon() {
     let suite = Suite::read();
-    let mut faults = Vec::new();
-    for wire in WIRES {
-        faults.extend(run(&mut daemon::fabric(&suite, wire), |scenario| scenario.pure_only.is_none()));
-    }
+    let can_be = |scenario: &Scenario, family| scenario.pure_only.reason(family).is_none();
+    let of = |wire| run(&mut daemon::fabric(&suite, wire), can_be);
+    let faults: Vec<_> = WIRES.into_iter().flat_map(of).collect();
     assert!(faults.is_empty(), "{} runs fail\n{}", faults.len(), faults.join("\n"));
 }

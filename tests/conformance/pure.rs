@@ -126,11 +126,11 @@ impl PureNode {
 }
 
 impl Node for PureNode {
-    fn inject(&mut self, port: &str, frame: &[u8], now: Duration) -> Vec<Outcome> {
+    fn inject(&mut self, port: &str, frame: &[u8], now: Duration) -> Result<Vec<Outcome>, String> {
         let index = self.ports.iter().position(|known| **known == *port);
         let index = index.unwrap_or_else(|| panic!("no port {port}"));
         self.feeds[index].0.borrow_mut().push(HeapBuffer::new(frame));
-        self.round(now)
+        Ok(self.round(now))
     }
 
     fn tick(&mut self, now: Duration) -> Vec<Outcome> {

@@ -73,17 +73,39 @@ pub struct Scenario {
     /// With which encapsulations it runs; all, if it says none.
     #[serde(default)]
     pub encapsulations: Vec<String>,
-    /// Why it is not run against a program in real time.
+    /// Why it is not run through a daemon.
     #[serde(default)]
-    pub pure_only: Option<String>,
+    pub pure_only: PureOnly,
     pub steps: Vec<Step>,
     /// The file that it is in.
     #[serde(skip)]
     pub file: String,
 }
 
+/// Why a scenario is not run through a daemon: in general, or with an IP version.
+#[derive(Default, Deserialize)]
+#[serde(untagged)]
+pub enum PureOnly {
+    /// It is.
+    #[default]
+    No,
+    All(String),
+    Some(BTreeMap<Family, String>),
+}
+
+impl PureOnly {
+    /// The reason with an IP version.
+    pub fn reason(&self, family: Family) -> Option<&str> {
+        match self {
+            Self::No => None,
+            Self::All(reason) => Some(reason),
+            Self::Some(families) => families.get(&family).map(String::as_str),
+        }
+    }
+}
+
 /// An IP version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     Ipv4,
