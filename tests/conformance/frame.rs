@@ -415,6 +415,7 @@ impl Frame {
                     let packet = &sent[14..];
                     message.extend(&packet[..packet.len().min(most)]);
                 }
+                _ if self.size.is_some() => message.extend([vec![0; 4], sized(8)].concat()),
                 _ => message.extend(hex(&icmp.body)),
             }
             return (own, summed(message, 2, ends, own));

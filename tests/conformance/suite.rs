@@ -94,6 +94,22 @@ pub enum PureOnly {
 }
 
 impl PureOnly {
+    /// Whether it always is.
+    pub fn is_no(&self) -> bool {
+        matches!(self, Self::No)
+    }
+
+    /// All reasons.
+    pub fn reasons(&self) -> Vec<String> {
+        match self {
+            Self::No => Vec::new(),
+            Self::All(reason) => vec![reason.clone()],
+            Self::Some(families) => {
+                families.iter().map(|(family, reason)| format!("{}: {reason}", family.name())).collect()
+            }
+        }
+    }
+
     /// The reason with an IP version.
     pub fn reason(&self, family: Family) -> Option<&str> {
         match self {
@@ -110,6 +126,16 @@ impl PureOnly {
 pub enum Family {
     Ipv4,
     Ipv6,
+}
+
+impl Family {
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        }
+    }
 }
 
 /// What happens, and what is seen then. In the order of the fields.
