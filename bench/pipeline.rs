@@ -172,7 +172,7 @@ fn moved(fleet: &Fleet) -> (Model, Model) {
     let mut after = before.clone();
     before.enis.insert(Arc::clone(id), eni.clone());
     let mut elsewhere = eni.clone();
-    elsewhere.attachment = Some(Attachment { host: "host-1".into(), port: "eth0".into() });
+    elsewhere.attachment = Some(Attachment::new("host-1".into(), "eth0".into()));
     after.enis.insert(Arc::clone(id), elsewhere);
     (before, after)
 }

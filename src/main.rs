@@ -213,6 +213,7 @@ fn check(state: &[PathBuf], json: bool) -> Result<(), String> {
         Ok(model) => {
             let counts = [
                 ("vpcs", model.vpcs.len()),
+                ("dhcp_options", model.dhcp_options.len()),
                 ("subnets", model.subnets.len()),
                 ("security_groups", model.security_groups.len()),
                 ("enis", model.enis.len()),

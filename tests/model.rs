@@ -3,7 +3,9 @@
 use std::{collections::HashMap, fmt::Write as _, path::PathBuf, time::Instant};
 
 use proptest::prelude::*;
-use warren::model::{Document, Errors, Model, Target, Traffic, diff, load, read_documents};
+use warren::model::{
+    Document, Errors, Model, NameServer, Target, Traffic, VpcDhcp, diff, load, read_documents,
+};
 
 const EXAMPLE: &str = include_str!("../examples/two-hosts.state.yaml");
 
@@ -246,6 +248,128 @@ fn an_explicit_association_wins() {
     assert_eq!(model.route_tables["rtb-b"].routes.len(), 2);
 }
 
+/// A DHCP option set with all options, and the example's VPC associated with it.
+fn with_dhcp_options() -> String {
+    let vpc = "Vpcs:\n- VpcId: vpc-blue\n";
+    let set = "DhcpOptions:\n- DhcpOptionsId: dopt-a\n  OwnerId: \"1\"\n  DhcpConfigurations:\n  \
+               - {Key: domain-name, Values: [{Value: corp.example}]}\n  \
+               - {Key: domain-name-servers, Values: [{Value: 10.9.0.1}, {Value: AmazonProvidedDNS}, {Value: \"2001:db8::53\"}]}\n  \
+               - {Key: ntp-servers, Values: [{Value: 10.9.0.2}, {Value: \"2001:db8::7b\"}]}\n  \
+               - {Key: netbios-name-servers, Values: [{Value: 10.9.0.3}]}\n  \
+               - {Key: netbios-node-type, Values: [{Value: 2}]}\n  \
+               - {Key: ipv6-address-preferred-lease-time, Values: [{Value: 600}]}\n";
+    changed(vpc, &format!("{set}{vpc}  DhcpOptionsId: dopt-a\n"))
+}
+
+#[test]
+fn dhcp_options_load() {
+    let model = loaded(&with_dhcp_options()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(model.vpcs["vpc-blue"].dhcp_options, VpcDhcp::Set("dopt-a".into()));
+    let set = &model.dhcp_options["dopt-a"];
+    assert_eq!(set.domain_name.as_deref(), Some("corp.example"));
+    let address = |text: &str| NameServer::Address(text.parse().unwrap());
+    let servers = [address("10.9.0.1"), NameServer::AmazonProvided, address("2001:db8::53")];
+    assert_eq!(set.domain_name_servers, servers);
+    assert_eq!((set.ntp_servers.len(), set.netbios_name_servers.len()), (2, 1));
+    assert_eq!((set.netbios_node_type, set.preferred_lifetime6), (Some(2), Some(600)));
+    assert!(set.descriptive.is_some());
+
+    // Not stated: the region's. EC2's word for none: none.
+    assert_eq!(loaded(EXAMPLE).unwrap().vpcs["vpc-blue"].dhcp_options, VpcDhcp::Region);
+    let none = with_dhcp_options()
+        .replace("  DhcpOptionsId: dopt-a\n  CidrBlock", "  DhcpOptionsId: default\n  CidrBlock");
+    assert_eq!(loaded(&none).unwrap().vpcs["vpc-blue"].dhcp_options, VpcDhcp::None);
+}
+
+#[test]
+fn dhcp_options_are_checked() {
+    let text = with_dhcp_options();
+    let long = "a".repeat(64);
+    for (from, to, words) in [
+        (
+            "DhcpOptionsId: dopt-a\n  C",
+            "DhcpOptionsId: dopt-b\n  C",
+            &["Vpcs[0].DhcpOptionsId", "dopt-b is not in"][..],
+        ),
+        (
+            "DhcpOptionsId: dopt-a\n  OwnerId",
+            "DhcpOptionsId: default\n  OwnerId",
+            &["default means no options"],
+        ),
+        (
+            "DhcpOptionsId: dopt-a\n  OwnerId",
+            "Tags: []\n  OwnerId",
+            &["DhcpOptions[0].DhcpOptionsId", "is missing"],
+        ),
+        (
+            "Key: domain-name,",
+            "Key: domain,",
+            &["DhcpConfigurations[0].Key", "domain is no option", "ntp-servers"],
+        ),
+        (
+            "Key: netbios-name-servers",
+            "Key: ntp-servers",
+            &["DhcpConfigurations[3].Key", "ntp-servers is there already"],
+        ),
+        ("corp.example", "corp..example", &["Values[0].Value", "not a domain name"]),
+        ("corp.example", &long, &["not a domain name"]),
+        ("[{Value: corp.example}]", "[]", &["DhcpConfigurations[0].Values", "has 0 values"]),
+        ("{Value: corp.example}", "{Value: a.b}, {Value: c.d}", &["has 2 values", "at most 1"]),
+        (
+            "{Value: 10.9.0.1}",
+            "{Value: 10.9.0.1}, {Value: 10.9.0.4}, {Value: 10.9.0.5}",
+            &["has 5 values", "at most 4"],
+        ),
+        ("10.9.0.1", "AmazonDNS", &["AmazonDNS is not an IP address", "or AmazonProvidedDNS"]),
+        ("10.9.0.2", "224.0.1.1", &["multicast", "DhcpConfigurations[2].Values[0].Value"]),
+        ("10.9.0.3", "2001:db8::3", &["not an IPv4 address"]),
+        ("{Value: 2}", "{Value: 3}", &["not a NetBIOS node type", "EC2 recommends 2"]),
+        ("{Value: 600}", "{Value: 139}", &["from 140 to 2147483647"]),
+        ("[{Value: 600}]", "600", &["DhcpConfigurations[5].Values", "write a list"]),
+        ("{Value: 600}", "{Valu: 600}", &["did you mean Value?"]),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let mut text = text.replacen(from, to, 1);
+        if to.starts_with("Tags") || to.starts_with("DhcpOptionsId: default") {
+            // Else the VPC's reference is a second mistake.
+            text = text.replacen("  DhcpOptionsId: dopt-a\n  CidrBlock", "  CidrBlock", 1);
+        }
+        let errors = loaded(&text).expect_err(to);
+        let report = errors.to_string();
+        let expected = if to.contains("Valu:") { 2 } else { 1 };
+        assert_eq!(errors.0.len(), expected, "{to}: {report}");
+        for word in words {
+            assert!(report.contains(word), "{word} is not in: {report}");
+        }
+    }
+}
+
+#[test]
+fn the_hop_limit_of_metadata_is_of_the_attachment() {
+    // ADDR-18
+    let port = "HostId: host-a, Port: vm0";
+    let stated = |limit: &str| {
+        changed(port, &format!("{port}, MetadataOptions: {{HttpPutResponseHopLimit: {limit}}}"))
+    };
+    let limit =
+        |text: &str| loaded(text).unwrap().enis["eni-a1"].attachment.as_ref().unwrap().metadata_hop_limit;
+    assert_eq!((limit(EXAMPLE), limit(&stated("64"))), (1, 64));
+    let old = loaded(EXAMPLE).unwrap();
+    assert!(
+        diff(&old, &loaded(&stated("2")).unwrap())
+            .to_string()
+            .contains("host-a/vm0 → host-a/vm0 (metadata hop limit 2)")
+    );
+    for wrong in ["0", "65", "many"] {
+        let errors = loaded(&stated(wrong)).unwrap_err();
+        assert!(
+            errors.to_string().contains("Warren.Attachments[0].MetadataOptions.HttpPutResponseHopLimit"),
+            "{errors}"
+        );
+        assert!(errors.to_string().contains("from 1 to 64"), "{errors}");
+    }
+}
+
 #[test]
 fn an_ipv6_only_subnet_has_no_ipv4() {
     let subnet = "Ipv6CidrBlockAssociationSet: [{Ipv6CidrBlock: 2001:db8:b1:1::/64}]\n- SubnetId: subnet-b";
@@ -291,6 +415,24 @@ fn differences_are_told() {
     assert!(diff.subnets.is_empty() && diff.hosts.is_empty() && diff.route_tables.is_empty());
     let json = serde_json::to_value(&diff).unwrap();
     assert_eq!(json["changed"][1]["fields"][0]["new"], "host-b/vm7");
+}
+
+#[test]
+fn differences_of_dhcp_options_are_told() {
+    let (old, new) = (loaded(EXAMPLE).unwrap(), loaded(&with_dhcp_options()).unwrap());
+    let added = diff(&old, &new);
+    assert_eq!(
+        added.to_string(),
+        "+ dopt-a\n~ vpc-blue dhcp_options the region's → dopt-a\n1 added, 0 removed, 1 changed"
+    );
+    assert_eq!(added.dhcp_options.len(), 1);
+    let text =
+        with_dhcp_options().replace("10.9.0.1", "10.9.0.8").replace("corp.example", "a.example b.example");
+    assert_eq!(
+        diff(&new, &loaded(&text).unwrap()).to_string(),
+        "~ dopt-a domain_name corp.example → a.example b.example, domain_name_servers 10.9.0.1 AmazonProvidedDNS \
+         2001:db8::53 → 10.9.0.8 AmazonProvidedDNS 2001:db8::53\n0 added, 0 removed, 1 changed"
+    );
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn moved(model: &Model, host: u32) -> Model {
     let mut model = model.clone();
     let id = format!("eni-{MOVING}");
     let eni = model.enis.get_mut(id.as_str()).expect("the moving ENI");
-    eni.attachment = Some(Attachment { host: format!("host-{host}").into(), port: "eth0".into() });
+    eni.attachment = Some(Attachment::new(format!("host-{host}").into(), "eth0".into()));
     model
 }
 

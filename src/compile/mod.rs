@@ -4,6 +4,7 @@
 //! ENIs are changed shard by shard; what is small (the node's own ports, the hosts' templates) is made anew when
 //! something that it depends on changed.
 
+mod lease;
 mod site;
 
 use std::{net::IpAddr, sync::Arc};
@@ -337,6 +338,7 @@ impl Compiler {
         let index = self.site.port(port)?;
         let mtu = self.site.ports.get(usize::from(index.0))?.mtu;
         let subnet = model.subnets.get(&eni.subnet)?;
+        let vpc = model.vpcs.get(&eni.vpc)?;
         let routes = model.route_tables.get(&subnet.route_table)?;
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
         let v6 =
@@ -344,7 +346,7 @@ impl Compiler {
         Some(LocalEni {
             id: Arc::clone(&eni.id),
             vpc: Arc::clone(&eni.vpc),
-            vni: model.vpcs.get(&eni.vpc)?.vni,
+            vni: vpc.vni,
             mac: eni.mac,
             router_mac: router_mac(&eni.subnet),
             location: Place::Local(index).into(),
@@ -353,11 +355,12 @@ impl Compiler {
             subnet_v6: subnet.cidr6,
             v4: Addresses::<u32>::new(v4, eni.prefixes4.iter().map(|prefix| prefix.network().to_bits())),
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
-            resolver: model.vpcs.get(&eni.vpc)?.cidrs4.first().map(|block| block.network().to_bits() + 2),
-            metadata_hop_limit: 1,
+            resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
+            metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
+            lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
             routes: Arc::new(RouteTable::new(routes.routes.iter().map(|route| {
                 let model::Target::Local = route.target;
                 (route.destination, Target::Local)

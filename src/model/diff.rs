@@ -5,13 +5,16 @@ use std::fmt::{self, Display};
 use serde::Serialize;
 
 use super::{
-    ById, Eni, Host, Id, Model, Permission, RouteTable, SecurityGroup, Subnet, Target, Traffic, Vpc,
+    Attachment, ById, DhcpOptions, Eni, Host, Id, Model, NameServer, Permission, RouteTable, SecurityGroup,
+    Subnet, Target, Traffic, Vpc, VpcDhcp,
 };
 
 /// The kinds of resource, in the order in which differences are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
+    /// A [`DhcpOptions`].
+    DhcpOptions,
     /// A [`Vpc`].
     Vpc,
     /// A [`Subnet`].
@@ -60,6 +63,9 @@ pub struct Diff {
     pub removed: Vec<Change>,
     /// Resources in both that differ.
     pub changed: Vec<Change>,
+    /// The DHCP option sets that were added, removed or changed.
+    #[serde(skip)]
+    pub dhcp_options: Vec<Id>,
     /// The VPCs that were added, removed or changed.
     #[serde(skip)]
     pub vpcs: Vec<Id>,
@@ -112,6 +118,7 @@ impl Display for Diff {
 /// What changed from `old` to `new`. One hash lookup per resource; text is made only for what differs.
 pub fn diff(old: &Model, new: &Model) -> Diff {
     let mut diff = Diff::default();
+    diff.dhcp_options = diff.compare(&old.dhcp_options, &new.dhcp_options);
     diff.vpcs = diff.compare(&old.vpcs, &new.vpcs);
     diff.subnets = diff.compare(&old.subnets, &new.subnets);
     diff.security_groups = diff.compare(&old.security_groups, &new.security_groups);
@@ -204,6 +211,21 @@ fn descriptive(item: &super::Descriptive) -> String {
         .map_or_else(|| "none".to_owned(), |map| serde_json::Value::Object((**map).clone()).to_string())
 }
 
+impl Resource for DhcpOptions {
+    const KIND: Kind = Kind::DhcpOptions;
+
+    fn fields(&self, new: &Self, fields: &mut Fields) {
+        fields.note("domain_name", &self.domain_name, &new.domain_name, optional);
+        fields.note("domain_name_servers", &self.domain_name_servers, &new.domain_name_servers, |v| list(v));
+        fields.note("ntp_servers", &self.ntp_servers, &new.ntp_servers, |v| list(v));
+        fields
+            .note("netbios_name_servers", &self.netbios_name_servers, &new.netbios_name_servers, |v| list(v));
+        fields.note("netbios_node_type", &self.netbios_node_type, &new.netbios_node_type, optional);
+        fields.note("preferred_lifetime6", &self.preferred_lifetime6, &new.preferred_lifetime6, optional);
+        fields.note("descriptive", &self.descriptive, &new.descriptive, descriptive);
+    }
+}
+
 impl Resource for Vpc {
     const KIND: Kind = Kind::Vpc;
 
@@ -211,6 +233,7 @@ impl Resource for Vpc {
         fields.note("vni", &self.vni, &new.vni, text);
         fields.note("cidrs4", &self.cidrs4, &new.cidrs4, |v| list(v));
         fields.note("cidrs6", &self.cidrs6, &new.cidrs6, |v| list(v));
+        fields.note("dhcp_options", &self.dhcp_options, &new.dhcp_options, text);
         fields.note("descriptive", &self.descriptive, &new.descriptive, descriptive);
     }
 }
@@ -278,9 +301,32 @@ impl Resource for SecurityGroup {
     }
 }
 
-impl Display for super::Attachment {
+impl Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.host, self.port)
+        write!(f, "{}/{}", self.host, self.port)?;
+        if self.metadata_hop_limit == Self::METADATA_HOP_LIMIT {
+            return Ok(());
+        }
+        write!(f, " (metadata hop limit {})", self.metadata_hop_limit)
+    }
+}
+
+impl Display for VpcDhcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Region => "the region's",
+            Self::None => "none",
+            Self::Set(id) => id,
+        })
+    }
+}
+
+impl Display for NameServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AmazonProvided => f.write_str(Self::AMAZON_PROVIDED),
+            Self::Address(address) => address.fmt(f),
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub type Descriptive = Option<Box<serde_json::Map<String, serde_json::Value>>>;
 /// A whole, validated state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Model {
+    /// The DHCP option sets, of whichever VPCs.
+    pub dhcp_options: ById<DhcpOptions>,
     /// The VPCs.
     pub vpcs: ById<Vpc>,
     /// The subnets of all VPCs.
@@ -57,6 +59,53 @@ pub struct Model {
     pub hosts: ById<Host>,
 }
 
+/// A DHCP option set: what the instances of the VPCs associated with it are told besides their addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DhcpOptions {
+    /// `DhcpOptionsId`.
+    pub id: Id,
+    /// `domain-name`: one domain, or several separated by blanks, which some clients understand.
+    pub domain_name: Option<Box<str>>,
+    /// `domain-name-servers`, at most four, in the order stated.
+    pub domain_name_servers: Vec<NameServer>,
+    /// `ntp-servers`, at most four, in the order stated.
+    pub ntp_servers: Vec<IpAddr>,
+    /// `netbios-name-servers`, at most four, in the order stated.
+    pub netbios_name_servers: Vec<Ipv4Addr>,
+    /// `netbios-node-type`: 1, 2, 4 or 8 (RFC 2132 §8.7).
+    pub netbios_node_type: Option<u8>,
+    /// `ipv6-address-preferred-lease-time`, in seconds, 140 to 2147483647.
+    pub preferred_lifetime6: Option<u32>,
+    /// What no packet depends on.
+    pub descriptive: Descriptive,
+}
+
+/// A DNS server of a [`DhcpOptions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameServer {
+    /// `AmazonProvidedDNS`: the resolver at the VPC's base plus two (ADDR-19), over IPv6 at fd00:ec2::253.
+    AmazonProvided,
+    /// Any other.
+    Address(IpAddr),
+}
+
+impl NameServer {
+    /// What state documents call [`NameServer::AmazonProvided`].
+    pub const AMAZON_PROVIDED: &str = "AmazonProvidedDNS";
+}
+
+/// The DHCP options of a VPC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum VpcDhcp {
+    /// The VPC's documents say nothing: those of its region, AmazonProvidedDNS and the region's domain.
+    #[default]
+    Region,
+    /// `DhcpOptionsId: default`, EC2's word for no options at all.
+    None,
+    /// Those of a set.
+    Set(Id),
+}
+
 /// A virtual private cloud: one forwarding domain in one region.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vpc {
@@ -68,6 +117,8 @@ pub struct Vpc {
     pub cidrs4: Vec<Ipv4Net>,
     /// IPv6 blocks, as stated. Disjoint, /44 to /60 in steps of four.
     pub cidrs6: Vec<Ipv6Net>,
+    /// What its instances are told by DHCP besides their addresses (`DhcpOptionsId`).
+    pub dhcp_options: VpcDhcp,
     /// What no packet depends on.
     pub descriptive: Descriptive,
 }
@@ -89,6 +140,13 @@ pub struct Subnet {
     pub route_table: Id,
     /// What no packet depends on.
     pub descriptive: Descriptive,
+}
+
+impl Subnet {
+    /// The region of its zone: `eu-central-1` of `eu-central-1a`. `None` of a zone that validation would refuse.
+    pub fn region(&self) -> Option<&str> {
+        validate::region_of(&self.zone)
+    }
 }
 
 /// An elastic network interface. A million of them live in memory, so ids are shared and lists are exact.
@@ -129,6 +187,18 @@ pub struct Attachment {
     pub host: Id,
     /// The port's name in that host's configuration.
     pub port: Arc<str>,
+    /// The TTL or hop limit of what the metadata service answers (`HttpPutResponseHopLimit`), 1 to 64 (ADDR-18).
+    pub metadata_hop_limit: u8,
+}
+
+impl Attachment {
+    /// The hop limit of metadata's answers where none is stated (ADDR-18).
+    pub const METADATA_HOP_LIMIT: u8 = 1;
+
+    /// A port of a host, with everything else as where nothing is stated.
+    pub const fn new(host: Id, port: Arc<str>) -> Self {
+        Self { host, port, metadata_hop_limit: Self::METADATA_HOP_LIMIT }
+    }
 }
 
 /// A route table.

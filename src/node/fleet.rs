@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     compile::{Resolve, Site, SitePort, SiteRole, SiteUplink},
-    model::{Attachment, Eni, Host, Id, Model, Route, RouteTable, Subnet, Target, Vpc},
+    model::{Attachment, Eni, Host, Id, Model, Route, RouteTable, Subnet, Target, Vpc, VpcDhcp},
     packet::{Encapsulation, Mac, OuterChecksum, Vni},
     tables::{PortIndex, VlanMode},
 };
@@ -73,7 +73,14 @@ impl Fleet {
         model.route_tables.insert(table, routes);
         model.vpcs.insert(
             Arc::clone(&vpc),
-            Vpc { id: Arc::clone(&vpc), vni: VNI, cidrs4: blocks, cidrs6: Vec::new(), descriptive: None },
+            Vpc {
+                id: Arc::clone(&vpc),
+                vni: VNI,
+                cidrs4: blocks,
+                cidrs6: Vec::new(),
+                dhcp_options: VpcDhcp::Region,
+                descriptive: None,
+            },
         );
         let instance: Arc<str> = "eth0".into();
         for number in 0..count {
@@ -96,7 +103,7 @@ impl Fleet {
                 prefixes6: Box::default(),
                 source_dest_check: true,
                 groups: Box::default(),
-                attachment: Some(Attachment { host, port }),
+                attachment: Some(Attachment::new(host, port)),
                 descriptive: None,
             };
             model.enis.insert(id, eni);

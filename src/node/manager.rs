@@ -14,7 +14,7 @@ use crate::{
     pipeline::{News, Reason},
     rcu::{Publisher, Reader},
     services::{
-        Learned,
+        Learned, dhcp,
         neighbours::{Neighbour, Neighbours, build_request},
         told::{self, Told},
     },
@@ -279,8 +279,8 @@ fn next_hops(compiler: &Compiler, model: &Model) -> Vec<(u16, IpAddr)> {
 
 /// As [`Manager::answer`], with any tables.
 pub(crate) fn answer(tables: &Tables, port: PortIndex, frame: &[u8]) -> Result<OwnFrame, Reason> {
-    let _ = (tables, port, frame);
-    Err(Reason::Service)
+    let eni = tables.local_eni(port).ok_or(Reason::NoEni)?;
+    dhcp::answer(frame, &eni.lease)
 }
 
 /// What is wrong between a node's host file and a state.

@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use ipnet::Ipv6Net;
+
 use super::{
     Buffer, Mac,
     bytes::{get, put},
@@ -25,9 +27,11 @@ mod kind {
     pub(super) const REDIRECT: u8 = 137;
 }
 
-/// A link-layer address option's type (RFC 4861 §4.6.1): of the source, and of the target.
+/// Options' types (RFC 4861 §4.6): link-layer address of the source and of the target, prefix information, MTU.
 const SOURCE_ADDRESS: u8 = 1;
 const TARGET_ADDRESS: u8 = 2;
+const PREFIX: u8 = 3;
+const MTU: u8 = 5;
 
 /// A valid neighbour-discovery message, as far as the node reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,12 @@ pub enum Message {
         solicited: bool,
     },
     /// A host looks for routers (§4.1).
-    RouterSolicitation,
+    RouterSolicitation {
+        /// The host's address; `::` as long as it has none.
+        source: Ipv6Addr,
+        /// The host's MAC, if the message tells it.
+        mac: Option<Mac>,
+    },
     /// A router tells of itself (§4.2).
     RouterAdvertisement,
     /// A router tells of a better next hop (§4.5).
@@ -111,9 +120,8 @@ fn read(body: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Option<Message>
     let target = Ipv6Addr::from(get(body, 8).unwrap_or([0; 16]));
     match kind {
         // §6.1.1
-        kind::ROUTER_SOLICITATION => {
-            (!source.is_unspecified() || options.source.is_none()).then_some(Message::RouterSolicitation)
-        }
+        kind::ROUTER_SOLICITATION => (!source.is_unspecified() || options.source.is_none())
+            .then_some(Message::RouterSolicitation { source, mac: options.source }),
         // §6.1.2
         kind::ROUTER_ADVERTISEMENT => source.is_unicast_link_local().then_some(Message::RouterAdvertisement),
         // §8.1
@@ -201,12 +209,77 @@ impl Advertisement {
     /// Makes the frame the buffer's; `false`, changing nothing, if it has no room.
     #[must_use]
     pub fn write<B: Buffer>(&self, buffer: &mut B) -> bool {
-        let fits = buffer.data().len() >= FRAME || buffer.extend_to(FRAME);
-        if fits {
-            buffer.truncate(FRAME);
-            put(buffer.data_mut(), 0, self.frame());
-        }
-        fits
+        write(buffer, self.frame())
+    }
+}
+
+/// Makes a frame the buffer's; `false`, changing nothing, if it has no room.
+fn write<B: Buffer, const N: usize>(buffer: &mut B, frame: [u8; N]) -> bool {
+    let fits = buffer.data().len() >= N || buffer.extend_to(N);
+    if fits {
+        buffer.truncate(N);
+        put(buffer.data_mut(), 0, frame);
+    }
+    fits
+}
+
+/// Octets of a frame with a router advertisement that carries its three options.
+pub const ROUTER_FRAME: usize = ETHERNET + 40 + 16 + 8 + 8 + 32;
+
+/// How long a host uses the router, and knows the prefix to be on the link, without a further advertisement: three times the
+/// longest interval between two (§6.2.1). The prefix goes with the router, so that an instance that has got an ENI of another
+/// subnet doesn't look for the old one's neighbours much longer.
+pub const ROUTER_LIFETIME: u16 = 1800;
+
+/// A router advertisement to send (§4.2, L2-20): addresses and all else are from DHCPv6, whatever the prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouterAdvertisement {
+    /// The router's MAC; the frame's source too.
+    pub mac: Mac,
+    /// The router's link-local address.
+    pub router: Ipv6Addr,
+    /// The receiver's MAC: the only one that is to hear it, also by a group address (RFC 6085).
+    pub receiver_mac: Mac,
+    /// The receiver's address; `None` for all nodes.
+    pub receiver: Option<Ipv6Addr>,
+    /// The largest IP packet that the receiver may send, in bytes.
+    pub mtu: u16,
+    /// The prefix on the link: resolved by neighbour discovery, no source of addresses.
+    pub prefix: Ipv6Net,
+}
+
+impl RouterAdvertisement {
+    /// The frame with this advertisement.
+    pub fn frame(&self) -> [u8; ROUTER_FRAME] {
+        const BODY: usize = ETHERNET + 40;
+        /// Hop limit of the receiver's packets: IANA's default (§6.2.1).
+        const HOP_LIMIT: u8 = 64;
+        /// Managed and other configuration: ask DHCPv6 for addresses and options.
+        const FLAGS: u8 = 0x80 | 0x40;
+        /// Of the prefix: on-link, and not for autoconfiguration (ADDR-14).
+        const ON_LINK: u8 = 0x80;
+        let [a, b] = ROUTER_LIFETIME.to_be_bytes();
+        let mut frame = [0; ROUTER_FRAME];
+        let fixed = [kind::ROUTER_ADVERTISEMENT, 0, 0, 0, HOP_LIMIT, FLAGS, a, b];
+        // Reachable time and retransmission timer are zero: unspecified.
+        put(&mut frame, BODY, fixed);
+        put(&mut frame, BODY + 16, [SOURCE_ADDRESS, 1]);
+        put(&mut frame, BODY + 18, self.mac.0);
+        put(&mut frame, BODY + 24, [MTU, 1, 0, 0, 0, 0]);
+        put(&mut frame, BODY + 30, self.mtu.to_be_bytes());
+        put(&mut frame, BODY + 32, [PREFIX, 4, self.prefix.prefix_len(), ON_LINK]);
+        // Valid and preferred lifetime.
+        put(&mut frame, BODY + 36, [0, 0, a, b, 0, 0, a, b]);
+        put(&mut frame, BODY + 48, self.prefix.network().octets());
+        let receiver = (self.receiver_mac, self.receiver.unwrap_or(ALL_NODES));
+        enclose(&mut frame, (self.mac, self.router), receiver);
+        frame
+    }
+
+    /// Makes the frame the buffer's; `false`, changing nothing, if it has no room.
+    #[must_use]
+    pub fn write<B: Buffer>(&self, buffer: &mut B) -> bool {
+        write(buffer, self.frame())
     }
 }
 
@@ -236,23 +309,29 @@ fn frame(
     option: u8,
 ) -> [u8; FRAME] {
     const BODY: usize = ETHERNET + 40;
-    const LEN: u8 = (FRAME - BODY) as u8;
     let mut frame = [0; FRAME];
-    put(&mut frame, 0, destination.0.0);
-    put(&mut frame, 6, source.0.0);
-    put(&mut frame, 12, ethertype::IPV6.to_be_bytes());
-    put(&mut frame, ETHERNET, [0x60, 0, 0, 0, 0, LEN, protocol::ICMPV6, 255]);
-    put(&mut frame, ETHERNET + 8, source.1.octets());
-    put(&mut frame, ETHERNET + 24, destination.1.octets());
     put(&mut frame, BODY, fixed);
     put(&mut frame, BODY + 8, target.octets());
     put(&mut frame, BODY + 24, [option, 1]);
     put(&mut frame, BODY + 26, source.0.0);
-    let pseudo = Sum::pseudo_v6(source.1, destination.1, protocol::ICMPV6, LEN.into());
+    enclose(&mut frame, source, destination);
+    frame
+}
+
+/// Puts the headers around an ICMPv6 message, whose checksum is zero so far, and the checksum into it.
+fn enclose<const N: usize>(frame: &mut [u8; N], source: (Mac, Ipv6Addr), destination: (Mac, Ipv6Addr)) {
+    const BODY: usize = ETHERNET + 40;
+    let len = N.saturating_sub(BODY) as u8;
+    put(frame, 0, destination.0.0);
+    put(frame, 6, source.0.0);
+    put(frame, 12, ethertype::IPV6.to_be_bytes());
+    put(frame, ETHERNET, [0x60, 0, 0, 0, 0, len, protocol::ICMPV6, 255]);
+    put(frame, ETHERNET + 8, source.1.octets());
+    put(frame, ETHERNET + 24, destination.1.octets());
+    let pseudo = Sum::pseudo_v6(source.1, destination.1, protocol::ICMPV6, len.into());
     let body = frame.get(BODY..).unwrap_or_default();
     let checksum = pseudo.plus(Sum::of(body)).checksum();
-    put(&mut frame, BODY + 2, checksum.to_be_bytes());
-    frame
+    put(frame, BODY + 2, checksum.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -324,6 +403,35 @@ mod tests {
     }
 
     #[test]
+    fn router_advertisements_are_told_byte_by_byte() {
+        // L2-20
+        let advertisement = RouterAdvertisement {
+            mac: sample::B,
+            router: "fe80:ec2::1".parse().unwrap(),
+            receiver_mac: sample::A,
+            receiver: Some(ASKER),
+            mtu: 9001,
+            prefix: "2001:db8:b1:1::/64".parse().unwrap(),
+        };
+        let mut body = vec![134, 0, 0, 0, 64, 0xc0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
+        body.extend([1, 1, 2, 0, 0, 0, 1, 0x0b]);
+        body.extend([5, 1, 0, 0, 0, 0, 0x23, 0x29]);
+        body.extend([3, 4, 64, 0x80, 0, 0, 7, 8, 0, 0, 7, 8, 0, 0, 0, 0]);
+        body.extend([0x20, 1, 0xd, 0xb8, 0, 0xb1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let mut expected = message(advertisement.router, ASKER, &body);
+        expected[..12].copy_from_slice(&[sample::A.0, sample::B.0].concat());
+        assert_eq!(advertisement.frame()[..], expected);
+        assert_eq!(read(&expected), Ok(Message::RouterAdvertisement));
+        for len in [62, 200] {
+            let mut buffer = HeapBuffer::new(&vec![0xaa; len]);
+            assert!(advertisement.write(&mut buffer));
+            assert_eq!(buffer.data(), expected);
+        }
+        let to_all = RouterAdvertisement { receiver: None, ..advertisement }.frame();
+        assert_eq!((&to_all[..6], ipv6_endpoints(&to_all).1), (&sample::A.0[..], ALL_NODES));
+    }
+
+    #[test]
     fn receivers_rules() {
         let link_local = sample::A.link_local();
         let group = solicited_node(TARGET);
@@ -363,7 +471,8 @@ mod tests {
         let redirect = [&[137, 0, 0, 0][..], &[0; 36]].concat();
         assert_eq!(read(&message(link_local, ASKER, &redirect)), Ok(Message::Redirect));
         let wants_router = [133, 0, 0, 0, 0, 0, 0, 0];
-        assert_eq!(read(&message(none, ALL_NODES, &wants_router)), Ok(Message::RouterSolicitation));
+        let solicited = Message::RouterSolicitation { source: none, mac: None };
+        assert_eq!(read(&message(none, ALL_NODES, &wants_router)), Ok(solicited));
         let solicited_to_all = [&[136, 0, 0, 0, 0x60, 0, 0, 0][..], &TARGET.octets()].concat();
         assert!(!ok(ASKER, ALL_NODES, &solicited_to_all), "solicited by a group");
     }

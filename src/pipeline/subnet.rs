@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::Ipv6Net;
+
 use crate::{
     packet::Mac,
     services::Subnet,
@@ -40,5 +42,13 @@ impl Subnet for SubnetOf<'_> {
 
     fn has_eni(&self, mac: Mac) -> bool {
         self.tables.enis.get_mac(self.eni.vni, mac).is_some_and(|found| found.subnet == self.eni.subnet)
+    }
+
+    fn prefix6(&self) -> Option<Ipv6Net> {
+        self.eni.subnet_v6
+    }
+
+    fn mtu(&self) -> u16 {
+        self.eni.mtu
     }
 }

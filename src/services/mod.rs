@@ -1,4 +1,4 @@
-//! What the node answers itself: ARP and neighbour discovery.
+//! What the node answers itself: ARP, neighbour discovery and DHCP.
 //!
 //! For its instances it is the whole subnet ([`Subnet`]): a request never reaches the ENI that it asks for. On an uplink
 //! it is an ordinary [`Station`], and what it learns there goes to [`neighbours`].
@@ -9,9 +9,12 @@
 
 use std::net::IpAddr;
 
+use ipnet::Ipv6Net;
+
 use crate::{packet::Mac, pipeline::Reason};
 
 pub mod arp;
+pub mod dhcp;
 pub mod nd;
 pub mod neighbours;
 pub mod told;
@@ -36,6 +39,12 @@ pub trait Subnet {
 
     /// Whether an ENI of this subnet has `mac`.
     fn has_eni(&self, mac: Mac) -> bool;
+
+    /// Its IPv6 block, if it has one.
+    fn prefix6(&self) -> Option<Ipv6Net>;
+
+    /// The largest IP packet that the asking ENI may send, in bytes.
+    fn mtu(&self) -> u16;
 }
 
 /// The node itself on an uplink.
@@ -119,6 +128,14 @@ mod tests {
 
         fn has_eni(&self, mac: Mac) -> bool {
             mac == OWN || mac == PEER
+        }
+
+        fn prefix6(&self) -> Option<Ipv6Net> {
+            "fd00:1::/64".parse().ok()
+        }
+
+        fn mtu(&self) -> u16 {
+            1500
         }
     }
 }

@@ -1,4 +1,4 @@
-//! IPv6 neighbour discovery: the node answers for a whole subnet, and for itself on an uplink (semantics L2-21 to L2-25).
+//! IPv6 neighbour discovery: the node answers for a whole subnet, and for itself on an uplink (semantics L2-20 to L2-25).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use super::{Answer, Learned, Station, Subnet};
 use crate::{
     packet::{
         Buffer, Headers, Mac,
-        nd::{self, Advertisement, Message},
+        nd::{self, Advertisement, Message, RouterAdvertisement},
     },
     pipeline::Reason,
 };
@@ -30,12 +30,28 @@ pub fn answer<B: Buffer>(buffer: &mut B, headers: &Headers, subnet: &impl Subnet
         Ok(Message::Solicitation { target, source, mac }) => match owner(target, source, mac, subnet) {
             Some((mac, router)) => {
                 let asker = (!source.is_unspecified()).then_some(source);
-                reply(buffer, Advertisement { target, mac, router, asker, asker_mac: subnet.asker() })
+                let asker_mac = subnet.asker();
+                written(Advertisement { target, mac, router, asker, asker_mac }.write(buffer))
             }
             None => Answer::Drop(Reason::NdUnanswered),
         },
-        // L2-20's answer is a router advertisement, which this node doesn't send.
-        Ok(Message::RouterSolicitation) => Answer::Drop(Reason::NdUnanswered),
+        // L2-20
+        Ok(Message::RouterSolicitation { source, mac }) => match subnet.prefix6() {
+            Some(prefix) if honest(source, mac, subnet) => {
+                let receiver = (!source.is_unspecified()).then_some(source);
+                let (receiver_mac, mtu) = (subnet.asker(), subnet.mtu());
+                let advertisement = RouterAdvertisement {
+                    mac: subnet.router(),
+                    router: ROUTER,
+                    receiver_mac,
+                    receiver,
+                    mtu,
+                    prefix,
+                };
+                written(advertisement.write(buffer))
+            }
+            _ => Answer::Drop(Reason::NdUnanswered),
+        },
         // L2-22: the node solicits nothing of an instance, so every advertisement is unsolicited.
         Ok(Message::Advertisement { .. } | Message::RouterAdvertisement | Message::Redirect) => {
             Answer::Drop(Reason::NdSpoof)
@@ -43,19 +59,25 @@ pub fn answer<B: Buffer>(buffer: &mut B, headers: &Headers, subnet: &impl Subnet
     }
 }
 
-fn reply<B: Buffer>(buffer: &mut B, advertisement: Advertisement) -> Answer {
-    if advertisement.write(buffer) { Answer::Reply } else { Answer::Drop(Reason::NoHeadroom) }
+/// The outcome of writing an answer into the buffer.
+fn written(fits: bool) -> Answer {
+    if fits { Answer::Reply } else { Answer::Drop(Reason::NoHeadroom) }
+}
+
+/// Whether the asker has `address`: one of those of the state, or its link-local one.
+fn asker_has(address: Ipv6Addr, subnet: &impl Subnet) -> bool {
+    subnet.asker_has(address.into()) || address == subnet.asker().link_local()
+}
+
+/// Whether the asker says the truth about itself (as L2-16), as far as it says anything.
+fn honest(source: Ipv6Addr, mac: Option<Mac>, subnet: &impl Subnet) -> bool {
+    mac.is_none_or(|mac| mac == subnet.asker()) && (source.is_unspecified() || asker_has(source, subnet))
 }
 
 /// The MAC to answer a solicitation with and whether it is the router's; `None` for silence.
 fn owner(target: Ipv6Addr, source: Ipv6Addr, mac: Option<Mac>, subnet: &impl Subnet) -> Option<(Mac, bool)> {
-    let asker_has =
-        |address: Ipv6Addr| subnet.asker_has(address.into()) || address == subnet.asker().link_local();
-    // As L2-16: the asker says the truth about itself.
-    let honest =
-        mac.is_none_or(|mac| mac == subnet.asker()) && (source.is_unspecified() || asker_has(source));
     // L2-23: an address that the asker tests and has is free for it.
-    if !honest || (source.is_unspecified() && asker_has(target)) {
+    if !honest(source, mac, subnet) || (source.is_unspecified() && asker_has(target, subnet)) {
         return None;
     }
     // L2-21
@@ -98,8 +120,9 @@ pub fn answer_uplink<B: Buffer>(
             let asker = (!source.is_unspecified()).then_some(source);
             // RFC 4861 §7.2.4 allows to answer to where the request came from, without resolving the asker first.
             let asker_mac = mac.unwrap_or(frame_source);
-            answer =
-                reply(buffer, Advertisement { target, mac: station.mac, router: false, asker, asker_mac });
+            answer = written(
+                Advertisement { target, mac: station.mac, router: false, asker, asker_mac }.write(buffer),
+            );
         }
         Ok(Message::Advertisement { target, mac, solicited }) => {
             // The answer to a unicast probe may leave its MAC out (RFC 4861 §4.4): it is the frame's then.
@@ -117,7 +140,7 @@ mod tests {
         super::tests::{OWN, PEER, ROUTER as ROUTER_MAC, Small, ip},
         *,
     };
-    use crate::packet::{HeapBuffer, parse, sample};
+    use crate::packet::{HeapBuffer, checksum::Sum, parse, sample};
 
     fn v6(text: &str) -> Ipv6Addr {
         text.parse().unwrap()
@@ -187,6 +210,42 @@ mod tests {
         assert_eq!(asked(&probe(v6("fd00:1::77"))), Err(Reason::NdUnanswered));
         assert_eq!(asked(&probe(v6("fd00:1::b"))), Ok((PEER, nd::ALL_NODES, 0x20)));
         assert_eq!(asked(&probe(v6("fd00:1::1"))), Ok((ROUTER_MAC, nd::ALL_NODES, 0xa0)));
+    }
+
+    #[test]
+    fn routers_are_told_of_who_looks_for_them() {
+        // L2-20: the smallest solicitation, from an address and with a link-layer address or without.
+        let ask = |source: Ipv6Addr, mac: Option<Mac>| {
+            let mut frame = sample::ipv6((source, v6("ff02::2")), 58, &[133, 0, 0, 0, 0, 0, 0, 0]);
+            if let Some(mac) = mac {
+                frame.extend([1, 1]);
+                frame.extend(mac.0);
+                frame[19] = 16;
+            }
+            let body = frame.get(54..).unwrap();
+            let pseudo = Sum::pseudo_v6(source, v6("ff02::2"), 58, body.len() as u32);
+            let checksum = pseudo.plus(Sum::of(body)).checksum();
+            frame[56..58].copy_from_slice(&checksum.to_be_bytes());
+            let mut buffer = HeapBuffer::new(&frame);
+            let answer = answer(&mut buffer, &parse(&frame).unwrap(), &Small);
+            (answer, buffer.data().to_vec())
+        };
+        let told = |receiver| {
+            let prefix = "fd00:1::/64".parse().unwrap();
+            let (mac, receiver_mac) = (ROUTER_MAC, OWN);
+            RouterAdvertisement { mac, router: ROUTER, receiver_mac, receiver, mtu: 1500, prefix }
+                .frame()
+                .to_vec()
+        };
+        let own = OWN.link_local();
+        assert_eq!(ask(own, Some(OWN)), (Answer::Reply, told(Some(own))));
+        assert_eq!(ask(v6("fd00:1::a"), None), (Answer::Reply, told(Some(v6("fd00:1::a")))));
+        assert_eq!(ask(Ipv6Addr::UNSPECIFIED, None), (Answer::Reply, told(None)));
+        for (source, mac) in [(own, Some(PEER)), (PEER.link_local(), None), (v6("fd00:1::b"), Some(OWN))] {
+            assert_eq!(ask(source, mac).0, Answer::Drop(Reason::NdUnanswered), "{source} {mac:?}");
+        }
+        // RFC 4861 §6.1.1.
+        assert_eq!(ask(Ipv6Addr::UNSPECIFIED, Some(OWN)).0, Answer::Drop(Reason::Malformed));
     }
 
     #[test]

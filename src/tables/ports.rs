@@ -9,7 +9,10 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
 use super::{DELEGATED_V4, DELEGATED_V6, Location, Position, RouteTable, ServicePort, SubnetIndex};
-use crate::packet::{Mac, OuterChecksum, Vni};
+use crate::{
+    packet::{Mac, OuterChecksum, Vni},
+    services::dhcp::Lease,
+};
 
 /// A port of this node.
 #[derive(Clone)]
@@ -168,6 +171,8 @@ pub struct LocalEni {
     pub mtu: u16,
     /// Whether an uplink carries shorter IP packets only, so that TCP has to be told (see `pipeline`).
     pub narrow: bool,
+    /// What it is told over DHCP.
+    pub lease: Arc<Lease>,
     /// The route table in force in its subnet.
     pub routes: Arc<RouteTable>,
 }

@@ -1,7 +1,7 @@
 //! `warren trace`: what becomes of a packet, step by step, through the code and the tables that real packets meet.
 //!
 //! A [`Node`] is the tables of one host, a running daemon's or made from a state. A [`Probe`] is a packet and where it
-//! enters. [`Node::trace`] runs it through [`pipeline::process`] with a sink that writes down each step; it counts nothing
+//! enters. [`Node::trace`] runs it through [`process`] with a sink that writes down each step; it counts nothing
 //! and sends nothing. What leaves for another host is traced on there, if its tables are at hand ([`run`]).
 
 mod options;

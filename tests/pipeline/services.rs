@@ -92,6 +92,23 @@ fn an_instance_asks_and_is_answered_by_its_identity() {
     }
 }
 
+/// ADDR-18: as far as the attachment's metadata options let it.
+#[test]
+fn metadata_answers_live_as_many_hops_as_the_state_says() {
+    let mut lab = lab();
+    let mut reply = answers(ServicePort::ROUTER, HOST, "169.254.169.254", "100.64.0.0", 80);
+    let mut taken = answers(A, r1(), "169.254.169.254", "10.0.1.10", 80);
+    for (limit, sent) in [(1, 64), (3, 64), (64, 1)] {
+        lab.change(|model| {
+            let eni = model.enis.get_mut("eni-a").unwrap();
+            eni.attachment.as_mut().unwrap().metadata_hop_limit = limit;
+        });
+        crate::frames::set_ttl(&mut reply, sent);
+        crate::frames::set_ttl(&mut taken, limit);
+        lab.sends(SERVICE, &reply, AT_A, &taken);
+    }
+}
+
 /// ADDR-20.
 #[test]
 fn all_services_share_an_allowance() {

@@ -154,7 +154,7 @@ fn apply(now: &mut Model, all: &Model, change: &Change) {
     let eni_of = |number| pick(&all.enis, number);
     match *change {
         Change::Move(eni, host, port) => {
-            let at = Attachment { host: pick(&all.hosts, host), port: format!("vm{port}").into() };
+            let at = Attachment::new(pick(&all.hosts, host), format!("vm{port}").into());
             let taken = now.enis.values().any(|eni| eni.attachment.as_ref() == Some(&at));
             if let Some(eni) = now.enis.get_mut(&eni_of(eni))
                 && !taken

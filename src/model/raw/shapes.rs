@@ -1,5 +1,5 @@
-//! The keys of state documents: `aws ec2 describe-vpcs`, `-subnets`, `-security-groups`, `-network-interfaces` and
-//! `-route-tables` as the AWS CLI prints them, and Warren's own.
+//! The keys of state documents: `aws ec2 describe-vpcs`, `-dhcp-options`, `-subnets`, `-security-groups`,
+//! `-network-interfaces` and `-route-tables` as the AWS CLI prints them, and Warren's own.
 
 use std::borrow::Cow;
 
@@ -71,6 +71,7 @@ macro_rules! maps {
 maps! {
     /// A document.
     part State {
+        dhcp_options: List<DhcpOptions<'a>> = "DhcpOptions",
         vpcs: List<Vpc<'a>> = "Vpcs",
         subnets: List<Subnet<'a>> = "Subnets",
         security_groups: List<SecurityGroup<'a>> = "SecurityGroups",
@@ -86,14 +87,30 @@ maps! {
         networks: List<Network<'a>> = "Networks",
     } described by []
 
+    resource DhcpOptions {
+        id: Text<'a> = "DhcpOptionsId",
+        configurations: List<DhcpConfiguration<'a>> = "DhcpConfigurations",
+    } described by ["OwnerId", "Tags"]
+
+    /// An option of a set, and its values.
+    part DhcpConfiguration {
+        key: Text<'a> = "Key",
+        values: List<DhcpValue<'a>> = "Values",
+    } described by []
+
+    part DhcpValue {
+        value: Text<'a> = "Value",
+    } described by []
+
     resource Vpc {
         id: Text<'a> = "VpcId",
         cidr: Text<'a> = "CidrBlock",
         cidrs4: List<Block4<'a>> = "CidrBlockAssociationSet",
         cidrs6: List<Block6<'a>> = "Ipv6CidrBlockAssociationSet",
+        dhcp_options: Text<'a> = "DhcpOptionsId",
     } described by [
-        "BlockPublicAccessStates", "DhcpOptionsId", "EncryptionControl", "InstanceTenancy", "IsDefault", "OwnerId",
-        "State", "Tags", "VpcArn",
+        "BlockPublicAccessStates", "EncryptionControl", "InstanceTenancy", "IsDefault", "OwnerId", "State", "Tags",
+        "VpcArn",
     ]
 
     /// An IPv4 block of a VPC.
@@ -250,6 +267,12 @@ maps! {
         eni: Text<'a> = "NetworkInterfaceId",
         host: Text<'a> = "HostId",
         port: Text<'a> = "Port",
+        metadata: MetadataOptions<'a> = "MetadataOptions",
+    } described by []
+
+    /// How the ENI reaches instance metadata.
+    part MetadataOptions {
+        hop_limit: Text<'a> = "HttpPutResponseHopLimit",
     } described by []
 
     /// What a VPC is on the wire.
@@ -266,6 +289,12 @@ impl Warren<'_> {
             && self.attachments.is_missing()
             && self.networks.is_missing()
             && self.notes.0.is_none()
+    }
+}
+
+impl MetadataOptions<'_> {
+    fn is_missing(&self) -> bool {
+        self.hop_limit.is_missing() && self.notes.0.is_none()
     }
 }
 

@@ -35,6 +35,12 @@ pub(super) fn attachments(sources: &[Source<'_>], state: &mut Validation) {
     for (item, raw) in each(sources, "Warren.Attachments", |raw| &raw.warren.attachments, |raw| &raw.eni) {
         let host = item.reference(&raw.host, "HostId", "host-a", "Warren.Hosts", &model.hosts, errors);
         let port = item.required(&raw.port, "Port", "vm0", value::id, errors);
+        let hop_limit = item.optional(
+            &raw.metadata.hop_limit,
+            "MetadataOptions.HttpPutResponseHopLimit",
+            |text| value::number(text, 1..=64, "a hop limit"),
+            errors,
+        );
         let enis = &mut model.enis;
         let eni = item.required(
             &raw.eni,
@@ -51,7 +57,7 @@ pub(super) fn attachments(sources: &[Source<'_>], state: &mut Validation) {
             item.wrong("Port", problem, "a port holds one ENI", errors);
         }
         let Some(eni) = eni else { continue };
-        if let Some(Attachment { host, port }) = &eni.attachment {
+        if let Some(Attachment { host, port, .. }) = &eni.attachment {
             let problem = format!("{} is plugged into {host}/{port} already", eni.id);
             item.wrong("NetworkInterfaceId", problem, "plug an ENI into one port", errors);
         } else if let (Some((host, _)), Some(port)) = (host, port) {
@@ -63,7 +69,8 @@ pub(super) fn attachments(sources: &[Source<'_>], state: &mut Validation) {
                     port
                 }
             };
-            eni.attachment = Some(Attachment { host: host.clone(), port });
+            let metadata_hop_limit = hop_limit.unwrap_or(Attachment::METADATA_HOP_LIMIT);
+            eni.attachment = Some(Attachment { host: host.clone(), port, metadata_hop_limit });
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A resource with a mistake still enters the model with what is right in it, so that what refers to it finds it and
 //! one mistake is one error. Such a model is thrown away: [`model`] returns it only when there is no error at all.
 
+mod dhcp_options;
 mod enis;
 mod hosts;
 mod overlap;
@@ -15,6 +16,8 @@ mod vpcs;
 use std::fmt::Display;
 
 use hashbrown::HashSet;
+
+pub(super) use self::value::region_of;
 
 use self::value::Wrong;
 use super::{ById, Errors, Id, Model, StateError, raw};
@@ -34,6 +37,7 @@ pub(super) struct Source<'a> {
 /// Every mistake; `errors` holds those found in the shape of the documents.
 pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Errors> {
     let mut state = Validation { errors, ..Validation::default() };
+    dhcp_options::dhcp_options(sources, &mut state);
     let vnis = vpcs::networks(sources, &mut state);
     vpcs::vpcs(sources, &vnis, &mut state);
     subnets::subnets(sources, &mut state);

@@ -3,6 +3,7 @@
 use std::{
     fmt::Display,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
     str::FromStr,
 };
 
@@ -45,6 +46,17 @@ pub(super) fn boolean(text: &str) -> Result<bool, Wrong> {
     }
 }
 
+/// A number in a range, which names itself: `what` is such as "a hop limit".
+pub(super) fn number<T>(text: &str, range: RangeInclusive<T>, what: &str) -> Result<T, Wrong>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        let fix = format!("choose a number from {} to {}", range.start(), range.end());
+        Wrong::new(format!("{text} is not {what}"), fix)
+    })
+}
+
 pub(super) fn vni(text: &str) -> Result<Vni, Wrong> {
     text.parse().ok().and_then(Vni::new).ok_or_else(|| {
         Wrong::new(format!("{text} is not a VNI"), format!("choose a number from 1 to {}", Vni::MAX))
@@ -80,20 +92,40 @@ pub(super) fn address6(text: &str) -> Result<Ipv6Addr, Wrong> {
 
 /// The address of a host on the underlay.
 pub(super) fn underlay(text: &str) -> Result<IpAddr, Wrong> {
-    let address: IpAddr = parsed(text, "an IP address", "192.0.2.1")?;
-    let kind = match address {
+    let address = parsed(text, "an IP address", "192.0.2.1")?;
+    match not_a_host(address) {
+        None if matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()) => {
+            Err(Wrong::new(format!("{address} is a link-local address"), UNDERLAY))
+        }
+        None => Ok(address),
+        Some(kind) => Err(Wrong::new(format!("{address} is {kind}"), UNDERLAY)),
+    }
+}
+
+const UNDERLAY: &str = "write the unicast address at which other hosts reach this one";
+
+/// The address of a server that instances are told of.
+pub(super) fn server(text: &str) -> Result<IpAddr, Wrong> {
+    let address = parsed(text, "an IP address", "10.0.0.9")?;
+    match not_a_host(address) {
+        None => Ok(address),
+        Some(kind) => Err(Wrong::new(
+            format!("{address} is {kind}"),
+            "write a server's unicast address such as 10.0.0.9",
+        )),
+    }
+}
+
+/// What an address is that no host has.
+fn not_a_host(address: IpAddr) -> Option<&'static str> {
+    Some(match address {
         _ if address.is_unspecified() => "the unspecified address",
         _ if address.is_loopback() => "a loopback address",
         _ if address.is_multicast() => "a multicast address",
         IpAddr::V4(Ipv4Addr::BROADCAST) => "the broadcast address",
-        IpAddr::V6(address) if address.is_unicast_link_local() => "a link-local address",
         IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => "an IPv4 address in IPv6 form",
-        _ => return Ok(address),
-    };
-    Err(Wrong::new(
-        format!("{address} is {kind}"),
-        "write the unicast address at which other hosts reach this one",
-    ))
+        _ => return None,
+    })
 }
 
 /// A block with no host bits set.
@@ -190,7 +222,8 @@ pub(super) fn region(zone: &str) -> Result<&str, Wrong> {
     })
 }
 
-fn region_of(zone: &str) -> Option<&str> {
+/// The region of an availability zone; `None` of anything else.
+pub(in crate::model) fn region_of(zone: &str) -> Option<&str> {
     // The region ends with its first number: words, then the number.
     let start = zone.find(|c: char| c.is_ascii_digit())?;
     let tail = zone.get(start..)?;

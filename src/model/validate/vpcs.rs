@@ -3,11 +3,14 @@
 use hashbrown::{HashMap, HashSet};
 
 use super::{
-    Source, Validation, each,
+    Source, Validation, dhcp_options, each,
     overlap::{Span, overlaps},
     value,
 };
-use crate::{model::Vpc, packet::Vni};
+use crate::{
+    model::{Vpc, VpcDhcp},
+    packet::Vni,
+};
 
 /// Most blocks of a family (ADDR-4).
 const BLOCKS: usize = 50;
@@ -106,6 +109,20 @@ pub(super) fn vpcs(sources: &[Source<'_>], vnis: &HashMap<&str, Option<Vni>>, st
         }
         let sound = errors.0.len() == before;
 
+        let associated = |id| match id {
+            dhcp_options::NONE => Ok(VpcDhcp::None),
+            _ => {
+                state.model.dhcp_options.get_key_value(id).map(|(id, _)| VpcDhcp::Set(id.clone())).ok_or_else(
+                    || {
+                        let fix =
+                            "name one of the DhcpOptions, add it there, or write default for no options";
+                        value::Wrong::new(format!("{id} is not in the state"), fix)
+                    },
+                )
+            }
+        };
+        let dhcp_options = item.optional(&raw.dhcp_options, "DhcpOptionsId", associated, errors);
+
         let vni = vnis.get(item.id);
         if vni.is_none() && !item.id.is_empty() {
             let fix = format!("add {{VpcId: {}, Vni: 1 to {}}} to Warren.Networks", item.id, Vni::MAX);
@@ -117,7 +134,9 @@ pub(super) fn vpcs(sources: &[Source<'_>], vnis: &HashMap<&str, Option<Vni>>, st
         }
         let vni = vni.copied().flatten().unwrap_or(UNKNOWN);
         let descriptive = raw.notes.descriptive();
-        state.model.vpcs.insert(id.clone(), Vpc { id, vni, cidrs4, cidrs6, descriptive });
+        let dhcp_options = dhcp_options.unwrap_or_default();
+        let vpc = Vpc { id: id.clone(), vni, cidrs4, cidrs6, dhcp_options, descriptive };
+        state.model.vpcs.insert(id, vpc);
     }
 }
 
