@@ -10,6 +10,7 @@ use warren::{
 };
 
 use super::{
+    dhcp::{Dhcp, Dhcp6},
     state::{Names, SERVICES},
     suite::Family,
 };
@@ -46,6 +47,8 @@ pub struct Frame {
     pub tcp: Option<Tcp>,
     pub icmp: Option<Icmp>,
     pub nd: Option<Nd>,
+    pub dhcp: Option<Dhcp>,
+    pub dhcp6: Option<Dhcp6>,
     pub payload: Option<Payload>,
     /// The payload is as long as it takes for an IP packet of so many bytes.
     pub size: Option<usize>,
@@ -184,6 +187,9 @@ pub struct Nd {
     pub flags: Vec<String>,
     /// The link-layer address option, the sender's where it isn't stated; `none`.
     pub option: Option<String>,
+    /// Of a router advertisement: the MTU and the prefix (on the link, not for autoconfiguration) that it tells.
+    pub mtu: Option<u32>,
+    pub prefix: Option<String>,
     /// The message behind the checksum, options too, instead of all this.
     pub body: Option<String>,
 }
@@ -226,12 +232,47 @@ impl Frame {
         self.from.as_deref().unwrap_or_else(|| panic!("a frame without `from`"))
     }
 
+    /// The ENI that sends a DHCP message, or gets one.
+    fn client(&self) -> &str {
+        self.from.as_deref().or(self.at.as_deref()).unwrap_or_else(|| panic!("neither `from` nor `at`"))
+    }
+
+    fn is_dhcp_reply(&self) -> bool {
+        self.dhcp.as_ref().is_some_and(Dhcp::is_reply) || self.dhcp6.as_ref().is_some_and(Dhcp6::is_reply)
+    }
+
+    /// The numbers of DHCP options that it may not have.
+    pub fn absent(&self) -> Vec<u16> {
+        let v4 = self.dhcp.as_ref().map(Dhcp::absent);
+        v4.or_else(|| self.dhcp6.as_ref().map(Dhcp6::absent)).unwrap_or_default()
+    }
+
+    /// Source and destination of a DHCP message (RFC 2131 §4.1, RFC 8415 §7.1), where they aren't stated.
+    fn dhcp_ends(&self, names: &Names<'_>) -> Option<(IpAddr, IpAddr)> {
+        let client = || (self.client(), &names.eni(self.client()).subnet);
+        let (source, destination) = match (&self.dhcp, &self.dhcp6) {
+            (Some(dhcp), _) if dhcp.is_reply() => {
+                let (client, subnet) = client();
+                let everybody = dhcp.kind == "nak";
+                let to = if everybody { "255.255.255.255".to_owned() } else { format!("ip4({client})") };
+                (format!("router-ip({subnet})"), to)
+            }
+            (Some(_), _) => ("0.0.0.0".to_owned(), "255.255.255.255".to_owned()),
+            (None, Some(dhcp)) if dhcp.is_reply() => ("router".to_owned(), format!("ll({})", client().0)),
+            (None, Some(_)) => (format!("ll({})", client().0), "ff02::1:2".to_owned()),
+            (None, None) => return None,
+        };
+        Some((names.ip(&source), names.ip(&destination)))
+    }
+
     fn network(&self, family: Family) -> Option<(Family, Ip)> {
         let neutral = self.ip.clone().map(|ip| (family, ip));
         let v4 = || self.ipv4.clone().map(|ip| (Family::Ipv4, ip));
         let v6 = || self.ipv6.clone().map(|ip| (Family::Ipv6, ip));
-        let nd = || self.nd.is_some().then(|| (Family::Ipv6, Ip::default()));
-        neutral.or_else(v4).or_else(v6).or_else(nd)
+        let usual = |is: bool, family| move || is.then(|| (family, Ip::default()));
+        let dhcp = usual(self.dhcp.is_some(), Family::Ipv4);
+        let of_ipv6 = usual(self.nd.is_some() || self.dhcp6.is_some(), Family::Ipv6);
+        neutral.or_else(v4).or_else(v6).or_else(dhcp).or_else(of_ipv6)
     }
 
     /// The frame's bytes. `sent` is the frame that an error quotes.
@@ -247,8 +288,10 @@ impl Frame {
             None => {}
         }
         let mac = |text: &Option<String>| text.as_ref().map(|text| names.mac(text));
+        let reply = self.is_dhcp_reply();
         let source = mac(&self.eth.src).unwrap_or_else(|| match self.service {
             true => SERVICES,
+            false if reply => names.mac(&format!("router({})", names.eni(self.client()).subnet)),
             false => names.eni(self.sender()).mac,
         });
         let (kind, packet, usual) = match (&self.arp, network) {
@@ -257,6 +300,7 @@ impl Frame {
                 let (packet, destination) = self.packet(family, &ip, source, &names, sent);
                 let next_hop = || match self.service {
                     true => Some(ServicePort::ROUTER),
+                    false if reply => Some(names.next_hop(self.client(), destination)),
                     false => Some(names.next_hop(self.from.as_deref()?, destination)),
                 };
                 let usual = if self.eth.dst.is_some() { None } else { next_hop() };
@@ -316,7 +360,8 @@ impl Frame {
         names: &Names<'_>,
         sent: &[u8],
     ) -> (Vec<u8>, IpAddr) {
-        let own = || names.ip(&format!("ip({})", self.sender()));
+        let dhcp = self.dhcp_ends(names);
+        let own = || dhcp.map_or_else(|| names.ip(&format!("ip({})", self.sender())), |(source, _)| source);
         let source = ip.src.as_ref().map_or_else(own, |text| names.ip(text));
         let usual = || match self.nd.as_ref().map(|nd| (&*nd.kind, nd.target.as_ref())) {
             Some(("solicitation", Some(target))) => names.ip(&format!("solicited-node({target})")),
@@ -326,7 +371,7 @@ impl Frame {
         let destination = match &ip.dst {
             Some(text) => names.ip(text),
             None if self.nd.is_some() => usual(),
-            None => panic!("a packet without ip.dst"),
+            None => dhcp.unwrap_or_else(|| panic!("a packet without ip.dst")).1,
         };
         let header = match family {
             Family::Ipv4 => 20 + hex(&ip.options).len(),
@@ -426,6 +471,15 @@ impl Frame {
                 summed(nd.message(source_mac, ends.0, names), 2, ends, protocol::ICMPV6),
             );
         }
+        let dhcp = self.dhcp.as_ref().map(|it| ([68, 67], it.is_reply(), it.build(self.client(), names)));
+        let dhcp6 = self.dhcp6.as_ref().map(|it| ([546, 547], it.is_reply(), it.build(names)));
+        if let Some(([client, server], reply, data)) = dhcp.or(dhcp6) {
+            let udp = self.udp.clone().unwrap_or_default();
+            let (from, to) = if reply { (server, client) } else { (client, server) };
+            let ports = [udp.src.unwrap_or(from), udp.dst.unwrap_or(to), 8 + data.len() as u16, 0];
+            let datagram = [&ports.map(u16::to_be_bytes).concat()[..], &data].concat();
+            return (protocol::UDP, summed(datagram, 6, ends, protocol::UDP));
+        }
         // A later fragment has no transport header.
         let bare = ip.offset > 0 || ip.protocol.is_some();
         if self.udp.is_none() && bare {
@@ -469,7 +523,8 @@ impl Nd {
         };
         let (kind, fixed, option) = match &*self.kind {
             "router-solicitation" => (133, vec![0; 4], 1),
-            "router-advertisement" => (134, [&[64, 0, 0x07, 0x08][..], &[0; 8]].concat(), 1),
+            // Hop limit 64, managed and other configuration, for 1800 s.
+            "router-advertisement" => (134, [&[64, 0xc0, 0x07, 0x08][..], &[0; 8]].concat(), 1),
             "solicitation" => (135, [&[0; 4][..], &target()].concat(), 1),
             "advertisement" => {
                 let flags = self.flags.iter().map(|flag| match &**flag {
@@ -496,6 +551,35 @@ impl Nd {
         if let Some(Mac(address)) = address {
             message.extend([option, 1]);
             message.extend(address);
+        }
+        if let Some(mtu) = self.mtu {
+            message.extend([5, 1, 0, 0]);
+            message.extend(mtu.to_be_bytes());
+        }
+        if let Some(prefix) = &self.prefix {
+            let (address, length) = prefix.split_once('/').expect("a prefix");
+            message.extend([
+                3,
+                4,
+                length.parse().expect("a length"),
+                0x80,
+                0,
+                0,
+                7,
+                8,
+                0,
+                0,
+                7,
+                8,
+                0,
+                0,
+                0,
+                0,
+            ]);
+            match names.ip(address) {
+                IpAddr::V6(address) => message.extend(address.octets()),
+                IpAddr::V4(address) => panic!("nd.prefix {address}"),
+            }
         }
         message
     }

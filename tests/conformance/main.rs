@@ -10,6 +10,7 @@
 
 #[cfg(feature = "dpdk")]
 mod daemon;
+mod dhcp;
 mod frame;
 mod journey;
 mod page;

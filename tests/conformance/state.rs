@@ -16,7 +16,8 @@ use super::suite::{Family, Hosts, Suite};
 pub const SERVICES: Mac = Mac([0x02, 0xfb, 0, 0, 0, 1]);
 
 /// The kinds of resources and the key of their ids.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 9] = [
+    ("DhcpOptions", "DhcpOptionsId"),
     ("Vpcs", "VpcId"),
     ("Subnets", "SubnetId"),
     ("SecurityGroups", "GroupId"),
@@ -60,6 +61,9 @@ pub fn patch(state: &mut Value, changes: &Value) {
             continue;
         }
         let (_, key) = KINDS.iter().find(|(known, _)| known == kind).unwrap_or_else(|| panic!("no {kind}"));
+        if state[kind].is_null() {
+            state[kind] = Value::Array(Vec::new());
+        }
         let list = state[kind].as_array_mut().unwrap_or_else(|| panic!("no {kind}"));
         for (id, change) in changes.as_object().expect("a map of ids") {
             let found = list.iter().position(|it| it[*key] == **id);

@@ -251,7 +251,7 @@ impl Scenario {
         if sends().any(|frame| frame.get("ip").is_some()) {
             return vec![Family::Ipv4, Family::Ipv6];
         }
-        let ipv6 = |frame: &Value| frame.get("ipv6").or(frame.get("nd")).is_some();
+        let ipv6 = |frame: &Value| ["ipv6", "nd", "dhcp6"].iter().any(|key| frame.get(key).is_some());
         vec![if sends().next().is_some_and(ipv6) { Family::Ipv6 } else { Family::Ipv4 }]
     }
 
