@@ -18,7 +18,7 @@
 //! 5. [`model`] and [`compile`]: from state documents to tables.
 //! 6. [`rcu`]: publish, pin, reclaim.
 //! 7. [`node`]: configuration, workers, management thread, replay.
-//! 8. [`api`]: the control socket and what `warren show` prints.
+//! 8. [`api`]: the control socket, what `warren show` prints, and captures.
 //! 9. [`trace`]: what becomes of a packet, step by step, through the same code.
 //! 10. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
 

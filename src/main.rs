@@ -9,7 +9,11 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 use warren::{
-    api::{self, Reply, Request, Table, What, show},
+    api::{
+        self, Reply, Request, Table, What,
+        capture::{Directions, Place, Wanted, client::To},
+        show,
+    },
     model::{self, Errors, Model},
     node::{
         config::{HostConfig, default_socket},
@@ -61,6 +65,8 @@ enum Command {
         #[command(flatten)]
         daemon: Daemon,
     },
+    /// Capture packets at an ENI or port of the running node, before and after processing, with what became of each.
+    Capture(Capture),
     /// Measure the worker loop on software ports.
     #[cfg(feature = "dpdk")]
     Bench(warren::node::bench::Options),
@@ -84,6 +90,67 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// What to capture.
+#[derive(Args)]
+struct Capture {
+    /// The ENI at whose port to capture.
+    #[arg(long, value_name = "ENI", required_unless_present = "port", conflicts_with = "port")]
+    eni: Option<String>,
+    /// The port at which to capture.
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
+    /// Packets that come from there (in), that go there (out), or both.
+    #[arg(long, value_enum, default_value_t)]
+    direction: Directions,
+    /// Only packets that an expression of pcap-filter(7) lets pass, such as 'tcp port 443'.
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+    /// Only every Nth of these, on each worker.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    sample: u64,
+    /// Keep that many bytes of a frame.
+    #[arg(long, value_name = "BYTES", default_value_t = SNAPLEN, value_parser = clap::value_parser!(u32).range(1..=i64::from(SNAPLEN)))]
+    snaplen: u32,
+    /// End after that many packets.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// End after that many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    duration: Option<u64>,
+    /// Write pcapng to a file, or to standard output (-), instead of printing a line for each frame.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
+    write: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+/// The largest snapshot length that programs which read captures take.
+const SNAPLEN: u32 = 262_144;
+
+impl Capture {
+    fn run(self) -> Result<(), String> {
+        let place = match (self.eni, self.port) {
+            (Some(eni), _) => Place::Eni(eni),
+            (None, port) => Place::Port(port.unwrap_or_default()),
+        };
+        let wanted = Wanted {
+            place,
+            direction: self.direction,
+            filter: self.filter,
+            sample: self.sample,
+            snaplen: self.snaplen,
+            count: self.count,
+            duration: self.duration,
+        };
+        let to = match self.write {
+            Some(file) => To::File(file),
+            None if self.daemon.json => To::Json,
+            None => To::Text,
+        };
+        api::capture::client::run(&self.daemon.socket()?, &wanted, &to)
+    }
 }
 
 /// Which daemon to ask, and how to print.
@@ -190,6 +257,7 @@ fn execute(command: Command) -> Result<(), String> {
             ask(&daemon, &Request::Apply(documents))
         }
         Command::Show { what, daemon } => ask(&daemon, &Request::Show(what)),
+        Command::Capture(capture) => capture.run(),
         Command::Trace(options) => {
             let daemon =
                 Daemon { host: options.host.clone(), socket: options.socket.clone(), json: options.json };
@@ -256,7 +324,7 @@ fn ask(daemon: &Daemon, request: &Request) -> Result<(), String> {
                 ),
             }
         }
-        Reply::Traced(_) => return Err("the daemon answered another question".into()),
+        Reply::Traced(_) | Reply::Capturing(_) => return Err("the daemon answered another question".into()),
         Reply::Invalid(errors) => {
             return Err(format!("not applied, nothing has changed:\n{}", Errors(errors)));
         }

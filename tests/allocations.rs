@@ -18,6 +18,7 @@ use warren::{
     compile::Compiler,
     model::router_mac,
     node::{
+        capture::{Filter, Selection},
         fleet::{self, FIRST, Fleet, UPLINK},
         traffic::Stamp,
         worker::{Plan, Receive, Transmit, Worker, WorkerCounters},
@@ -94,8 +95,8 @@ enum Fate {
     Dropped(Reason),
 }
 
-/// Rounds of a worker with bursts of `frame` on a port: the allocations in all rounds but the first few.
-fn allocations(fleet: &Fleet, from: PortIndex, frame: &[u8], fate: Fate) -> u64 {
+/// Rounds of a worker with bursts of `frame` on a port, which may be captured: the allocations in all rounds but the first few.
+fn allocations(fleet: &Fleet, from: PortIndex, frame: &[u8], fate: Fate, captured: bool) -> u64 {
     const BURST: usize = 32;
     const ROUNDS: usize = 200;
     let tables = Compiler::new(fleet.site()).build(fleet.model(), &fleet.neighbours());
@@ -104,11 +105,15 @@ fn allocations(fleet: &Fleet, from: PortIndex, frame: &[u8], fate: Fate) -> u64 
         Rc::new(RefCell::new(Pool { waiting: Vec::with_capacity(BURST), sent: Vec::with_capacity(BURST) }));
     let queue = |port| Queue(port, Rc::clone(&pool));
     let counters = Arc::new(WorkerCounters::new(3));
+    let plan = Arc::new(Plan::new([0, 0, 0].into(), 1));
+    let selection = Selection { port: from, incoming: true, outgoing: true, every: 2, snaplen: 1 << 18 };
+    let filter = || Ok(Some(Box::new(|frame: &[u8]| frame.len() > 60) as Filter));
+    let running = captured.then(|| plan.captures.start(selection, filter).expect("a capture"));
     let mut worker = Worker::new(
         0,
         vec![(from, queue(from))],
         (0..3).map(|port| Some(queue(PortIndex(port)))),
-        Arc::new(Plan::new([0, 0, 0].into(), 1)),
+        plan,
         readers.pop().expect("one reader"),
         Arc::clone(&counters),
         BURST,
@@ -119,7 +124,7 @@ fn allocations(fleet: &Fleet, from: PortIndex, frame: &[u8], fate: Fate) -> u64 
         Fate::Dropped(_) => vec![vec![HeapBuffer::new(frame); BURST]; ROUNDS],
     };
     pool.borrow_mut().waiting.extend((0..BURST).map(|_| HeapBuffer::new(frame)));
-    let mut counted = 0;
+    let (mut counted, mut seen) = (0, 0);
     for (round, mut fresh) in fresh.into_iter().enumerate() {
         if let Fate::Dropped(_) = fate {
             let mut pool = pool.borrow_mut();
@@ -130,6 +135,13 @@ fn allocations(fleet: &Fleet, from: PortIndex, frame: &[u8], fate: Fate) -> u64 
         assert_eq!(worker.round(Duration::from_secs(round as u64)), BURST);
         if round >= 4 {
             counted += ALLOCATIONS.load(Ordering::Relaxed) - before;
+        }
+        // Not in all rounds, so that in some no record is free.
+        if let Some(running) = running.as_ref().filter(|_| round % 100 < 20) {
+            while let Some(record) = running.next() {
+                seen += 1;
+                running.recycle(record);
+            }
         }
         let mut pool = pool.borrow_mut();
         let Pool { waiting, sent } = &mut *pool;
@@ -153,6 +165,9 @@ fn allocations(fleet: &Fleet, from: PortIndex, frame: &[u8], fate: Fate) -> u64 
     }
     if let Fate::Dropped(reason) = fate {
         assert_eq!(counters.ports.port(from).drops(reason), (ROUNDS * BURST) as u64);
+    }
+    if let Some(running) = running.filter(|_| frame.len() > 60) {
+        assert!(seen > 0 && running.lost() > 0, "{seen} seen, {} lost", running.lost());
     }
     counted
 }
@@ -196,6 +211,8 @@ fn a_worker_allocates_nothing_per_packet() {
     ];
     assert_eq!(router_mac(&fleet::subnet_of(0)).0, encapsulate[..6]);
     for (name, from, frame, fate) in cases {
-        assert_eq!(allocations(&fleet, from, &frame, fate), 0, "{name}");
+        for captured in [false, true] {
+            assert_eq!(allocations(&fleet, from, &frame, fate, captured), 0, "{name}, captured: {captured}");
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! The control socket: requests, replies, and the tables that `warren show` prints.
 //!
-//! One connection carries one request and its reply, each a line of JSON. The socket is a file that only root may open.
+//! One connection carries one request and its reply, each a line of JSON; behind the reply to a capture comes what it
+//! captures. The socket is a file that only root may open.
 
+pub mod capture;
 pub mod client;
+#[cfg(feature = "dpdk")]
 pub mod server;
 pub mod show;
 
@@ -21,6 +24,8 @@ pub enum Request {
     Apply(Vec<Document>),
     /// Show something.
     Show(What),
+    /// Capture packets.
+    Capture(capture::Wanted),
     /// Say what would become of a packet.
     Trace(Probe),
 }
@@ -58,6 +63,8 @@ pub enum Reply {
     Applied(Applied),
     /// A table.
     Shown(Table),
+    /// A capture has started; what it captures follows.
+    Capturing(capture::Capturing),
     /// What would become of the packet.
     Traced(Trace),
     /// The documents are wrong, so nothing has changed.

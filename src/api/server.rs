@@ -15,9 +15,10 @@ use std::{
 
 use crossbeam::channel::{Sender, bounded};
 
-use super::{Reply, Request, What, show};
+use super::{Reply, Request, What, capture, show};
 use crate::{
     model::{self, Document, Model},
+    node::{capture::Captures, clock::Clock},
     trace::Node,
 };
 
@@ -36,6 +37,24 @@ pub enum Call {
     Node(Sender<Box<Node>>),
 }
 
+/// The daemon, as connections see it.
+#[derive(Clone)]
+pub struct Daemon {
+    /// What the management thread is asked.
+    pub calls: Sender<Call>,
+    /// The workers' captures.
+    pub captures: Arc<Captures>,
+    /// The workers' clock.
+    pub clock: Clock,
+}
+
+impl Daemon {
+    /// How things are; `None` if it has gone.
+    pub(super) fn look(&self) -> Option<Arc<show::Snapshot>> {
+        ask(&self.calls, Call::Look)
+    }
+}
+
 /// The socket, removed when dropped.
 pub struct Server {
     path: PathBuf,
@@ -43,12 +62,12 @@ pub struct Server {
 
 impl Server {
     /// Listens at `path`, with a thread for each connection; validation and printing happen there, the rest is asked of
-    /// the management thread through `calls`.
+    /// the management thread through `daemon`; captures are served there too.
     ///
     /// # Errors
     ///
     /// That of the system; [`io::ErrorKind::AddrInUse`] if a daemon listens there already.
-    pub fn start(path: &Path, calls: Sender<Call>) -> io::Result<Self> {
+    pub fn start(path: &Path, daemon: Daemon) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -61,9 +80,9 @@ impl Server {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         thread::Builder::new().name("control".into()).spawn(move || {
             for stream in listener.incoming().flatten() {
-                let calls = calls.clone();
+                let daemon = daemon.clone();
                 let serve = move || {
-                    if let Err(error) = serve(stream, &calls) {
+                    if let Err(error) = serve(stream, &daemon) {
                         tracing::warn!(%error, "control connection");
                     }
                 };
@@ -82,7 +101,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: UnixStream, calls: &Sender<Call>) -> io::Result<()> {
+fn serve(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
@@ -90,11 +109,20 @@ fn serve(mut stream: UnixStream, calls: &Sender<Call>) -> io::Result<()> {
     if line.is_empty() {
         return Ok(());
     }
-    let reply = match serde_json::from_str(&line) {
-        Ok(request) => {
-            drop(line);
-            answer(request, calls)
-        }
+    let request = serde_json::from_str(&line);
+    drop(line);
+    let gone = || Reply::Failed(SHUTTING_DOWN.into());
+    let reply = match request {
+        Ok(Request::Capture(wanted)) => return capture::serve::serve(&stream, &wanted, daemon),
+        Ok(Request::Apply(documents)) => apply(&documents, &daemon.calls),
+        Ok(Request::Show(what)) => match daemon.look() {
+            Some(snapshot) => Reply::Shown(show_table(&snapshot, what)),
+            None => gone(),
+        },
+        Ok(Request::Trace(probe)) => match ask(&daemon.calls, Call::Node) {
+            Some(node) => node.trace(&probe).map_or_else(Reply::Failed, Reply::Traced),
+            None => gone(),
+        },
         Err(error) => Reply::Failed(format!("not a request: {error}")),
     };
     let mut text = serde_json::to_vec(&reply)?;
@@ -102,21 +130,7 @@ fn serve(mut stream: UnixStream, calls: &Sender<Call>) -> io::Result<()> {
     stream.write_all(&text)
 }
 
-fn answer(request: Request, calls: &Sender<Call>) -> Reply {
-    match request {
-        Request::Apply(documents) => apply(&documents, calls),
-        Request::Show(what) => match ask(calls, Call::Look) {
-            Some(snapshot) => Reply::Shown(show_table(&snapshot, what)),
-            None => Reply::Failed(SHUTTING_DOWN.into()),
-        },
-        Request::Trace(probe) => match ask(calls, Call::Node) {
-            Some(node) => node.trace(&probe).map_or_else(Reply::Failed, Reply::Traced),
-            None => Reply::Failed(SHUTTING_DOWN.into()),
-        },
-    }
-}
-
-const SHUTTING_DOWN: &str = "the daemon is shutting down";
+pub(super) const SHUTTING_DOWN: &str = "the daemon is shutting down";
 
 fn apply(documents: &[Document], calls: &Sender<Call>) -> Reply {
     let model = match model::load(documents) {

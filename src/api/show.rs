@@ -290,6 +290,7 @@ pub fn workers(snapshot: &Snapshot) -> Table {
         "ns_per_packet",
         "handed_over",
         "tables",
+        "captures",
     ];
     let mut table = Table::new(&columns);
     for (worker, (counters, cpu)) in snapshot.counters.iter().zip(&snapshot.cpus).enumerate() {
@@ -313,6 +314,7 @@ pub fn workers(snapshot: &Snapshot) -> Table {
             } else {
                 generation.to_string()
             }),
+            json!(counters.captures.get()),
         ]);
     }
     table

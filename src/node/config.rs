@@ -351,8 +351,8 @@ impl HostConfig {
 
     /// What is legal but surely wrong: uplinks too small for the instances' packets.
     pub fn warnings(&self) -> Vec<String> {
-        let largest =
-            self.ports.iter().filter(|port| port.uplink().is_none()).map(|port| port.mtu).max().unwrap_or(0);
+        let instances = self.ports.iter().filter(|port| matches!(port.role, RoleConfig::Instance));
+        let largest = instances.map(|port| port.mtu).max().unwrap_or(0);
         let uplinks = self.ports.iter().filter_map(|port| Some((port, port.uplink()?)));
         let warning = |(port, uplink): (&PortConfig, &UplinkConfig)| {
             // The inner frame is carried whole, with its own link-layer header; the outer one is outside of the MTU.

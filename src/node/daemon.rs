@@ -27,7 +27,7 @@ use super::{
 use crate::{
     api::{
         Applied, Reply,
-        server::{Call, Server},
+        server::{self, Call, Server},
         show::{Device, Snapshot},
     },
     dpdk::{
@@ -293,7 +293,12 @@ impl Node {
     /// The management thread, until a signal ends it.
     fn manage(mut self, signals: &Receiver<i32>) -> Result<(), RunError> {
         let (calls, called) = unbounded();
-        let server = Server::start(&self.config.control, calls.clone()).map_err(|error| {
+        let daemon = server::Daemon {
+            calls: calls.clone(),
+            captures: Arc::clone(&self.plan.captures),
+            clock: self.clock,
+        };
+        let server = Server::start(&self.config.control, daemon).map_err(|error| {
             RunError(format!("control socket {}: {error}", self.config.control.display()))
         })?;
         tracing::info!(

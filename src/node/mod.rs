@@ -5,6 +5,9 @@
 
 #[cfg(feature = "dpdk")]
 pub mod bench;
+#[cfg(feature = "dpdk")]
+pub mod bpf;
+pub mod capture;
 pub mod clock;
 pub mod config;
 #[cfg(feature = "dpdk")]

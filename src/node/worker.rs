@@ -16,7 +16,11 @@ use std::{
 use arrayvec::ArrayVec;
 use crossbeam::{queue::ArrayQueue, utils::CachePadded};
 
-use super::{clock::Clock, config::Idle};
+use super::{
+    capture::{Captures, Tapped, Taps},
+    clock::Clock,
+    config::Idle,
+};
 use crate::{
     ffi::cycles,
     packet::{Buffer, Vni},
@@ -69,6 +73,8 @@ pub struct WorkerCounters {
     pub packets: Counter,
     /// Packets given to other workers.
     pub handed_over: Counter,
+    /// Captures that the worker serves now.
+    pub captures: Counter,
 }
 
 impl WorkerCounters {
@@ -81,6 +87,7 @@ impl WorkerCounters {
             busy_cycles: Counter::default(),
             packets: Counter::default(),
             handed_over: Counter::default(),
+            captures: Counter::default(),
         }
     }
 }
@@ -97,6 +104,8 @@ pub struct Plan<B> {
     pub punted: ArrayQueue<(PortIndex, B)>,
     /// To the management thread: what it should know.
     pub news: ArrayQueue<News>,
+    /// What of the packets is captured.
+    pub captures: Arc<Captures>,
 }
 
 impl<B> Plan<B> {
@@ -108,6 +117,7 @@ impl<B> Plan<B> {
             inboxes: (0..workers).map(|_| Inbox::new(INBOX_BURSTS)).collect(),
             punted: ArrayQueue::new(PUNTED),
             news: ArrayQueue::new(NEWS),
+            captures: Arc::new(Captures::new(workers)),
         }
     }
 
@@ -140,8 +150,8 @@ struct Output<B, T> {
     waiting: Burst<B>,
 }
 
-/// Where a worker's frames go.
-struct Outputs<B, T> {
+/// Where a worker's frames go. What is refused on the way is counted, and told to a `refused`.
+pub(super) struct Outputs<B, T> {
     worker: usize,
     ports: Box<[Output<B, T>]>,
     /// Ports with frames waiting. As long as there are ports, so that it never grows.
@@ -153,26 +163,58 @@ struct Outputs<B, T> {
 }
 
 impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
+    /// Whether the worker itself sends for a port.
+    pub(super) fn sends(&self, port: PortIndex) -> bool {
+        self.ports.get(usize::from(port.0)).is_some_and(|output| output.queue.is_some())
+    }
+
+    /// Puts a frame where it waits for its port.
+    #[inline(always)]
+    pub(super) fn enqueue(
+        &mut self,
+        port: PortIndex,
+        frame: B,
+        refused: &mut impl FnMut(PortIndex, Reason, &B),
+    ) {
+        let Some(output) = self.ports.get_mut(usize::from(port.0)) else { return };
+        if output.queue.is_none() {
+            return self.hand(port, Handed::Transmit(port, frame), refused);
+        }
+        output.waiting.push(frame);
+        match output.waiting.len() {
+            1 => self.dirty.push(port),
+            MAX_BURST => self.flush_full(port, refused),
+            _ => {}
+        }
+    }
+
+    /// Puts a frame where it waits for a port's owner.
     #[inline]
-    fn hand(&mut self, port: PortIndex, item: Handed<B>) {
+    pub(super) fn hand(
+        &mut self,
+        port: PortIndex,
+        item: Handed<B>,
+        refused: &mut impl FnMut(PortIndex, Reason, &B),
+    ) {
         let owner = self.plan.owner(port);
         let Some(pending) = owner.and_then(|owner| self.handed.get_mut(owner)) else { return };
         pending.push(item);
         if pending.is_full() {
-            self.flush_handed();
+            self.flush_handed(refused);
         }
     }
 
-    fn flush_handed(&mut self) {
+    fn flush_handed(&mut self, refused: &mut impl FnMut(PortIndex, Reason, &B)) {
         for (pending, inbox) in self.handed.iter_mut().zip(&self.plan.inboxes) {
             if pending.is_empty() {
                 continue;
             }
             self.counters.handed_over.add(pending.len() as u64);
-            if let Err(refused) = inbox.push(std::mem::take(pending)) {
-                for item in &refused {
-                    let (Handed::Deliver(port, ..) | Handed::Transmit(port, _)) = item;
+            if let Err(burst) = inbox.push(std::mem::take(pending)) {
+                for item in &burst {
+                    let (Handed::Deliver(port, _, frame) | Handed::Transmit(port, frame)) = item;
                     self.counters.ports.port(*port).drop(Reason::HandoffFull);
+                    refused(*port, Reason::HandoffFull, frame);
                 }
             }
         }
@@ -181,7 +223,7 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
     /// Sends what is waiting for a port. Of what the device does not take, the first frame is dropped, by name: its queue is
     /// full, or the frame is one that it never takes, and the ones behind must not wait for it.
     #[inline]
-    fn flush_port(&mut self, port: PortIndex) {
+    fn flush_port(&mut self, port: PortIndex, refused: &mut impl FnMut(PortIndex, Reason, &B)) {
         let Some(output) = self.ports.get_mut(usize::from(port.0)) else { return };
         let Some(queue) = &mut output.queue else { return };
         let counters = self.counters.ports.port(port);
@@ -189,10 +231,11 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         let mut packets = output.waiting.len();
         queue.transmit(&mut output.waiting);
         while !output.waiting.is_empty() {
-            if let Some(refused) = output.waiting.pop_at(0) {
+            if let Some(frame) = output.waiting.pop_at(0) {
                 packets -= 1;
-                bytes -= refused.data().len() as u64;
+                bytes -= frame.data().len() as u64;
                 counters.drop(Reason::TxFull);
+                refused(port, Reason::TxFull, &frame);
             }
             queue.transmit(&mut output.waiting);
         }
@@ -202,21 +245,27 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
 
     /// Sends what waits for a port in the middle of a round.
     #[inline(never)]
-    fn flush_full(&mut self, port: PortIndex) {
+    fn flush_full(&mut self, port: PortIndex, refused: &mut impl FnMut(PortIndex, Reason, &B)) {
         self.dirty.retain(|&dirty| dirty != port);
-        self.flush_port(port);
+        self.flush_port(port, refused);
     }
 
     /// Sends everything that waits.
     #[inline]
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self, refused: &mut impl FnMut(PortIndex, Reason, &B)) {
         while let Some(port) = self.dirty.pop() {
-            self.flush_port(port);
+            self.flush_port(port, refused);
         }
         if self.handed.len() > 1 {
-            self.flush_handed();
+            self.flush_handed(refused);
         }
     }
+}
+
+/// What nobody looks at.
+#[inline(always)]
+fn unseen<B>() -> impl FnMut(PortIndex, Reason, &B) {
+    |_, _, _| {}
 }
 
 impl<B, T> Notes for Outputs<B, T> {}
@@ -224,16 +273,7 @@ impl<B, T> Notes for Outputs<B, T> {}
 impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
     #[inline(always)]
     fn transmit(&mut self, port: PortIndex, frame: B) {
-        let Some(output) = self.ports.get_mut(usize::from(port.0)) else { return };
-        if output.queue.is_none() {
-            return self.hand(port, Handed::Transmit(port, frame));
-        }
-        output.waiting.push(frame);
-        match output.waiting.len() {
-            1 => self.dirty.push(port),
-            MAX_BURST => self.flush_full(port),
-            _ => {}
-        }
+        self.enqueue(port, frame, &mut unseen());
     }
 
     #[inline]
@@ -243,7 +283,7 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
 
     #[inline]
     fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B) {
-        self.hand(port, Handed::Deliver(port, vni, frame));
+        self.hand(port, Handed::Deliver(port, vni, frame), &mut unseen());
     }
 
     fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {
@@ -266,6 +306,7 @@ pub struct Worker<B, R, T> {
     allowances: Allowances,
     burst: Burst<B>,
     most: usize,
+    taps: Taps,
 }
 
 impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
@@ -292,30 +333,27 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         };
         let allowances = Allowances::new(plan.receivers.iter().copied());
         let (burst, most) = (Burst::new(), most.min(MAX_BURST));
-        Self { inputs, outputs, tables, plan, counters, allowances, burst, most }
+        Self { inputs, outputs, tables, plan, counters, allowances, burst, most, taps: Taps::new() }
     }
 
     /// One round over all queues and the inbox, at a time since the node's start. Returns how many packets it found.
     #[inline]
     pub fn round(&mut self, now: Duration) -> usize {
         let start = cycles();
-        let Self { inputs, outputs, tables, plan, counters, allowances, burst, most } = self;
-        let pinned = tables.pin();
-        let mut ctx = Context { tables: &pinned, counters: &counters.ports, now, allowances, sink: outputs };
-        let mut found = 0;
-        for (port, queue) in inputs {
-            queue.receive(burst, *most);
-            if burst.is_empty() {
-                continue;
-            }
-            found += burst.len();
-            let port_counters = counters.ports.port(*port);
-            port_counters.rx_packets.add(burst.len() as u64);
-            port_counters.rx_bytes.add(burst.iter().map(|frame| frame.data().len() as u64).sum());
-            pipeline::process(&mut ctx, *port, burst);
+        if self.plan.captures.is_on() {
+            self.take_taps();
         }
-        found += take_handed(&mut ctx, plan);
-        outputs.flush();
+        let Self { inputs, outputs, tables, plan, counters, allowances, burst, most, taps } = self;
+        let pinned = tables.pin();
+        let mut queues = Queues { inputs, burst, most: *most, plan, worker: outputs.worker };
+        let mut ctx = Context { tables: &pinned, counters: &counters.ports, now, allowances, sink: outputs };
+        let found = if taps.is_empty() {
+            let found = queues.poll(&mut ctx, |ctx, port, burst| pipeline::process(ctx, port, burst));
+            ctx.sink.flush(&mut unseen());
+            found
+        } else {
+            queues.poll_tapped(ctx, taps)
+        };
         tables.quiescent();
         counters.rounds.add(1);
         if found > 0 {
@@ -324,6 +362,13 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             counters.busy_cycles.add(cycles().wrapping_sub(start));
         }
         found
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_taps(&mut self) {
+        self.plan.captures.exchange(self.outputs.worker, &mut self.taps);
+        self.counters.captures.set(self.taps.len() as u64);
     }
 
     /// Rounds until `stop` is set.
@@ -347,21 +392,88 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
     }
 }
 
-/// Does what other workers and the management thread asked for.
-#[inline]
-fn take_handed<B: Buffer, T: Transmit<B>>(ctx: &mut Context<'_, Outputs<B, T>>, plan: &Plan<B>) -> usize {
-    let Some(inbox) = plan.inboxes.get(ctx.sink.worker) else { return 0 };
-    let mut found = 0;
-    // No more than were there at the start of the round: others fill it while it is emptied.
-    for _ in 0..inbox.len() {
-        let Some(burst) = inbox.pop() else { break };
-        found += burst.len();
-        for item in burst {
-            match item {
-                Handed::Transmit(port, frame) => ctx.sink.transmit(port, frame),
-                Handed::Deliver(port, vni, frame) => pipeline::deliver(ctx, port, vni, frame),
+/// Where a worker's packets come from.
+struct Queues<'a, B, R> {
+    inputs: &'a mut [(PortIndex, R)],
+    burst: &'a mut Burst<B>,
+    most: usize,
+    plan: &'a Plan<B>,
+    worker: usize,
+}
+
+impl<B: Buffer, R: Receive<B>> Queues<'_, B, R> {
+    /// Gives what has arrived to `process`, port by port, and does what other workers and the management thread asked for.
+    /// Returns how many packets there were.
+    #[inline(always)]
+    fn poll<S: Sink<B>>(
+        &mut self,
+        ctx: &mut Context<'_, S>,
+        mut process: impl FnMut(&mut Context<'_, S>, PortIndex, &mut Burst<B>),
+    ) -> usize {
+        let burst = &mut *self.burst;
+        let mut found = 0;
+        for (port, queue) in &mut *self.inputs {
+            queue.receive(burst, self.most);
+            if burst.is_empty() {
+                continue;
+            }
+            found += burst.len();
+            let port_counters = ctx.counters.port(*port);
+            port_counters.rx_packets.add(burst.len() as u64);
+            port_counters.rx_bytes.add(burst.iter().map(|frame| frame.data().len() as u64).sum());
+            process(ctx, *port, burst);
+        }
+        found + self.take_handed(ctx)
+    }
+
+    /// The same with taps in front of the outputs, and sends what waits.
+    #[cold]
+    #[inline(never)]
+    fn poll_tapped<T: Transmit<B>>(&mut self, ctx: Context<'_, Outputs<B, T>>, taps: &mut Taps) -> usize {
+        let Context { tables, counters, now, allowances, sink } = ctx;
+        let mut tapped = Tapped::new(sink, taps, now);
+        let mut ctx = Context { tables, counters, now, allowances, sink: &mut tapped };
+        let found = self.poll(&mut ctx, process_tapped);
+        tapped.flush();
+        found
+    }
+
+    #[inline]
+    fn take_handed<S: Sink<B>>(&self, ctx: &mut Context<'_, S>) -> usize {
+        let Some(inbox) = self.plan.inboxes.get(self.worker) else { return 0 };
+        let mut found = 0;
+        // No more than were there at the start of the round: others fill it while it is emptied.
+        for _ in 0..inbox.len() {
+            let Some(burst) = inbox.pop() else { break };
+            found += burst.len();
+            for item in burst {
+                match item {
+                    Handed::Transmit(port, frame) => ctx.sink.transmit(port, frame),
+                    Handed::Deliver(port, vni, frame) => pipeline::deliver(ctx, port, vni, frame),
+                }
             }
         }
+        found
     }
-    found
+}
+
+/// Processes packets of a port that may be captured: one by one if they are, so that each has a verdict of its own.
+fn process_tapped<B: Buffer, T: Transmit<B>>(
+    ctx: &mut Context<'_, Tapped<'_, B, T>>,
+    port: PortIndex,
+    burst: &mut Burst<B>,
+) {
+    ctx.sink.receive(Some(port));
+    if ctx.sink.watches(port) {
+        let mut single = Burst::new();
+        for frame in burst.drain(..) {
+            ctx.sink.begin(frame.data());
+            single.push(frame);
+            pipeline::process(ctx, port, &mut single);
+            ctx.sink.finish();
+        }
+    } else {
+        pipeline::process(ctx, port, burst);
+    }
+    ctx.sink.receive(None);
 }

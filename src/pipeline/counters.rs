@@ -16,6 +16,11 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// Makes it `n`: for what is no count, but how many there are. For its one writer only.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// What it has counted.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

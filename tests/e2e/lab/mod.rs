@@ -6,12 +6,14 @@ pub mod daemon;
 #[cfg(feature = "dpdk")]
 pub mod netns;
 pub mod packets;
+#[cfg(feature = "dpdk")]
+pub mod setup;
 pub mod state;
 
 use std::{
     io::Read,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -48,12 +50,18 @@ impl Done {
 /// Runs a program to its end.
 #[track_caller]
 pub fn run(command: &mut Command) -> Done {
-    let mut child = command
+    let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    collect(child, &format!("{command:?}"))
+}
+
+/// Waits for the end of a program.
+#[track_caller]
+pub fn collect(mut child: Child, name: &str) -> Done {
     let (out, err) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let deadline = Instant::now() + LIMIT;
     let status = loop {
@@ -63,7 +71,7 @@ pub fn run(command: &mut Command) -> Done {
         if Instant::now() > deadline {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("{command:?}: not done after {LIMIT:?}\n{}{}", out.join().unwrap(), err.join().unwrap());
+            panic!("{name}: not done after {LIMIT:?}\n{}{}", out.join().unwrap(), err.join().unwrap());
         }
         thread::sleep(Duration::from_millis(2));
     };
