@@ -271,6 +271,7 @@ impl Seen {
             let at = names.at(host, port).unwrap_or(port);
             arrived.push((at.to_owned(), frame));
         }
+        let asked = sent["nd"]["type"] == "router-solicitation";
         for expected in &step.expect.0 {
             let mut value = if expected.get("new").is_some() { Value::Null } else { sent.clone() };
             for key in ["underlay", "marked", "service"] {
@@ -307,7 +308,6 @@ impl Seen {
             }
         }
         for (at, frame) in arrived {
-            let asked = sent["nd"]["type"] == "router-solicitation";
             if !asked && is_unasked_advertisement(frame, &at, names) {
                 continue;
             }
