@@ -14,6 +14,7 @@ use warren::{
     packet::{Buffer, HeapBuffer},
     pipeline::{Burst, Reason},
     tables::PortIndex,
+    trace::{self, Trace},
 };
 
 use super::{
@@ -125,12 +126,49 @@ impl PureNode {
     }
 }
 
+/// That `warren trace` says of a packet what the data path does: the same verdicts, the same bytes.
+fn agree(trace: &Trace, outcomes: &[Outcome]) -> Result<(), String> {
+    // A trace has the whole allowance, the data path what is left: it may answer less, by name.
+    let limited = |outcome: &Outcome| matches!(outcome, Outcome::Dropped { reason, .. } if ["answers_limited", "dns_pps"].contains(&&**reason));
+    if outcomes.iter().any(limited) {
+        return Ok(());
+    }
+    let traced = trace.outcomes.iter().map(|outcome| match outcome {
+        trace::Outcome::Delivered { port, frame, .. } | trace::Outcome::Sent { port, frame, .. } => {
+            Outcome::Sent { port: port.clone(), frame: bytes(frame) }
+        }
+        trace::Outcome::Dropped { port, reason, .. } => {
+            Outcome::Dropped { port: port.clone(), reason: reason.clone() }
+        }
+    });
+    let sorted = |outcomes: Vec<Outcome>| {
+        let mut texts: Vec<_> = outcomes.iter().map(|outcome| format!("{outcome:?}")).collect();
+        texts.sort();
+        texts
+    };
+    let (mut traced, done) = (sorted(traced.collect()), sorted(outcomes.to_vec()));
+    if done.iter().any(|text| text.contains("\"mtu_df\"")) && done.len() < traced.len() {
+        // Without an ICMP error left, the packet is just dropped.
+        traced.retain(|text| done.contains(text));
+    }
+    if traced == done { Ok(()) } else { Err(format!("traced: {traced:#?}\n  done: {done:#?}")) }
+}
+
+/// Bytes from their hexadecimal digits.
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+}
+
 impl Node for PureNode {
     fn inject(&mut self, port: &str, frame: &[u8], now: Duration) -> Result<Vec<Outcome>, String> {
         let index = self.ports.iter().position(|known| **known == *port);
         let index = index.unwrap_or_else(|| panic!("no port {port}"));
+        let trace = self.manager.node().trace_frame(PortIndex(index as u16), frame);
         self.feeds[index].0.borrow_mut().push(HeapBuffer::new(frame));
-        Ok(self.round(now))
+        let outcomes = self.round(now);
+        agree(&trace, &outcomes)?;
+        Ok(outcomes)
     }
 
     fn tick(&mut self, now: Duration) -> Vec<Outcome> {
