@@ -21,7 +21,7 @@ use warren::{
 use super::{
     journey::{Fabric, Node, Outcome, SERVICES, UPLINK},
     raw::{RawSocket, new_namespace},
-    state::place,
+    state::{Stated, place},
     suite::Suite,
     underlay::Wire,
 };
@@ -236,8 +236,8 @@ impl Node for DaemonNode {
         self.outcomes(now)
     }
 
-    fn apply(&mut self, state: &Value) -> Result<(), String> {
-        let document = Document { name: "state".to_owned(), text: state.to_string() };
+    fn apply(&mut self, state: &Stated) -> Result<(), String> {
+        let document = Document { name: "state".to_owned(), text: state.text.clone() };
         match client::ask(&self.socket, &Request::Apply(vec![document])) {
             Ok(Reply::Applied(applied)) => {
                 assert!(applied.laggards.is_empty(), "{:?}", applied.laggards);
