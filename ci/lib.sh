@@ -64,7 +64,7 @@ NETWORK_PACKAGES=(iproute2 ethtool iputils-ping iperf3)
 TEST_PACKAGES=(procps iputils-arping iputils-tracepath isc-dhcp-client socat tcpdump tshark udhcpc)
 
 # What the claims are shown with: daemons for routing and failover, clients, listeners.
-CLAIMS_PACKAGES=(bird2 iputils-arping keepalived tcpdump)
+CLAIMS_PACKAGES=(bird2 iputils-arping isc-dhcp-client keepalived tcpdump udhcpc)
 
 is_installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 

@@ -4,10 +4,11 @@
 claims_about_addresses() {
     heading "packets go straight from vNIC to vNIC, by addresses that the orchestrator controls"
     claim "unicast IPv4 is forwarded" "eni-a1 pings in its subnet and across" answers_both a1 IP4
-    claim "unicast IPv6 is forwarded" "the same" answers_both a1 IP6
+    claim "unicast IPv6 is forwarded" "eni-a1 pings in its subnet and across" answers_both a1 IP6
     claim "a VPC router is no hop" "eni-a1 pings eni-b1 with TTL 1 and hop limit 1" no_hop
     claim "ARP caches have meaningful MACs" "ip neighbour in eni-a1, after pings" true_macs
     claim "MACs in a subnet, addresses across subnets" "source MACs of eni-a1's packets at eni-a2 and eni-b1" source_macs
+    claim "DHCP passes the orchestrator's addresses" "eni-b2 has none, and runs udhcpc and dhclient -6" dhcp
     claim "a changed MAC disconnects" "eni-a1 takes 02:00:00:00:01:ee and pings eni-a2" changed_mac
     claim "a changed IPv4 address disconnects" "eni-a1 takes 10.0.1.99 and pings eni-a2" changed_ip4
     claim "a changed IPv6 address disconnects" "eni-a1 takes 2001:db8:b1:1::99 and pings eni-a2" changed_ip6
@@ -54,6 +55,23 @@ source_macs() {
     done
 }
 
+# Both clients tell what they get, and configure nothing: this machine's resolv.conf is not theirs.
+dhcp() {
+    local status=0 report
+    in_ns b2 ip address flush dev eth0 scope global
+    report=$(in_ns b2 udhcpc -f -q -n -i eth0 -s /bin/true 2>&1) || status=1
+    echo "$report"
+    [[ $report == *"lease of ${IP4[b2]} obtained from 10.0.2.1,"* ]] && saw "udhcpc gets ${IP4[b2]}" || status=1
+    # A copy, because Debian's AppArmor profile for dhclient allows no other script.
+    cp "$(type -P dhclient)" "$LOGS/dhclient"
+    start dhcp6 b2 "$LOGS/dhclient" -6 -d -1 -v -sf /bin/true -lf "$LOGS/leases" -pf "$LOGS/dhclient.pid" eth0
+    within 20 logged dhcp6 "IAADDR ${IP6[b2]}$" && saw "dhclient -6 gets ${IP6[b2]}" || status=1
+    stop dhcp6
+    cat "$LOGS/dhcp6.log"
+    own_ip4 b2 "${IP4[b2]}" && in_ns b2 ip address add "${IP6[b2]}/64" dev eth0 nodad || status=1
+    return "$status"
+}
+
 changed_mac() {
     local status=0
     in_ns a1 ip link set eth0 address 02:00:00:00:01:ee || return 1
@@ -66,7 +84,7 @@ changed_mac() {
 # own_ip4 INSTANCE ADDRESS: instead of all that it has.
 own_ip4() {
     in_ns "$1" ip -4 address flush dev eth0 &&
-        in_ns "$1" ip address add "$2/24" dev eth0 && in_ns "$1" ip route add default via 10.0.1.1
+        in_ns "$1" ip address add "$2/24" dev eth0 && in_ns "$1" ip route add default via "${2%.*}.1"
 }
 
 # Both know the MAC of the other, so that all that is wrong is the address.

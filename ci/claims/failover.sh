@@ -5,20 +5,20 @@ VIP=10.0.1.100 VIP6=2001:db8:b1:1::100
 
 claims_about_failover() {
     heading "first-hop redundancy protocols and gratuitous ARP do not work"
-    claim "VRRP hellos arrive nowhere" "keepalived on eni-a1 and eni-a2, as it comes" vrrp_multicast
+    claim "VRRP hellos arrive nowhere" "keepalived on eni-a1 and eni-a2, with multicast and a virtual MAC" vrrp_multicast
     claim "a virtual MAC moves nothing" "eni-a3 pings the virtual address, and behind VRRP's MAC" virtual_mac
     SIGNAL=TERM stop vrrp-a1 vrrp-a2
-    claim "VRRP's hellos pass as unicast, its address does not" "keepalived with unicast_peer" vrrp_unicast
+    claim "VRRP's hellos pass as unicast, its address does not" "keepalived on both with unicast_peer" vrrp_unicast
     claim "gratuitous ARP moves nothing" "arping -U and -A of eni-s1's address by eni-a2, while eni-a3 pings it" garp
     heading "only the orchestrator moves an address, or a network interface"
     claim "an orchestration call gives an address" "$VIP, which keepalived has up on eni-a1, becomes its secondary" given
     claim "a takeover changes nothing" "keepalived on eni-a1 ends, eni-a2 is MASTER and has $VIP" taken_over
     claim "an orchestration call moves an address" "$VIP becomes eni-a2's" address_moved
     SIGNAL=TERM stop vrrp-a2
-    claim "nobody takes over from a failed instance" "eni-s1's goes down, eni-a2's takes 10.0.1.20" failed
-    claim "moving the ENI does" "eni-s1 moves to a second vNIC of eni-a2's instance" eni_moved_from_failed
-    claim "an ENI moves to another host" "eni-s1 moves back, while eni-a3 pings every 5 ms" gap a2 s1 host-b:vm2 host-a:vm2
-    claim "and back" "the same" gap s1 a2 host-a:vm2 host-b:vm2
+    claim "nobody takes over from a failed instance" "eni-s1's link goes down, eni-a2's instance takes 10.0.1.20 and says so" failed
+    claim "moving the ENI helps" "eni-s1 moves to a second vNIC of eni-a2's instance" eni_moved_from_failed
+    claim "an ENI moves to another host" "eni-s1 to host-a, while eni-a3 pings it every 5 ms" gap a2 s1 host-b:vm2 host-a:vm2
+    claim "an ENI moves to another host" "eni-s1 to host-b, while eni-a3 pings it every 5 ms" gap s1 a2 host-a:vm2 host-b:vm2
 }
 
 # vrrp INSTANCE CONFIG: keepalived there, VRRP only.
@@ -116,7 +116,7 @@ failed() {
     unanswered a3 "${IP4[s1]}" || status=1
     # Nor can it speak with that address, even to one whose MAC it knows.
     answered_by a2 "${IP4[a3]}" a3 || status=1
-    dropping host-b src_check unanswered a2 "${IP4[a3]}" -I "${IP4[s1]}" || status=1
+    saw "from it:" && dropping host-b src_check unanswered a2 "${IP4[a3]}" -I "${IP4[s1]}" || status=1
     in_ns a2 ip address del "${IP4[s1]}/32" dev eth0
     return "$status"
 }
@@ -137,8 +137,8 @@ move_eni() {
 eni_moved_from_failed() {
     plug_second || return 1
     # All is ready there but for the orchestrator.
-    unanswered a3 "${IP4[s1]}" || return 1
-    saw "after the call:" && move_eni host-a:vm2 host-b:vm2 && reaches a3 "${IP4[s1]}" a2 || return 1
+    saw "before:" && unanswered a3 "${IP4[s1]}" || return 1
+    saw "after:" && move_eni host-a:vm2 host-b:vm2 && reaches a3 "${IP4[s1]}" a2 || return 1
     in_ns s1 ip link set eth0 up
 }
 
@@ -158,7 +158,7 @@ gap() {
             last && $3 == new && !moved {moved = 1; gap = $1 - last}
             {last = $1; sent = $2; n++}
             END {printf "%.0f %.0f %d %d\n", gap * 1000, usual * 1000, n, sent}')
-    saw "the last answer of the one and the first of the other are $gap ms apart (before, answers were up to $usual)"
+    saw "gap $gap ms from its last answer there to its first here (before, answers were up to $usual ms apart)"
     saw "$((sent - answers)) of $sent pings lost"
     # What is left of a second is for a machine that has better to do.
     ((status == 0 && gap < 1000))

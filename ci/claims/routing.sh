@@ -5,8 +5,8 @@ claims_about_routing() {
     heading "static routes inside instances: in the subnet only"
     in_ns a2 ip address add 198.51.100.1/32 dev lo
     in_ns b1 ip address add 198.51.100.2/32 dev lo
-    claim "a next hop takes what is its own, at first" "eni-a1: 198.51.100.0/24 via eni-a2" checked_next_hop
-    claim "it takes all, with its source/destination check off" "the orchestrator turns it off" free_next_hop
+    claim "a next hop with its source/destination check on takes its own only" "eni-a1: 198.51.100.0/24 via eni-a2" checked_next_hop
+    claim "with the check off, a static route in its subnet works" "eni-a1: 198.51.100.0/24 via eni-a2" free_next_hop
     claim "a next hop forwards" "eni-a1: eni-b1 via eni-a2, which forwards" forwarded
     claim "a next hop in another subnet does not work" "eni-a1: 198.51.100.2 via eni-b1" foreign_next_hop
     claim "between subnets the VPC's router delivers directly" "eni-a1: eni-b2 via eni-b1" delivered_directly
@@ -18,8 +18,8 @@ claims_about_routing() {
     claim "no adjacency with the VPC's router" "eni-a1's BIRD calls 10.0.1.1, which is silent" no_adjacency
     claim "what BGP withdraws is gone" "BIRD on eni-a2 ends" withdrawn
     SIGNAL=TERM stop bird-a1
-    claim "OSPF does not work, being multicast" "BIRD on eni-a1 and eni-a2, as it comes" ospf_multicast
-    claim "OSPF works as unicast" "the same, with the neighbours' addresses" ospf_unicast
+    claim "OSPF does not work, being multicast" "BIRD on eni-a1 and eni-a2, type broadcast" ospf_multicast
+    claim "OSPF works as unicast" "BIRD on eni-a1 and eni-a2, type nbma" ospf_unicast
 }
 
 checked_next_hop() {
