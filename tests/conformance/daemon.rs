@@ -13,10 +13,7 @@ use std::{
 
 use serde_json::{Map, Value};
 use tempfile::TempDir;
-use warren::{
-    api::{Reply, Request, What, client},
-    model::Document,
-};
+use warren::api::{Reply, Request, What, client};
 
 use super::{
     journey::{Fabric, Node, Outcome, SERVICES, UPLINK},
@@ -237,8 +234,7 @@ impl Node for DaemonNode {
     }
 
     fn apply(&mut self, state: &Stated) -> Result<(), String> {
-        let document = Document { name: "state".to_owned(), text: state.text.clone() };
-        match client::ask(&self.socket, &Request::Apply(vec![document])) {
+        match client::ask(&self.socket, &Request::Apply(vec![state.document.clone()])) {
             Ok(Reply::Applied(applied)) => {
                 assert!(applied.laggards.is_empty(), "{:?}", applied.laggards);
                 self.applied = true;

@@ -97,9 +97,10 @@ pub fn merge(value: &mut Value, patch: &Value) {
     }
 }
 
-/// A state as a document, and what is read from it.
+/// A state as a document, for a daemon, and what is read from it.
 pub struct Stated {
-    pub text: String,
+    #[cfg(feature = "dpdk")]
+    pub document: Document,
     /// Or every mistake in it.
     pub model: Result<Model, String>,
 }
@@ -107,9 +108,12 @@ pub struct Stated {
 impl Stated {
     /// Writes and reads a state.
     pub fn of(state: &Value) -> Self {
-        let text = state.to_string();
-        let document = Document { name: "state".to_owned(), text: text.clone() };
-        Self { text, model: load(&[document]).map_err(|errors| errors.to_string()) }
+        let document = Document { name: "state".to_owned(), text: state.to_string() };
+        Self {
+            model: load(std::slice::from_ref(&document)).map_err(|errors| errors.to_string()),
+            #[cfg(feature = "dpdk")]
+            document,
+        }
     }
 }
 
