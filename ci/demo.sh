@@ -4,17 +4,19 @@
 #   host-a: eni-a1 in subnet-a, eni-b1 in subnet-b       host-b: eni-a2 in subnet-a
 #        └──────────── underlay 192.0.2.0/24, a veth pair ────────────┘
 #
+# `claims` shows instead, on three more instances, what instances can and cannot do in a VPC: claims.sh.
+#
 # Installs what is missing, builds, shows, and removes all that it made. The exit code is 0 only if every line is ok.
 set -euo pipefail
 # shellcheck source=ci/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 CONFIGS=$ROOT/configs/demo
-NAMESPACES=(warren-host-a warren-host-b warren-a1 warren-b1 warren-a2)
+INSTANCES=(a1 b1 a2)
 declare -A DAEMONS=()
 PASSED=0 FAILED=0
 
-usage() { die "usage: $0 [demo]"; }
+usage() { die "usage: $0 [demo|claims]"; }
 
 # in_ns NAME COMMAND...
 in_ns() { ip netns exec "warren-$1" "${@:2}"; }
@@ -28,10 +30,10 @@ check() {
     DETAIL=''
     if "$@" >"$log" 2>&1; then
         PASSED=$((PASSED + 1))
-        printf '%sok%s    %-62s %s\n' "$GREEN" "$PLAIN" "$text" "$DETAIL"
+        printf '%sok%s    %-*s %s\n' "$GREEN" "$PLAIN" "${WIDTH:-62}" "$text" "$DETAIL"
     else
         FAILED=$((FAILED + 1))
-        printf '%sFAIL%s  %-62s %s\n' "$RED" "$PLAIN" "$text" "$DETAIL"
+        printf '%sFAIL%s  %-*s %s\n' "$RED" "$PLAIN" "${WIDTH:-62}" "$text" "$DETAIL"
         { echo "# $*" && cat "$log"; } >>"$LOGS/failed.log"
     fi
 }
@@ -57,6 +59,15 @@ has_mac() {
     [[ $(in_ns "$1" ip neighbour show "$2") == *" lladdr $3 "* ]]
 }
 
+# traces ENI ADDRESS TO: warren trace follows a packet to another ENI.
+traces() {
+    local report
+    report=$("$WARREN" trace --host host-a --eni "$1" --dst "$2" --proto tcp --dport 443) || return 1
+    echo "$report"
+    DETAIL="$(grep -c '^  [a-z]' <<<"$report") steps"
+    grep -q "DELIVERED to $3" <<<"$report"
+}
+
 # tcp CLIENT SERVER ADDRESS: three seconds of a TCP connection.
 tcp() {
     local report
@@ -70,9 +81,11 @@ tcp() {
 
 # --- The lab ---
 
+namespaces() { printf 'warren-%s\n' host-a host-b "${INSTANCES[@]}"; }
+
 remove_namespaces() {
     local name pid
-    for name in "${NAMESPACES[@]}"; do
+    for name in $(namespaces); do
         [[ -e /run/netns/$name ]] || continue
         # Only what runs in a namespace of ours. SIGKILL, because what ends well has ended by now.
         for pid in $(ip netns pids "$name"); do kill -KILL "$pid" 2>/dev/null || true; done
@@ -82,7 +95,7 @@ remove_namespaces() {
 
 make_underlay() {
     local name link
-    for name in "${NAMESPACES[@]}"; do
+    for name in $(namespaces); do
         ip netns add "$name"
         ip -n "$name" link set lo up
     done
@@ -121,6 +134,8 @@ plug() {
     ip -n "$name" -6 address add "$6/64" dev eth0
     # The subnet's router has the base address plus one.
     ip -n "$name" route add default via "${5%.*}.1"
+    # The kernel may have taken the same from an advertisement.
+    ip -n "$name" -6 route replace default via fe80:ec2::1 dev eth0
 }
 
 is_ready() {
@@ -129,7 +144,7 @@ is_ready() {
         "$WARREN" show hosts --host "$host" | grep -q ' reachable ' || return 1
     done
     # Duplicate address detection takes a second or so.
-    for name in a1 b1 a2; do
+    for name in "${INSTANCES[@]}"; do
         [[ -z $(in_ns "$name" ip -6 address show dev eth0 tentative) ]] || return 1
     done
 }
@@ -168,11 +183,14 @@ show_pings() {
     check "1500-byte packets, across subnets and hosts, not fragmented" pings_whole b1 10.0.1.11 1500
 }
 
+router_mac() { "$WARREN" show subnets --host host-a | awk -v subnet="$1" '$1 == subnet {print $(NF-1)}'; }
+
 show_macs() {
     local router
-    router=$("$WARREN" show subnets --host host-a | awk '$1 == "subnet-a" {print $(NF-1)}')
+    router=$(router_mac subnet-a)
     check "ARP is answered with the true MAC of the ENI on the other host" has_mac a1 10.0.1.11 02:00:00:00:01:0b
     check "ARP is answered with the MAC of the subnet's router" has_mac a1 10.0.1.1 "$router"
+    check "warren trace follows a packet over both hosts: eni-a1 > eni-a2" traces eni-a1 10.0.1.11 eni-a2
 }
 
 apply() {
@@ -249,10 +267,11 @@ demo() {
     done
 }
 
+# prepare PACKAGE...: what it takes beside the usual.
 prepare() {
     need_root
     heading "preparing"
-    install_packages "${BUILD_PACKAGES[@]}" "${NETWORK_PACKAGES[@]}"
+    install_packages "${BUILD_PACKAGES[@]}" "${NETWORK_PACKAGES[@]}" "$@"
     need_cargo
     # Leftovers of a run that was killed.
     remove_namespaces
@@ -275,5 +294,10 @@ finish() {
 (($# <= 1)) || usage
 case ${1:-demo} in
 demo) prepare && demo && finish ;;
+claims)
+    # shellcheck source=ci/claims.sh
+    source "$ROOT/ci/claims.sh"
+    prepare "${CLAIMS_PACKAGES[@]}" && claims && finish
+    ;;
 *) usage ;;
 esac

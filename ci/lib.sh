@@ -61,7 +61,10 @@ need_root() { ((EUID == 0)) || die "run it as root: it makes network namespaces 
 BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
 NETWORK_PACKAGES=(iproute2 ethtool iputils-ping iperf3)
 # What the end-to-end tests look at packets with.
-TEST_PACKAGES=(procps iputils-arping socat tcpdump tshark)
+TEST_PACKAGES=(procps iputils-arping iputils-tracepath isc-dhcp-client socat tcpdump tshark udhcpc)
+
+# What the claims are shown with: daemons for routing and failover, clients, listeners.
+CLAIMS_PACKAGES=(bird2 iputils-arping isc-dhcp-client keepalived tcpdump udhcpc)
 
 is_installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 
@@ -73,6 +76,12 @@ install_packages() {
     ((${#missing[@]})) || return 0
     note "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
+    # No daemon may start because its package comes (the policy-rc.d of Debian): ours run in namespaces.
+    if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+        at_exit "rm -f /usr/sbin/policy-rc.d"
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+        chmod 755 /usr/sbin/policy-rc.d
+    fi
     quietly apt apt-get update -q || die "apt-get update failed; is this machine online?"
     quietly apt apt-get install -qy --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" ||
         die "apt-get could not install ${missing[*]}"

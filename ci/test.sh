@@ -66,6 +66,7 @@ step "tests" cargo test --locked
 step "release build" cargo build --locked --release
 step "benchmarks, each once" cargo bench --locked --bench '*' -- --test
 step "demo" ci/demo.sh
+step "claims" ci/demo.sh claims
 
 printf '\n%d s\n' "$SECONDS"
 printf '%d passed, %d failed\n' "$PASSED" "$FAILED"

@@ -14,11 +14,13 @@ use crate::{
     pipeline::{News, Reason},
     rcu::{Publisher, Reader},
     services::{
-        Learned, dhcp,
+        Learned,
+        advertiser::Advertiser,
+        dhcp,
         neighbours::{Neighbour, Neighbours, build_request},
         told::{self, Told},
     },
-    tables::{Asker, PortIndex, Role, Tables},
+    tables::{Asker, LocalEni, PortIndex, Role, Tables},
     trace::Node,
 };
 
@@ -29,6 +31,7 @@ pub struct Manager {
     model: Arc<Model>,
     neighbours: Neighbours,
     told: Told,
+    advertiser: Advertiser,
     /// Frames to send at the next tick.
     pending: Vec<(PortIndex, OwnFrame)>,
 }
@@ -84,9 +87,11 @@ impl Manager {
         let mut compiler = Compiler::new(site);
         neighbours.set_wanted(next_hops(&compiler, &model));
         let tables = compiler.build(&model, &neighbours);
+        let mut advertiser = Advertiser::default();
+        advertiser.set_enis(local_enis(&tables));
         let (tables, readers) = Publisher::new(tables, workers);
         let (model, told, pending) = (Arc::new(model), Told::default(), Vec::new());
-        Ok((Self { compiler, tables, model, neighbours, told, pending }, readers))
+        Ok((Self { compiler, tables, model, neighbours, told, advertiser, pending }, readers))
     }
 
     /// The model in force.
@@ -139,6 +144,7 @@ impl Manager {
         }
         let tables =
             self.compiler.update(self.tables.current(), &self.model, &model, &diff, &self.neighbours);
+        self.advertiser.set_enis(local_enis(&tables));
         self.tables.publish(tables);
         self.model = Arc::new(model);
         self.correct_neighbours();
@@ -199,7 +205,9 @@ impl Manager {
             Some((port, build_request(uplink.mac, uplink.address, request)?.to_vec()))
         };
         let requests = due.requests.iter().filter_map(frame);
-        self.pending.drain(..).chain(requests).collect()
+        let advertisements =
+            self.advertiser.tick(now).into_iter().map(|(port, due)| (port, due.frame().to_vec()));
+        self.pending.drain(..).chain(requests).chain(advertisements).collect()
     }
 
     /// Frees tables that no worker sees any more. Returns the generation that replaced the oldest one still kept, and the
@@ -271,6 +279,11 @@ impl Manager {
     fn port_name(&self, port: PortIndex) -> &str {
         self.compiler.site().ports.get(usize::from(port.0)).map_or("?", |port| &port.name)
     }
+}
+
+/// The ENIs attached to the node, with their ports.
+fn local_enis(tables: &Tables) -> impl Iterator<Item = (PortIndex, &LocalEni)> {
+    (0..tables.ports.len() as u16).map(PortIndex).filter_map(|port| Some((port, tables.local_eni(port)?)))
 }
 
 fn next_hops(compiler: &Compiler, model: &Model) -> Vec<(u16, IpAddr)> {

@@ -110,11 +110,16 @@ pub fn replay(config: &HostConfig, model: Model, inputs: &[Input], out: &Path) -
         while let Some(news) = plan.news.pop() {
             manager.hear(time, news);
         }
+        let mut answered = false;
         while let Some((port, frame)) = plan.punted.pop() {
             match manager.answer(port, frame.data()) {
-                Ok(reply) => drop(plan.send(port, HeapBuffer::new(&reply))),
+                Ok(reply) => answered |= plan.send(port, HeapBuffer::new(&reply)).is_ok(),
                 Err(reason) => counters.ports.port(port).drop(reason),
             }
+        }
+        // The answers leave at once too, also behind the last packet.
+        if answered {
+            worker.round(time);
         }
         manager.collect();
         packets += 1;

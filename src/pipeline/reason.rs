@@ -48,7 +48,7 @@ reasons! {
     Garp "garp" "A gratuitous or unsolicited ARP: it changes nothing (L2-14).";
     ArpUnanswered "arp_unanswered" "An ARP request that the node does not answer: for an address of no ENI of the subnet, a probe for the own address, or with a false sender (L2-12, L2-13, L2-15, L2-16).";
     NdSpoof "nd_spoof" "An unsolicited neighbour advertisement, a router advertisement or a redirect from an instance (L2-22).";
-    NdUnanswered "nd_unanswered" "A neighbour solicitation that the node does not answer (L2-21, L2-23).";
+    NdUnanswered "nd_unanswered" "A neighbour or router solicitation that the node does not answer (L2-20, L2-21, L2-23).";
     Service "service" "Addressed to the subnet router or a link-local address where nothing answers (ADDR-24, ADDR-25).";
     DnsPps "dns_pps" "More packets to link-local services than an ENI's allowance of 1024 a second (ADDR-20).";
     ServiceReply "service_reply" "From a service port: neither from an address of its services to an identity in use, nor a request for the MAC of one.";

@@ -13,6 +13,7 @@ use ipnet::Ipv6Net;
 
 use crate::{packet::Mac, pipeline::Reason};
 
+pub mod advertiser;
 pub mod arp;
 pub mod dhcp;
 pub mod nd;

@@ -196,7 +196,11 @@ fn everything_is_shown() {
 fn a_host_file_that_does_not_fit_is_refused() {
     for (enis, underlay, expected) in [
         (vec![here('a', 10, "vm9")], UNDERLAY, "port `vm9` of `host-a`, whose host file has no such port"),
-        (vec![here('a', 10, "uplink")], UNDERLAY, "which is an uplink; attach it to a port with role"),
+        (
+            vec![here('a', 10, "uplink")],
+            UNDERLAY,
+            "which is none for instances; attach it to a port with role",
+        ),
         (vec![], ["192.0.2.77", "192.0.2.2"], "the state says UnderlayAddress 192.0.2.77"),
     ] {
         let folder = quiet();

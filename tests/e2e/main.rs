@@ -13,6 +13,8 @@ mod lab;
 
 #[cfg(feature = "dpdk")]
 mod capture;
+#[cfg(feature = "dpdk")]
+mod dhcp;
 mod geneve_wire;
 #[cfg(feature = "dpdk")]
 mod instances;
@@ -20,8 +22,16 @@ mod instances;
 mod kernel_vxlan;
 #[cfg(feature = "dpdk")]
 mod live_update;
+#[cfg(feature = "dpdk")]
+mod nd;
+#[cfg(feature = "dpdk")]
+mod path_mtu;
 mod replay;
 #[cfg(feature = "dpdk")]
 mod replay_equals_daemon;
 #[cfg(feature = "dpdk")]
 mod services;
+#[cfg(feature = "dpdk")]
+mod throughput;
+#[cfg(feature = "dpdk")]
+mod trace;

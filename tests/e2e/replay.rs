@@ -85,10 +85,16 @@ impl Node {
         serde_json::from_str(&self.replay(&[input(port, &capture)]).ok()).unwrap()
     }
 
-    /// What a port sent.
+    /// What a port sent, but for router advertisements.
     #[track_caller]
     pub fn sent(&self, port: &str) -> Vec<Frame> {
-        captures::read(&self.path(&format!("out/{port}.pcap")))
+        self.sent_timed(port).into_iter().map(|(_, frame)| frame).collect()
+    }
+
+    /// The same with the times.
+    #[track_caller]
+    fn sent_timed(&self, port: &str) -> Vec<(Duration, Frame)> {
+        captures::read_timed_answers(&self.path(&format!("out/{port}.pcap")))
     }
 }
 
@@ -206,6 +212,45 @@ fn drops_have_names_and_silent_ports_captures() {
     }
 }
 
+/// L2-20: an instance hears of its router at once, and again 16 s later.
+#[test]
+fn routers_are_advertised_by_the_clock() {
+    let (node, [a, b, _]) = (Node::new(""), enis());
+    let frame = datagram4(&a, a.router(), b.v4());
+    let at = Duration::from_secs;
+    let capture = node.path("in.pcap");
+    captures::write_timed(&capture, &[100, 115, 116, 131].map(|second| (at(second), frame.clone())));
+    node.replay(&[input("vm0", &capture)]).ok();
+    for (port, eni) in [("vm0", &a), ("vm1", &b)] {
+        let mut heard = captures::read_timed(&node.path(&format!("out/{port}.pcap")));
+        heard.retain(|(_, frame)| captures::is_router_advertisement(frame));
+        let times: Vec<Duration> = heard.iter().map(|(time, _)| *time).collect();
+        assert_eq!(times, [at(100), at(116)], "{port}");
+        for (_, frame) in heard {
+            assert_eq!(frame[..12], [eni.mac().0, eni.router().0].concat(), "{port}");
+        }
+    }
+}
+
+/// ADDR-12: `warren replay` answers DHCP as the daemon does.
+#[test]
+fn dhcp_is_answered() {
+    let (node, [a, ..]) = (Node::new(""), enis());
+    let mut discover = vec![1, 1, 6, 0, 0, 0, 0, 7];
+    discover.resize(28, 0);
+    discover.extend(a.mac().0);
+    discover.resize(236, 0);
+    discover.extend([99, 130, 83, 99, 53, 1, 1, 255]);
+    let udp = [&[0, 68, 0, 67, 0, 252, 0, 0][..], &discover].concat();
+    let packet = ipv4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, 17, DF, &udp);
+    let printed = node.feed("vm0", &[ethernet(BROADCAST, a.mac(), 0x0800, &packet)]);
+    assert_eq!(drops(&printed), []);
+    let [offer] = &node.sent("vm0")[..] else { panic!("not one offer") };
+    assert_eq!(offer[..12], [a.mac().0, a.router().0].concat());
+    assert_eq!(offer[42 + 16..42 + 20], a.v4().octets(), "the ENI's address");
+    assert_eq!(offer[42 + 240..42 + 243], [53, 1, 2], "an offer");
+}
+
 /// L2-2 and its exception: a port with `vlan = "strip"`.
 #[test]
 fn tags_are_refused_or_stripped() {
@@ -228,7 +273,7 @@ fn inputs_are_merged_by_time() {
     node.replay(&[input("vm1", &node.path("1.pcap")), input("uplink", &node.path("2.pcap"))]).ok();
     let routed = readdressed(&local, a.mac(), a.router());
     let expected = [(at(10), routed.clone()), (at(20), remote.clone()), (at(30), routed), (at(30), remote)];
-    assert_eq!(captures::read_timed(&node.path("out/vm0.pcap")), expected);
+    assert_eq!(node.sent_timed("vm0"), expected);
 }
 
 /// pcapng, with times in microseconds and in nanoseconds.
@@ -240,7 +285,7 @@ fn pcapng_is_read() {
         fs::write(node.path("in.pcapng"), pcapng(1, resolution, ticks, &frame)).unwrap();
         node.replay(&[input("vm0", &node.path("in.pcapng"))]).ok();
         let expected = [(Duration::from_millis(1500), readdressed(&frame, b.mac(), b.router()))];
-        assert_eq!(captures::read_timed(&node.path("out/vm1.pcap")), expected, "{resolution:?}");
+        assert_eq!(node.sent_timed("vm1"), expected, "{resolution:?}");
     }
 }
 

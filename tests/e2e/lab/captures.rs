@@ -8,6 +8,7 @@ use std::{
 };
 
 use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
+use warren::packet::{nd, parse};
 
 use super::{packets::Frame, tool};
 
@@ -42,6 +43,20 @@ pub fn read_timed(path: &Path) -> Vec<(Duration, Frame)> {
 #[track_caller]
 pub fn read(path: &Path) -> Vec<Frame> {
     read_timed(path).into_iter().map(|(_, frame)| frame).collect()
+}
+
+/// The frames of a capture with their times, but for the router advertisements that a node sends by itself (L2-20).
+#[track_caller]
+pub fn read_timed_answers(path: &Path) -> Vec<(Duration, Frame)> {
+    let mut frames = read_timed(path);
+    frames.retain(|(_, frame)| !is_router_advertisement(frame));
+    frames
+}
+
+/// Whether a frame is a router advertisement.
+pub fn is_router_advertisement(frame: &[u8]) -> bool {
+    let message = parse(frame).and_then(|headers| nd::parse(frame, &headers));
+    message == Ok(nd::Message::RouterAdvertisement)
 }
 
 /// What tshark says about fields of every frame of a capture: a line a frame, a column a field, several values of one

@@ -6,6 +6,8 @@ pub mod daemon;
 #[cfg(feature = "dpdk")]
 pub mod netns;
 pub mod packets;
+#[cfg(feature = "dpdk")]
+pub mod setup;
 pub mod state;
 
 use std::{

@@ -117,19 +117,32 @@ impl Pinged {
 /// A namespace that is the instance of an ENI: `interface` moves there from `node`, and gets what DHCP would tell.
 #[track_caller]
 pub fn instance(node: &Netns, interface: &str, eni: &Eni) -> Netns {
-    let guest = Netns::new(&format!("{}{}", eni.subnet, eni.number));
-    node.ip(&format!("link set {interface} netns {}", guest.name));
+    let guest = attach(node, interface, eni);
     configure(&guest, interface, eni);
     guest
+}
+
+/// A namespace that is the instance of an ENI: `interface` moves there from `node`, is up and has the ENI's MAC.
+#[track_caller]
+pub fn attach(node: &Netns, interface: &str, eni: &Eni) -> Netns {
+    let guest = Netns::new(&format!("{}{}", eni.subnet, eni.number));
+    node.ip(&format!("link set {interface} netns {}", guest.name));
+    set_mac(&guest, interface, eni);
+    guest
+}
+
+fn set_mac(guest: &Netns, interface: &str, eni: &Eni) {
+    guest.ip(&format!("link set {interface} address {} up", eni.mac()));
 }
 
 /// Gives an interface the MAC and addresses of an ENI, and the subnet router as the default gateway.
 #[track_caller]
 pub fn configure(guest: &Netns, interface: &str, eni: &Eni) {
-    guest.ip(&format!("link set {interface} address {} up", eni.mac()));
+    set_mac(guest, interface, eni);
     guest.ip(&format!("addr add {}/24 dev {interface}", eni.v4()));
     guest.ip(&format!("addr add {}/64 dev {interface} nodad", eni.v6()));
     let [a, b, c, _] = eni.v4().octets();
     guest.ip(&format!("route add default via {a}.{b}.{c}.1"));
-    guest.ip(&format!("-6 route add default via fe80:ec2::1 dev {interface}"));
+    // The kernel may have taken the same from an advertisement.
+    guest.ip(&format!("-6 route replace default via fe80:ec2::1 dev {interface}"));
 }
