@@ -16,6 +16,11 @@ const OFFSET: u16 = 0x1fff;
 /// The longest header.
 const LONGEST: usize = 60;
 
+/// Whether an IPv4 packet must not be cut.
+pub fn dont_fragment(frame: &[u8]) -> bool {
+    get(frame, ETHERNET + 6).is_none_or(|field| u16::from_be_bytes(field) & DONT_FRAGMENT != 0)
+}
+
 /// Cuts the first fragment off a frame with an IPv4 packet that is longer than `mtu` bytes: returns that fragment, in
 /// another buffer, and leaves the rest, as a fragment in its turn. `None` of a packet that fits. Padding is removed.
 ///

@@ -3,7 +3,7 @@
 use super::{
     bytes::{get, put},
     checksum::update,
-    headers::{Fragment, Headers, Network, protocol},
+    headers::{ETHERNET, Fragment, Headers, Network, ethertype, ethertype_of, protocol},
 };
 
 /// Flags octet of the header, and the one that opens a connection.
@@ -16,6 +16,14 @@ pub fn is_syn(frame: &[u8], headers: &Headers) -> bool {
     headers.protocol == protocol::TCP
         && headers.fragment == Fragment::Whole
         && get(frame, usize::from(headers.l4) + FLAGS).is_some_and(|[flags]| flags & SYN != 0)
+}
+
+/// Whether a frame has TCP right behind the fixed header of its IP packet, told by one octet. Behind IPv6 extension
+/// headers, which have to be walked to tell, nobody opens a connection.
+#[inline]
+pub fn may_be_syn(frame: &[u8]) -> bool {
+    let at = if ethertype_of(frame) == ethertype::IPV6 { ETHERNET + 6 } else { ETHERNET + 9 };
+    get(frame, at) == Some([protocol::TCP])
 }
 
 /// Lowers the maximum segment size that a SYN tells to what fits a path for IP packets of `mtu` bytes (RFC 6691 §2: less

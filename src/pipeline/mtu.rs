@@ -8,7 +8,12 @@ use std::net::IpAddr;
 
 use super::{Allowance, Check, Context, Notes, Reason, Request, Sink, Step, egress::encapsulate};
 use crate::{
-    packet::{Buffer, ETHERNET, Headers, Network, fragment::split, icmp, parse, tcp::clamp_mss},
+    packet::{
+        Buffer, ETHERNET, Headers, Network,
+        fragment::{dont_fragment, split},
+        icmp, parse,
+        tcp::{clamp_mss, may_be_syn},
+    },
     services::nd,
     tables::{Host, LocalEni, PortIndex, Reachability},
 };
@@ -23,6 +28,7 @@ fn path_mtu(host: &Host) -> u16 {
 #[inline(never)]
 pub(super) fn clamp(notes: &mut impl Notes, host: &Host, frame: &mut [u8]) {
     if host.reachability == Reachability::Ready
+        && may_be_syn(frame)
         && let Ok(headers) = parse(frame)
         && clamp_mss(frame, &headers, path_mtu(host))
     {
@@ -47,22 +53,25 @@ pub(super) fn refused<B: Buffer, S: Sink<B>>(
     };
     // Without padding, it may fit.
     frame.truncate(headers.end());
-    loop {
-        let cut = match headers.network {
-            Network::Ipv4 => split(&mut frame, path_mtu(host)),
-            _ if frame.data().len() <= usize::from(host.max_inner) => Ok(None),
-            _ => Err(Reason::MtuDf),
-        };
-        match cut {
+    while frame.data().len() > usize::from(host.max_inner) {
+        if headers.network != Network::Ipv4 || dont_fragment(frame.data()) {
+            return tell(ctx, port, eni, path_mtu(host), &headers, frame);
+        }
+        // A copy costs more than forwarding.
+        if !ctx.allowances.take(port, Allowance::Fragment, ctx.now) {
+            return ctx.drop(port, Reason::FragmentsLimited, frame);
+        }
+        match split(&mut frame, path_mtu(host)) {
             Ok(Some(fragment)) => {
                 ctx.sink.note(Step::Fragmented(path_mtu(host)));
                 send(ctx, port, eni, (host, flow), fragment);
             }
-            Ok(None) => return send(ctx, port, eni, (host, flow), frame),
+            Ok(None) => break,
             Err(Reason::MtuDf) => return tell(ctx, port, eni, path_mtu(host), &headers, frame),
             Err(reason) => return ctx.drop(port, reason, frame),
         }
     }
+    send(ctx, port, eni, (host, flow), frame);
 }
 
 /// Sends a frame that fits. All fragments of a packet take its flow's path.

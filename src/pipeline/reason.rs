@@ -54,6 +54,7 @@ reasons! {
     ServiceReply "service_reply" "From a service port: neither from an address of its services to an identity in use, nor a request for the MAC of one.";
     DhcpIgnored "dhcp_ignored" "A DHCP message that the node does not answer: a release, relayed, for another server, without an address to lease, or malformed (ADDR-12, ADDR-26).";
     AnswersLimited "answers_limited" "More requests for answers than an ENI's allowance: ARP, neighbour discovery, DHCP, echo (1024 a second).";
+    FragmentsLimited "fragments_limited" "More fragments to be cut off packets too long for their path than an ENI's allowance of 50 000 a second.";
     PuntFull "punt_full" "The ring to the management thread, which answers DHCP, is full.";
     InvalidDestination "invalid_destination" "An IP destination that is never routed: 0/8, 127/8, 224/4, 240/4 and their IPv6 kin (FWD-20).";
     ToSelf "to_self" "Sent by an ENI to its own address (FWD-19).";

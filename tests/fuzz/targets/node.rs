@@ -40,7 +40,8 @@ pub(crate) fn manager(wire: Wire) -> (Manager, Vec<Reader<Tables>>) {
     let host = include_str!("host-a.toml").replace("ENCAPSULATION", name).replace("UNDERLAY", prefix);
     let config = HostConfig::parse(&host, Path::new(".")).unwrap_or_else(|problems| panic!("{problems:?}"));
     let text = include_str!("../../pipeline/state.yaml").replace("192.0.2.", prefix);
-    let model = load(&[Document { name: "state.yaml".into(), text }]).unwrap_or_else(|errors| panic!("{errors}"));
+    let model =
+        load(&[Document { name: "state.yaml".into(), text }]).unwrap_or_else(|errors| panic!("{errors}"));
     let made = Manager::new(&config, config.site(stand_in_mac), model, 1);
     made.unwrap_or_else(|problems| panic!("{problems:?}"))
 }
@@ -88,7 +89,8 @@ fn run(manager: &Manager, mut input: &[u8]) {
         Arc::clone(&counters),
         32,
     );
-    let dropped = |reason| (0..PORTS).map(|port| counters.ports.port(PortIndex(port)).drops(reason)).sum::<u64>();
+    let dropped =
+        |reason| (0..PORTS).map(|port| counters.ports.port(PortIndex(port)).drops(reason)).sum::<u64>();
     let mut now = Duration::from_secs(1);
     while let Some((&[head, high, low], rest)) = input.split_first_chunk() {
         let (frame, behind) = rest.split_at(rest.len().min(u16::from_be_bytes([high, low]).into()));
@@ -100,10 +102,18 @@ fn run(manager: &Manager, mut input: &[u8]) {
         assert_eq!(worker.round(now), 1);
         now += Duration::from_millis(1);
 
-        let reasons = Reason::ALL.iter().copied().zip(before).filter(|(reason, before)| dropped(*reason) > *before);
+        let reasons =
+            Reason::ALL.iter().copied().zip(before).filter(|(reason, before)| dropped(*reason) > *before);
         let reasons: Vec<Reason> = reasons.map(|(reason, _)| reason).collect();
         let sent: Vec<_> = (0..PORTS)
-            .flat_map(|to| outputs[usize::from(to)].0.borrow_mut().drain(..).map(move |frame| (PortIndex(to), frame)).collect::<Vec<_>>())
+            .flat_map(|to| {
+                outputs[usize::from(to)]
+                    .0
+                    .borrow_mut()
+                    .drain(..)
+                    .map(move |frame| (PortIndex(to), frame))
+                    .collect::<Vec<_>>()
+            })
             .collect();
         for (to, frame) in &sent {
             check_sent(tables, port, *to, frame.data());
@@ -139,7 +149,8 @@ fn check_sent(tables: &Tables, from: PortIndex, to: PortIndex, frame: &[u8]) {
         Role::Uplink(_) | Role::Service(_) if from == to => {}
         Role::Uplink(uplink) => {
             assert!(headers.end() <= 14 + MTU && headers.end() == frame.len(), "{headers:?}");
-            let outer = Outer::parse(frame, &headers, tables.encapsulation, Checked::Unknown).expect("own frame");
+            let outer =
+                Outer::parse(frame, &headers, tables.encapsulation, Checked::Unknown).expect("own frame");
             assert!(tables.hosts.at(outer.destination).is_some() && outer.source == uplink.mapped);
             assert!(parse(&frame[outer.inner.into()..]).is_ok());
         }

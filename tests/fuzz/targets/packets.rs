@@ -36,7 +36,8 @@ fn transport_sum(frame: &[u8], headers: &Headers) -> u16 {
     };
     let data = &frame[headers.l4.into()..headers.end()];
     let length = (data.len() as u32).to_be_bytes();
-    let pseudo = if pseudo { [addresses, &length, &[0, 0, 0, headers.protocol]].concat() } else { Vec::new() };
+    let pseudo =
+        if pseudo { [addresses, &length, &[0, 0, 0, headers.protocol]].concat() } else { Vec::new() };
     sum(&[&pseudo[..], data].concat())
 }
 

@@ -29,7 +29,8 @@ pub(crate) fn state(input: &[u8]) {
         }
     }
     // The end of a document, explicit, changes nothing, and is not plain.
-    if text.ends_with('\n') && !text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with('{') {
+    if text.ends_with('\n') && !text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with('{')
+    {
         let full = read(&format!("{text}...\n"));
         match (&loaded, &full) {
             (Ok(quick), Ok(full)) => assert_eq!(quick, full),
