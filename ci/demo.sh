@@ -59,6 +59,15 @@ has_mac() {
     [[ $(in_ns "$1" ip neighbour show "$2") == *" lladdr $3 "* ]]
 }
 
+# traces ENI ADDRESS TO: warren trace follows a packet to another ENI.
+traces() {
+    local report
+    report=$("$WARREN" trace --host host-a --eni "$1" --dst "$2" --proto tcp --dport 443) || return 1
+    echo "$report"
+    DETAIL="$(grep -c '^  [a-z]' <<<"$report") steps"
+    grep -q "DELIVERED to $3" <<<"$report"
+}
+
 # tcp CLIENT SERVER ADDRESS: three seconds of a TCP connection.
 tcp() {
     local report
@@ -181,6 +190,7 @@ show_macs() {
     router=$(router_mac subnet-a)
     check "ARP is answered with the true MAC of the ENI on the other host" has_mac a1 10.0.1.11 02:00:00:00:01:0b
     check "ARP is answered with the MAC of the subnet's router" has_mac a1 10.0.1.1 "$router"
+    check "warren trace follows a packet over both hosts: eni-a1 > eni-a2" traces eni-a1 10.0.1.11 eni-a2
 }
 
 apply() {

@@ -33,3 +33,5 @@ mod replay_equals_daemon;
 mod services;
 #[cfg(feature = "dpdk")]
 mod throughput;
+#[cfg(feature = "dpdk")]
+mod trace;

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use proptest::{collection::vec, prelude::*};
 use warren::{
     compile::Compiler,
-    model::{Attachment, Model, diff},
+    model::{Attachment, DhcpOptions, Model, NameServer, VpcDhcp, diff},
     packet::{Mac, mapped},
+    services::dhcp::{Options, Servers},
     tables::{Destination, Place, PortIndex, Role, Tables},
 };
 
@@ -75,7 +76,7 @@ fn view(tables: &Tables, all: &Model) -> BTreeMap<String, String> {
             Role::Service(services) => format!("{services:?}"),
             Role::Instance(None) => "empty".to_owned(),
             Role::Instance(Some(eni)) => format!(
-                "{} {} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {:?}",
+                "{} {} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {} {} {:?} {:?} {:?} {:?}",
                 eni.id,
                 eni.vpc,
                 eni.vni,
@@ -87,6 +88,8 @@ fn view(tables: &Tables, all: &Model) -> BTreeMap<String, String> {
                 eni.v4,
                 eni.v6,
                 eni.source_dest_check,
+                eni.metadata_hop_limit,
+                eni.lease,
                 members.get(&eni.subnet.0),
                 eni.routes.lookup_v4(0x0a00_0101),
                 eni.routes.lookup_v4(0x0808_0808),
@@ -300,4 +303,71 @@ fn a_renumbered_vpc_takes_its_ports_along() {
     let tables = compiler.update(&tables, &all, &next, &diff(&all, &next), &Neighbours(true));
     let Role::Instance(Some(eni)) = &tables.port(PortIndex(0)).unwrap().role else { panic!() };
     assert_eq!(eni.vni, vni_of(VNIS[2]));
+}
+
+/// ADDR-12, ADDR-14, ADDR-16: what instances are told follows the VPC's option set.
+#[test]
+fn a_lease_has_the_options_of_the_vpc() {
+    let mut now = model(VXLAN);
+    let mut compiler = Compiler::new(site(VXLAN, 1));
+    let mut tables = compiler.build(&now, &Neighbours(true));
+    let vpc = tables.local_eni(PortIndex(0)).unwrap().vpc.clone();
+    let mut after = |change: &dyn Fn(&mut Model)| {
+        let mut next = now.clone();
+        change(&mut next);
+        tables = compiler.update(&tables, &now, &next, &diff(&now, &next), &Neighbours(true));
+        now = next;
+        let eni = tables.local_eni(PortIndex(0)).unwrap();
+        assert_eq!((eni.lease.mac, eni.lease.router_mac, eni.lease.mtu), (eni.mac, eni.router_mac, eni.mtu));
+        let v4 = eni.lease.v4.unwrap();
+        assert_eq!((v4.address, Some(v4.subnet)), ([10, 0, 1, 10].into(), eni.subnet_v4));
+        eni.lease.options.clone()
+    };
+    let amazon = Servers { v4: vec![[10, 0, 0, 2].into()], v6: vec!["fd00:ec2::253".parse().unwrap()] };
+    let region = after(&|_| {});
+    assert_eq!(region.domain_name.as_deref(), Some("eu-central-1.compute.internal"));
+    assert_eq!((region.dns, region.ntp), (amazon.clone(), Servers::default()));
+
+    let virginia =
+        after(&|model| model.subnets.values_mut().for_each(|subnet| subnet.zone = "us-east-1b".into()));
+    assert_eq!(virginia.domain_name.as_deref(), Some("ec2.internal"));
+
+    let none = after(&|model| model.vpcs.get_mut(&vpc).unwrap().dhcp_options = VpcDhcp::None);
+    assert_eq!(none, Options::default());
+
+    let set = DhcpOptions {
+        id: "dopt-a".into(),
+        domain_name: Some("corp.example".into()),
+        domain_name_servers: vec![
+            NameServer::Address(IpAddr::from([10, 9, 0, 1])),
+            NameServer::AmazonProvided,
+            NameServer::Address("2001:db8::53".parse().unwrap()),
+        ],
+        ntp_servers: vec!["2001:db8::7b".parse().unwrap(), IpAddr::from([10, 9, 0, 2])],
+        netbios_name_servers: vec![[10, 9, 0, 3].into()],
+        netbios_node_type: Some(2),
+        preferred_lifetime6: Some(600),
+        descriptive: None,
+    };
+    let told = after(&|model| {
+        model.dhcp_options.insert("dopt-a".into(), set.clone());
+        model.vpcs.get_mut(&vpc).unwrap().dhcp_options = VpcDhcp::Set("dopt-a".into());
+    });
+    let dns = Servers {
+        v4: vec![[10, 9, 0, 1].into(), [10, 0, 0, 2].into()],
+        v6: vec!["fd00:ec2::253".parse().unwrap(), "2001:db8::53".parse().unwrap()],
+    };
+    let ntp = Servers { v4: vec![[10, 9, 0, 2].into()], v6: vec!["2001:db8::7b".parse().unwrap()] };
+    let expected = Options {
+        domain_name: Some("corp.example".into()),
+        dns,
+        ntp,
+        netbios: vec![[10, 9, 0, 3].into()],
+        netbios_node_type: Some(2),
+        preferred_lifetime6: Some(600),
+    };
+    assert_eq!(told, expected);
+    // A change of the set alone.
+    let changed = after(&|model| model.dhcp_options.get_mut("dopt-a").unwrap().domain_name = None);
+    assert_eq!(changed, Options { domain_name: None, ..expected });
 }

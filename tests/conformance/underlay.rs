@@ -1,0 +1,155 @@
+//! The underlay between the hosts, and the frames that another implementation would send over it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use warren::packet::{Encapsulation, Mac, checksum::Sum};
+
+use super::{
+    frame::Underlay,
+    journey::{SERVICES, UPLINK},
+    state::{self, Names},
+    suite::{Hosts, Suite},
+};
+
+/// How hosts talk.
+#[derive(Clone, Copy)]
+pub struct Wire {
+    pub name: &'static str,
+    pub encapsulation: Encapsulation,
+    pub ipv6: bool,
+}
+
+/// Each encapsulation, each over another family.
+pub const WIRES: [Wire; 2] = [
+    Wire { name: "vxlan", encapsulation: Encapsulation::Vxlan, ipv6: false },
+    Wire { name: "geneve", encapsulation: Encapsulation::Geneve, ipv6: true },
+];
+
+impl Wire {
+    /// The underlay address of a host.
+    pub fn address(&self, host: u8) -> IpAddr {
+        if self.ipv6 {
+            Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, host.into()).into()
+        } else {
+            Ipv4Addr::new(192, 0, 2, host).into()
+        }
+    }
+
+    /// The MAC of a host's uplink.
+    pub fn mac(&self, host: u8) -> Mac {
+        Mac([0x02, 0xfa, 0, 0, 0, host])
+    }
+
+    /// Bytes that an inner IP packet has more in the underlay: RFC 7348 §5, RFC 8926 §3.4 with Warren's option.
+    pub fn overhead(&self) -> u16 {
+        let shim = if self.encapsulation == Encapsulation::Geneve { 24 } else { 8 };
+        14 + shim + 8 + if self.ipv6 { 40 } else { 20 }
+    }
+
+    /// A host's file. `device` says what is behind a port.
+    pub fn host_file(&self, suite: &Suite, host: &str, device: impl Fn(usize, &str) -> String) -> String {
+        let Hosts { hosts, mtu, mtus, .. } = &suite.hosts;
+        let own = &hosts[host];
+        let mut ports: Vec<String> = suite.ports(host);
+        ports.extend([UPLINK.to_owned(), SERVICES.to_owned()]);
+        let mut text = format!(
+            "host = \"{host}\"\nstate = \"state.json\"\nencapsulation = \"{}\"\n\
+             workers = {{ cores = [{}], idle = \"sleep\" }}\ncontrol = {{ socket = \"SOCKET\" }}\n\
+             eal = {{ args = [\"--no-pci\", \"--in-memory\"] }}\n",
+            self.name,
+            own.number % 2,
+        );
+        for (index, port) in ports.iter().enumerate() {
+            let device = device(index, port);
+            text += &format!("[[port]]\nname = \"{port}\"\ndevice = \"{device}\"\ndescriptors = 64\n");
+            if port == SERVICES {
+                text += &format!("role = \"service\"\npeer = \"{}\"\n", state::SERVICES);
+                continue;
+            }
+            if port != UPLINK {
+                let mtu = mtus.get(port).unwrap_or(mtu);
+                text += &format!("role = \"instance\"\nmtu = {mtu}\n");
+                continue;
+            }
+            let length = if self.ipv6 { 64 } else { 24 };
+            text += &format!(
+                "role = \"uplink\"\nmtu = {}\nmac = \"{}\"\naddress = \"{}/{length}\"\nneighbors = [\n",
+                own.carries + self.overhead(),
+                self.mac(own.number),
+                self.address(own.number),
+            );
+            for other in hosts.values().filter(|other| other.number != own.number) {
+                let (address, mac) = (self.address(other.number), self.mac(other.number));
+                text += &format!("  {{ address = \"{address}\", mac = \"{mac}\" }},\n");
+            }
+            text += "]\n";
+        }
+        text
+    }
+
+    /// Puts a mark into the outer header's congestion field.
+    pub fn mark(&self, frame: &mut [u8], mark: u8) {
+        if self.ipv6 {
+            frame[15] = frame[15] & !0x30 | mark << 4;
+        } else {
+            frame[15] = frame[15] & !3 | mark;
+            frame[24..26].fill(0);
+            let checksum = Sum::of(&frame[14..34]).checksum();
+            frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+        }
+    }
+
+    /// A frame as a host sends it to another: RFC 7348 §5, RFC 8926 §3.
+    pub fn around(&self, inner: &[u8], underlay: &Underlay, names: &Names<'_>, hosts: &Hosts) -> Vec<u8> {
+        // Or a number, of a host that isn't one of them.
+        let number = |host: &String| {
+            hosts
+                .hosts
+                .get(host)
+                .map_or_else(|| host.parse().expect("a host or a number"), |host| host.number)
+        };
+        let (from, to) = (number(&underlay.from), number(&underlay.to));
+        let vni = |vpc: &str| match names.model.vpcs.get(vpc) {
+            Some(vpc) => vpc.vni.get(),
+            None => vpc.parse().expect("a VPC or a number"),
+        };
+        let source = Mac(inner[6..12].try_into().unwrap());
+        let sender = match &underlay.sender {
+            Some(eni) => Some(names.eni(eni)),
+            None => names.model.enis.values().find(|eni| eni.mac == source),
+        };
+        let network = vni(&underlay.vpc) << 8;
+        let shim = match (self.encapsulation, sender) {
+            (Encapsulation::Vxlan, _) => [&[8, 0, 0, 0][..], &network.to_be_bytes()].concat(),
+            (Encapsulation::Geneve, None) => [&[0, 0, 0x65, 0x58][..], &network.to_be_bytes()].concat(),
+            (Encapsulation::Geneve, Some(eni)) => {
+                let option = [&[0xff, 0x77, 1, 3][..], &vni(&eni.vpc).to_be_bytes(), &eni.mac.0, &[0, 0]];
+                [&[3 + 1, 0, 0x65, 0x58][..], &network.to_be_bytes(), &option.concat()].concat()
+            }
+        };
+        let length = (8 + shim.len() + inner.len()) as u16;
+        let udp = [50_000, self.encapsulation.port(), length, 0].map(u16::to_be_bytes).concat();
+        let mut frame = [self.mac(to).0, self.mac(from).0].concat();
+        match (self.address(from), self.address(to)) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                frame.extend([8, 0, 0x45, 0]);
+                frame.extend((20 + length).to_be_bytes());
+                frame.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
+                frame.extend([from.octets(), to.octets()].concat());
+                let checksum = Sum::of(&frame[14..34]).checksum();
+                frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+                frame.extend(length.to_be_bytes());
+                frame.extend([17, 64]);
+                frame.extend([from.octets(), to.octets()].concat());
+            }
+            _ => unreachable!("one family"),
+        }
+        frame.extend(udp);
+        frame.extend(shim);
+        frame.extend(inner);
+        frame
+    }
+}
