@@ -1,7 +1,7 @@
 //! Warren: the virtual network that AWS gives EC2 instances, for bare-metal hosts.
 //!
 //! A node runs poll-mode workers over DPDK ports: **instance ports** (one ENI each), **uplink ports** into an IP
-//! underlay. The crate is two halves that meet in one place only:
+//! underlay, **service ports** to link-local services of the host. The crate is two halves that meet in one place only:
 //!
 //! | half | holds | may do |
 //! | --- | --- | --- |
@@ -14,7 +14,7 @@
 //! 1. [`packet`]: addresses, buffers, header views, checksums, encapsulations. No I/O, no clock.
 //! 2. [`tables`]: the ENI maps, route tables, hosts and ports as a worker sees them.
 //! 3. [`pipeline`]: what happens to a burst, stage by stage; [`pipeline::Reason`] names every drop.
-//! 4. [`services`]: what the node answers itself (ARP, neighbour discovery).
+//! 4. [`services`]: what the node answers itself (ARP, neighbour discovery, DHCP, router advertisements).
 //! 5. [`model`] and [`compile`]: from state documents to tables.
 //! 6. [`rcu`]: publish, pin, reclaim.
 //! 7. [`node`]: configuration, workers, management thread, replay.

@@ -359,9 +359,7 @@ impl Node {
 
     fn tick(&mut self) {
         let now = self.now();
-        while let Some(news) = self.plan.news.pop() {
-            self.manager.hear(now, news);
-        }
+        self.hear(now);
         while let Some((port, frame)) = self.plan.punted.pop() {
             match self.manager.answer(port, frame.data()) {
                 Ok(reply) => self.send(port, &reply),
@@ -372,6 +370,13 @@ impl Node {
             self.send(port, &frame);
         }
         self.collect();
+    }
+
+    /// Takes in what workers have to tell.
+    fn hear(&mut self, now: Duration) {
+        while let Some(news) = self.plan.news.pop() {
+            self.manager.hear(now, news);
+        }
     }
 
     /// Sends a frame of the node's own. Without a buffer or with the worker's inbox full it is lost: whoever asked asks
@@ -400,6 +405,8 @@ impl Node {
     }
 
     fn apply(&mut self, model: Model) -> Reply {
+        // What instances have been told so far, may be wrong from now on.
+        self.hear(self.now());
         let diff = match self.manager.apply(model) {
             Ok(diff) => diff,
             Err(problems) => return Reply::Failed(problems.join("\n")),

@@ -168,8 +168,12 @@ impl Manager {
         match news {
             News::Neighbour(uplink, heard) => self.learned(now, uplink, heard),
             News::Told(port, address, mac) => {
-                if let Some(eni) = self.tables.current().local_eni(port) {
-                    self.told.note(port, eni.mac, address, mac);
+                let tables = self.tables.current();
+                let Some(eni) = tables.local_eni(port) else { return };
+                self.told.note(port, eni.mac, address, mac);
+                // The worker may have answered with older tables.
+                if tables.owner_in_subnet(eni, address).is_some_and(|owner| owner != mac) {
+                    self.correct_neighbours();
                 }
             }
         }

@@ -177,7 +177,7 @@ impl OuterTemplate {
     ///
     /// [`Reason::NoHeadroom`], with the frame unchanged; [`Reason::OversizeFrame`], with the frame in any state, where
     /// the outer packet is longer than an IP packet can be.
-    #[inline]
+    #[inline(always)]
     pub fn encapsulate<B: Buffer>(
         &self,
         buffer: &mut B,

@@ -360,7 +360,7 @@ fn forward<B: Buffer, S: Sink<B>>(
     match host {
         Some(host) => {
             if eni.narrow {
-                mtu::clamp(ctx, host, &mut frame);
+                mtu::clamp(ctx.sink, host, frame.data_mut());
             }
             match encapsulate(eni, host, classified.flow, &mut frame) {
                 Ok(()) => {

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::{Allowance, Check, Context, Reason, Request, Sink, Step, egress::encapsulate};
+use super::{Allowance, Check, Context, Notes, Reason, Request, Sink, Step, egress::encapsulate};
 use crate::{
     packet::{Buffer, ETHERNET, Headers, Network, fragment::split, icmp, parse, tcp::clamp_mss},
     services::nd,
@@ -18,14 +18,15 @@ fn path_mtu(host: &Host) -> u16 {
     host.max_inner.saturating_sub(ETHERNET as u16)
 }
 
-/// Lowers the segment size that a SYN tells to what fits the path to a host.
+/// Lowers the segment size that a SYN tells to what fits the path to a host. It takes the bytes and not their buffer, which
+/// would then have to be in memory for all packets.
 #[inline(never)]
-pub(super) fn clamp<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, host: &Host, frame: &mut B) {
+pub(super) fn clamp(notes: &mut impl Notes, host: &Host, frame: &mut [u8]) {
     if host.reachability == Reachability::Ready
-        && let Ok(headers) = parse(frame.data())
-        && clamp_mss(frame.data_mut(), &headers, path_mtu(host))
+        && let Ok(headers) = parse(frame)
+        && clamp_mss(frame, &headers, path_mtu(host))
     {
-        ctx.sink.note(Step::Clamped(path_mtu(host)));
+        notes.note(Step::Clamped(path_mtu(host)));
     }
 }
 

@@ -608,7 +608,7 @@ fn ipv4(ip: &Ip, ends: &[u8], protocol: u8, body: &[u8]) -> Vec<u8> {
     let options = hex(&ip.options);
     let header = 20 + options.len();
     let fragment = ip.mf || ip.offset > 0;
-    let flags = u16::from(ip.df.unwrap_or(!fragment)) << 14 | u16::from(ip.mf) << 13 | ip.offset / 8;
+    let flags = u16::from(ip.df.unwrap_or(!fragment)) << 14 | u16::from(ip.mf) << 13 | (ip.offset / 8);
     let first = ip.version.unwrap_or(4) << 4 | ip.ihl.unwrap_or((header / 4) as u8);
     let mut packet = vec![first, ip.dscp << 2 | ip.ecn];
     packet.extend(ip.length.unwrap_or((header + body.len()) as u16).to_be_bytes());

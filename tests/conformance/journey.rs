@@ -12,7 +12,7 @@ use warren::{model::Model, packet::macs};
 use super::{
     dhcp::says,
     frame::Frame,
-    state::{Names, attach, merge, model, patch, place},
+    state::{Names, Stated, attach, merge, patch, place},
     suite::{Family, Run, Scenario, Step, Suite},
     underlay::Wire,
 };
@@ -41,7 +41,7 @@ pub trait Node {
     fn tick(&mut self, now: Duration) -> Vec<Outcome>;
 
     /// Puts a state in force, or says what is wrong with it.
-    fn apply(&mut self, state: &Value) -> Result<(), String>;
+    fn apply(&mut self, state: &Stated) -> Result<(), String>;
 
     /// Lets time pass for all nodes, if it doesn't pass by a parameter.
     fn pass(_time: Duration) {}
@@ -79,7 +79,7 @@ struct Seen {
 impl<'a, N: Node> Fabric<'a, N> {
     /// Nodes in which a state is in force.
     pub fn new(suite: &'a Suite, wire: Wire, nodes: BTreeMap<String, N>, state: Value) -> Self {
-        let model = model(&state).unwrap_or_else(|errors| panic!("{errors}"));
+        let model = Stated::of(&state).model.unwrap_or_else(|errors| panic!("{errors}"));
         Self { suite, wire, nodes, state, model, now: Duration::from_secs(1) }
     }
 
@@ -103,10 +103,11 @@ impl<'a, N: Node> Fabric<'a, N> {
 
     fn put_in_force(&mut self, state: &Value) -> Result<(), String> {
         if self.state != *state {
+            let stated = Stated::of(state);
             for node in self.nodes.values_mut() {
-                node.apply(state)?;
+                node.apply(&stated)?;
             }
-            self.model = model(state).map_err(|errors| errors.to_string())?;
+            self.model = stated.model?;
             self.state = state.clone();
         }
         Ok(())
@@ -165,8 +166,9 @@ impl<'a, N: Node> Fabric<'a, N> {
             attach(&mut state, eni, host.as_deref());
         }
         let Some(resource) = &step.refused else { return self.put_in_force(&state) };
+        let stated = Stated::of(&state);
         for (host, node) in &mut self.nodes {
-            match node.apply(&state) {
+            match node.apply(&stated) {
                 Err(mistakes) if mistakes.contains(&format!("({resource})")) => {}
                 Err(mistakes) => {
                     return Err(format!("{host} refuses it, but not for {resource}: {mistakes}"));
@@ -271,6 +273,7 @@ impl Seen {
             let at = names.at(host, port).unwrap_or(port);
             arrived.push((at.to_owned(), frame));
         }
+        let asked = sent["nd"]["type"] == "router-solicitation";
         for expected in &step.expect.0 {
             let mut value = if expected.get("new").is_some() { Value::Null } else { sent.clone() };
             for key in ["underlay", "marked", "service"] {
@@ -307,7 +310,6 @@ impl Seen {
             }
         }
         for (at, frame) in arrived {
-            let asked = sent["nd"]["type"] == "router-solicitation";
             if !asked && is_unasked_advertisement(frame, &at, names) {
                 continue;
             }

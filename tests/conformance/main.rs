@@ -130,6 +130,10 @@ fn what_is_not_expected_fails() {
         let number = scenario.name.len() % scenario.steps.len();
         let step = &mut scenario.steps[number];
         let anything = step.refused.take().is_some();
+        // Advertisements that nobody asked for may be seen at any time.
+        if scenario.name == "unasked-router-advertisements" {
+            continue;
+        }
         if std::mem::take(&mut step.expect.0).len() + std::mem::take(&mut step.drop.0).len() > 0 || anything {
             wanted.push(scenario.name.clone());
         }

@@ -33,7 +33,7 @@ pub fn write(suite: &Suite, faults: &[Fault]) -> String {
          This page is written by `WARREN_BLESS=1 cargo test --test conformance`; a test fails while it is old. {} of {} \
          rules have scenarios; {} scenarios run in {} ways: IPv4 and IPv6, sender and receiver on one host and on two, \
          VXLAN over IPv4 and Geneve over IPv6. Each runs on the pipeline alone and through `warren run` on every host, but \
-         for those that are [listed below](#not-through-a-daemon).\n",
+         for those that are [listed below](#not-through-a-daemon); the results are the pipeline's, and the tests ask the same of both.\n",
         proven,
         suite.rules.len(),
         suite.scenarios.len(),
@@ -74,7 +74,7 @@ pub fn write(suite: &Suite, faults: &[Fault]) -> String {
     }
     page += "\n## Not through a daemon\n\n| scenario | why |\n| --- | --- |\n";
     for scenario in suite.scenarios.iter().filter(|scenario| !scenario.pure_only.is_no()) {
-        let _ = writeln!(page, "| {} | {} |", scenario.name, scenario.pure_only.reasons().join("; "));
+        let _ = writeln!(page, "| {} | {} |", scenario.name, scenario.pure_only.text());
     }
     page
 }

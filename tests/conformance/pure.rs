@@ -19,7 +19,7 @@ use warren::{
 
 use super::{
     journey::{Fabric, Node, Outcome},
-    state::{model, place},
+    state::{Stated, place},
     suite::Suite,
     underlay::Wire,
 };
@@ -63,7 +63,7 @@ impl PureNode {
         let file = folder.path().join("host.toml");
         fs::write(&file, wire.host_file(suite, host, |index, _| format!("net_null{index}"))).unwrap();
         let config = HostConfig::read(&file).unwrap_or_else(|error| panic!("{error}"));
-        let model = model(state).unwrap_or_else(|errors| panic!("{errors}"));
+        let model = Stated::of(state).model.unwrap_or_else(|errors| panic!("{errors}"));
         let (manager, mut readers) =
             Manager::new(&config, config.site(stand_in_mac), model, 1).unwrap_or_else(|it| panic!("{it:?}"));
         let ports = config.ports.len();
@@ -178,9 +178,8 @@ impl Node for PureNode {
         self.round(now)
     }
 
-    fn apply(&mut self, state: &Value) -> Result<(), String> {
-        let model = model(state).map_err(|errors| errors.to_string())?;
-        self.manager.apply(model).map_err(|problems| problems.join("\n"))?;
+    fn apply(&mut self, state: &Stated) -> Result<(), String> {
+        self.manager.apply(state.model.clone()?).map_err(|problems| problems.join("\n"))?;
         Ok(())
     }
 }

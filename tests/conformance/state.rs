@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Map, Value, json};
 use warren::{
-    model::{Document, Errors, Model, load, router_mac},
+    model::{Document, Model, load, router_mac},
     packet::{Mac, nd},
     services::nd::ROUTER,
     tables::ServicePort,
@@ -97,9 +97,24 @@ pub fn merge(value: &mut Value, patch: &Value) {
     }
 }
 
-/// Reads a state.
-pub fn model(state: &Value) -> Result<Model, Errors> {
-    load(&[Document { name: "state".to_owned(), text: state.to_string() }])
+/// A state as a document, for a daemon, and what is read from it.
+pub struct Stated {
+    #[cfg(feature = "dpdk")]
+    pub document: Document,
+    /// Or every mistake in it.
+    pub model: Result<Model, String>,
+}
+
+impl Stated {
+    /// Writes and reads a state.
+    pub fn of(state: &Value) -> Self {
+        let document = Document { name: "state".to_owned(), text: state.to_string() };
+        Self {
+            model: load(std::slice::from_ref(&document)).map_err(|errors| errors.to_string()),
+            #[cfg(feature = "dpdk")]
+            document,
+        }
+    }
 }
 
 /// What the names in a scenario stand for.

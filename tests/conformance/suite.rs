@@ -99,13 +99,16 @@ impl PureOnly {
         matches!(self, Self::No)
     }
 
-    /// All reasons.
-    pub fn reasons(&self) -> Vec<String> {
-        match self {
-            Self::No => Vec::new(),
-            Self::All(reason) => vec![reason.clone()],
-            Self::Some(families) => {
-                families.iter().map(|(family, reason)| format!("{}: {reason}", family.name())).collect()
+    /// All reasons, for people.
+    pub fn text(&self) -> String {
+        let families = [Family::Ipv4, Family::Ipv6];
+        match families.map(|family| self.reason(family)) {
+            [Some(both), Some(other)] if both == other => both.to_owned(),
+            reasons => {
+                let given = families.iter().zip(reasons);
+                let given =
+                    given.filter_map(|(family, reason)| Some(format!("{}: {}", family.name(), reason?)));
+                given.collect::<Vec<_>>().join("; ")
             }
         }
     }
