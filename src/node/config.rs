@@ -276,7 +276,12 @@ impl HostConfig {
         Self::parse(&text, folder).map_err(|problems| ConfigError { file: path.to_owned(), problems })
     }
 
-    fn parse(text: &str, folder: &Path) -> Result<Self, Vec<String>> {
+    /// Checks a host file's text. `state` is relative to `folder`.
+    ///
+    /// # Errors
+    ///
+    /// As [`HostConfig::read`], a line for each problem.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<String>> {
         let raw: RawHost = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
         let mut problems = check_node(&raw);
         let mut names = HashSet::new();

@@ -101,6 +101,7 @@ pub fn parse(frame: &[u8], headers: &Headers) -> Result<Message, Reason> {
     let pseudo = Sum::pseudo_v6(source, destination, protocol::ICMPV6, body.len() as u32);
     let valid = is_message(headers)
         && headers.fragment == Fragment::Whole // RFC 6980 §5
+        && !source.is_multicast() // RFC 4291 §2.7
         && hop_limit == 255
         && headers.destination_port & 0xff == 0 // the code
         && pseudo.plus(Sum::of(body)).fold() == 0xffff;
@@ -454,6 +455,7 @@ mod tests {
             "an unknown option"
         );
         assert!(!ok(ASKER, group, &solicitation_body(TARGET, &[])[..20]), "cut");
+        assert!(!ok(group, group, &solicitation_body(TARGET, &[])), "from a group");
 
         let mut coded = solicitation_body(TARGET, &own);
         coded[1] = 1;

@@ -1,0 +1,28 @@
+//! Functions that take any bytes, and panic where something does not hold.
+
+mod node;
+mod packets;
+mod texts;
+
+/// The target with a name.
+///
+/// # Panics
+///
+/// If there is none.
+pub(crate) fn named(name: &str) -> fn(&[u8]) {
+    match name {
+        "headers" => packets::headers,
+        "arp" => packets::arp,
+        "nd" => packets::nd,
+        "icmp" => packets::icmp,
+        "fragment" => packets::fragment,
+        "mss" => packets::mss,
+        "dhcp" => packets::dhcp,
+        "decap" => packets::decap,
+        "node" => node::frames,
+        "state" => texts::state,
+        "host_file" => texts::host_file,
+        "request" => texts::request,
+        _ => panic!("no target `{name}`"),
+    }
+}
