@@ -12,6 +12,22 @@ pub struct Clock {
     nanos: u64,
 }
 
+/// A reading of a clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time-stamp counter.
+    pub cycles: u64,
+    /// The time since the clock's start.
+    pub time: Duration,
+}
+
+impl From<Duration> for Moment {
+    /// A time of another clock's, such as a capture's, now.
+    fn from(time: Duration) -> Self {
+        Self { cycles: cycles(), time }
+    }
+}
+
 impl Clock {
     /// A clock that starts now, for a counter of so many cycles a second.
     pub fn new(cycles_per_second: u64) -> Self {
@@ -19,10 +35,11 @@ impl Clock {
         Self { start: cycles(), nanos: nanos as u64 }
     }
 
-    /// The time since the start.
+    /// The time now.
     #[inline]
-    pub fn now(&self) -> Duration {
-        Duration::from_nanos(self.after(cycles().wrapping_sub(self.start)))
+    pub fn now(&self) -> Moment {
+        let cycles = cycles();
+        Moment { cycles, time: Duration::from_nanos(self.after(cycles.wrapping_sub(self.start))) }
     }
 
     #[inline]

@@ -354,7 +354,7 @@ impl Node {
     }
 
     fn now(&self) -> Duration {
-        self.clock.now()
+        self.clock.now().time
     }
 
     fn tick(&mut self) {

@@ -18,7 +18,7 @@ use crossbeam::{queue::ArrayQueue, utils::CachePadded};
 
 use super::{
     capture::{Captures, Tapped, Taps},
-    clock::Clock,
+    clock::{Clock, Moment},
     config::Idle,
 };
 use crate::{
@@ -338,8 +338,8 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
 
     /// One round over all queues and the inbox, at a time since the node's start. Returns how many packets it found.
     #[inline]
-    pub fn round(&mut self, now: Duration) -> usize {
-        let start = cycles();
+    pub fn round(&mut self, now: impl Into<Moment>) -> usize {
+        let Moment { cycles: start, time: now } = now.into();
         if self.plan.captures.is_on() {
             self.take_taps();
         }

@@ -79,6 +79,13 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     for (classified, frame) in classified.iter().zip(burst.iter()) {
         found.push(find(tables, eni, classified, frame.data(), ctx.sink));
     }
+    if eni.narrow {
+        for (found, frame) in found.iter().zip(burst.iter_mut()) {
+            if let Ok((_, Some(host))) = found {
+                mtu::clamp(ctx.sink, host, frame.data_mut());
+            }
+        }
+    }
     let mut frames = burst.drain(..);
     for (classified, found) in classified.iter().zip(&found) {
         let Some(frame) = frames.next() else { break };
@@ -358,18 +365,13 @@ fn forward<B: Buffer, S: Sink<B>>(
         ctx.sink.note(Step::Rewritten(to.mac, to.router_mac));
     }
     match host {
-        Some(host) => {
-            if eni.narrow {
-                mtu::clamp(ctx.sink, host, frame.data_mut());
+        Some(host) => match encapsulate(eni, host, classified.flow, &mut frame) {
+            Ok(()) => {
+                ctx.sink.note(Step::Encapsulated(host, eni.vni));
+                ctx.sink.transmit(host.uplink, frame);
             }
-            match encapsulate(eni, host, classified.flow, &mut frame) {
-                Ok(()) => {
-                    ctx.sink.note(Step::Encapsulated(host, eni.vni));
-                    ctx.sink.transmit(host.uplink, frame);
-                }
-                Err(reason) => mtu::refused(ctx, port, eni, (host, classified.flow), reason, frame),
-            }
-        }
+            Err(reason) => mtu::refused(ctx, port, eni, (host, classified.flow), reason, frame),
+        },
         None => match to.location.place() {
             Place::Local(receiver) => ingress::pass_on(ctx, receiver, eni.vni, frame),
             Place::Remote(_) => ctx.drop(port, Reason::UnderlayUnreachable, frame),

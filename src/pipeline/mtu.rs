@@ -23,8 +23,7 @@ fn path_mtu(host: &Host) -> u16 {
     host.max_inner.saturating_sub(ETHERNET as u16)
 }
 
-/// Lowers the segment size that a SYN tells to what fits the path to a host. It takes the bytes and not their buffer, which
-/// would then have to be in memory for all packets.
+/// Lowers the segment size that a SYN tells to what fits the path to a host.
 #[inline(never)]
 pub(super) fn clamp(notes: &mut impl Notes, host: &Host, frame: &mut [u8]) {
     if host.reachability == Reachability::Ready

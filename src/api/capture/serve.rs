@@ -220,7 +220,7 @@ impl WallClock {
 
     fn start(clock: Clock) -> u64 {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        wall.saturating_sub(clock.now()).as_nanos() as u64
+        wall.saturating_sub(clock.now().time).as_nanos() as u64
     }
 
     /// Not for less than [`WRONG`], so that times stay in order.
