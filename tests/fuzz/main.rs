@@ -1,7 +1,7 @@
 //! Fuzzing: whatever the bytes, nothing panics, and what each target says of its results holds.
 //!
 //! Here the targets see their seeds (`corpus/TARGET`), the crashes found so far (`crashes/TARGET`), and a fixed number of
-//! inputs made of both, the same in every run. Under `fuzz/`, libFuzzer runs the same functions; CONTRIBUTING.md says how.
+//! inputs made of both, the same in every run. Under `libfuzzer/`, libFuzzer runs the same functions; CONTRIBUTING.md says how.
 
 mod inputs;
 mod targets;

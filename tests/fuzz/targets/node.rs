@@ -128,10 +128,10 @@ fn run(manager: &Manager, mut input: &[u8]) {
             (2.., [], false) if sent.iter().all(|(to, _)| *to == UPLINK) => {}
             _ => panic!("{fate:?} of {frame:02x?} from port {}", port.0),
         }
-        if let Some((asker, frame)) = punted {
-            if let Ok(reply) = manager.answer(asker, frame.data()) {
-                check_sent(tables, asker, asker, &reply);
-            }
+        if let Some((asker, frame)) = punted
+            && let Ok(reply) = manager.answer(asker, frame.data())
+        {
+            check_sent(tables, asker, asker, &reply);
         }
         while plan.news.pop().is_some() {}
     }
