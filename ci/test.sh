@@ -64,6 +64,7 @@ reserve_hugepages 1024
 step "tests without DPDK" cargo test --locked --no-default-features
 step "tests" cargo test --locked
 step "release build" cargo build --locked --release
+step "fair shares" cargo test --locked --release --test fair_share
 step "benchmarks, each once" cargo bench --locked --bench '*' -- --test
 step "demo" ci/demo.sh
 step "claims" ci/demo.sh claims

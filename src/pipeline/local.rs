@@ -9,7 +9,7 @@ use super::{
     subnet::SubnetOf,
 };
 use crate::{
-    packet::{Buffer, Headers, Network, arp::Arp, icmp, ipv4_addresses, ipv6_addresses, macs, parse},
+    packet::{Buffer, arp::Arp, ethertype, ethertype_of, icmp, ipv4_addresses, ipv6_addresses, macs, parse},
     services::{Answer, arp, nd},
     tables::{LocalEni, PortIndex},
 };
@@ -44,10 +44,15 @@ pub(super) fn serve<B: Buffer, S: Sink<B>>(
 
 /// Serves an IP packet to an address of the node.
 fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, eni: &LocalEni, frame: B) {
+    // The router is only asked for answers, so that none need be looked at beyond the allowance.
+    let for_router = is_to_router(eni, frame.data());
+    if for_router && !ctx.allowances.take(port, Allowance::Answer, ctx.now) {
+        return ctx.drop(port, Reason::AnswersLimited, frame);
+    }
     match parse(frame.data()) {
         Ok(headers) if is_dhcp(&headers) => {
             ctx.sink.note(Step::Asks(Request::Dhcp));
-            if !ctx.allowances.take(port, Allowance::Answer, ctx.now) {
+            if !for_router && !ctx.allowances.take(port, Allowance::Answer, ctx.now) {
                 ctx.drop(port, Reason::AnswersLimited, frame);
             } else if let Err(frame) = ctx.sink.punt(port, frame) {
                 ctx.drop(port, Reason::PuntFull, frame);
@@ -56,8 +61,9 @@ fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex
             }
         }
         // ADDR-23; that of another subnet has no mapping.
-        Ok(headers) if icmp::is_echo_request(&headers) && is_to_router(eni, frame.data(), &headers) => {
-            answer(ctx, port, Request::Echo, frame, |frame| icmp::reply(frame, &headers).map(|()| None));
+        Ok(headers) if for_router && icmp::is_echo_request(&headers) => {
+            ctx.sink.note(Step::Asks(Request::Echo));
+            reply(ctx, port, frame, |frame| icmp::reply(frame, &headers).map(|()| None));
         }
         Ok(headers) => match service::asked(eni, frame.data(), &headers) {
             Some(asked) => service::ask(ctx, port, eni, asked, &headers, frame),
@@ -67,28 +73,38 @@ fn serve_packet<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex
     }
 }
 
-fn is_to_router(eni: &LocalEni, frame: &[u8], headers: &Headers) -> bool {
-    let to = match headers.network {
-        Network::Ipv4 => Ipv4Addr::from_bits(ipv4_addresses(frame).1).into(),
-        Network::Ipv6 => Ipv6Addr::from_bits(ipv6_addresses(frame).1).into(),
-        Network::Arp => return false,
+/// Whether an IP packet is for the router of the ENI's subnet.
+fn is_to_router(eni: &LocalEni, frame: &[u8]) -> bool {
+    let to = match ethertype_of(frame) {
+        ethertype::IPV4 => Ipv4Addr::from_bits(ipv4_addresses(frame).1).into(),
+        _ => Ipv6Addr::from_bits(ipv6_addresses(frame).1).into(),
     };
     is_router(eni, to)
 }
 
-/// Answers a request in place, if the ENI has an answer left. The service says which address's MAC, the answer's source,
-/// it told, if it did.
+/// Answers a request in place, if the ENI has an answer left.
 fn answer<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     request: Request,
-    mut frame: B,
+    frame: B,
     service: impl FnOnce(&mut B) -> Result<Option<IpAddr>, Reason>,
 ) {
     ctx.sink.note(Step::Asks(request));
     if !ctx.allowances.take(port, Allowance::Answer, ctx.now) {
         return ctx.drop(port, Reason::AnswersLimited, frame);
     }
+    reply(ctx, port, frame, service);
+}
+
+/// Answers a request in place, for which the allowance was taken. The service says which address's MAC, the answer's
+/// source, it told, if it did.
+fn reply<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    mut frame: B,
+    service: impl FnOnce(&mut B) -> Result<Option<IpAddr>, Reason>,
+) {
     ctx.sink.note(Step::Passed(Check::Allowance));
     match service(&mut frame) {
         Ok(told) => {
