@@ -73,7 +73,7 @@ fn find_mss(segment: &[u8]) -> Option<(usize, u16)> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     use proptest::{collection::vec, prelude::*};
 
@@ -112,6 +112,18 @@ mod tests {
         let done = clamp_mss(&mut changed, &parse(frame).unwrap(), mtu);
         assert_eq!(done, changed != frame);
         done.then_some(changed)
+    }
+
+    #[test]
+    fn only_tcp_right_behind_the_fixed_header_may_be_a_syn() {
+        let v4 = (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST);
+        let v6 = (Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
+        let options = [&[protocol::TCP, 0, 1, 4, 0, 0, 0, 0][..], &[0; 20]].concat();
+        assert!(may_be_syn(&sample::ipv4(v4, protocol::TCP, 0, &[1; 8], &[0; 20])));
+        assert!(may_be_syn(&sample::ipv6(v6, protocol::TCP, &[0; 20])));
+        assert!(!may_be_syn(&sample::ipv4(v4, protocol::UDP, 0, &[], &[0; 20])));
+        assert!(!may_be_syn(&sample::ipv6(v6, 60, &options)));
+        assert!(!may_be_syn(&[]));
     }
 
     #[test]

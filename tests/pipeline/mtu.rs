@@ -275,6 +275,22 @@ fn mtu_3_without_df_fragments_arrive_on_one_path() {
 }
 
 #[test]
+fn fragments_are_limited_for_each_eni() {
+    let mut lab = lab(VXLAN, 1500);
+    let frame = flagged(sized(r1(), "10.0.1.10", "10.0.2.10", 1500), 0);
+    for _ in 0..50_000 {
+        assert_eq!(lab.burst(AT_A, [HeapBuffer::new(&frame)]).len(), 2);
+    }
+    lab.drops(AT_A, &frame, Reason::FragmentsLimited);
+    // What fits and what is answered, are not affected, and neither is another ENI.
+    assert!(matches!(lab.send(AT_A, &sized(r1(), "10.0.1.10", "10.0.2.10", 1000)), Outcome::Sent(UPLINK, _)));
+    let passed_on = readdressed(&frame, r1(), FW);
+    assert_eq!(lab.burst(AT_FW, [HeapBuffer::new(&passed_on)]).len(), 2);
+    lab.now += Duration::from_millis(1);
+    assert_eq!(lab.burst(AT_A, [HeapBuffer::new(&frame)]).len(), 2);
+}
+
+#[test]
 fn mtu_8_fragments_of_a_datagram_follow_one_decision_on_one_path() {
     for wire in WIRES {
         let mut lab = lab(wire, 1500);
