@@ -1,6 +1,6 @@
 //! The parser that every packet passes: one walk from the EtherType to the ports.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Buffer, bytes::get};
 use crate::pipeline::Reason;
@@ -420,6 +420,21 @@ pub fn ipv6_addresses(frame: &[u8]) -> (u128, u128) {
 pub fn ipv6_endpoints(frame: &[u8]) -> (Ipv6Addr, Ipv6Addr) {
     let (source, destination) = ipv6_addresses(frame);
     (source.into(), destination.into())
+}
+
+/// Source and destination address of the packet in a frame that [`parse`] found to be of `network`; `None` for ARP.
+pub fn endpoints(frame: &[u8], network: Network) -> Option<(IpAddr, IpAddr)> {
+    match network {
+        Network::Ipv4 => {
+            let (source, destination) = ipv4_addresses(frame);
+            Some((Ipv4Addr::from_bits(source).into(), Ipv4Addr::from_bits(destination).into()))
+        }
+        Network::Ipv6 => {
+            let (source, destination) = ipv6_endpoints(frame);
+            Some((source.into(), destination.into()))
+        }
+        Network::Arp => None,
+    }
 }
 
 /// A hash of addresses, protocol and (TCP and UDP, unfragmented) ports that is the same for both directions of a flow

@@ -25,7 +25,7 @@ pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
 pub use decap::{Outer, apply_ecn, mapped, strip_outer, unmapped};
 pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};
 pub use headers::{
-    ETHERNET, Fragment, Headers, Network, Plain, ethertype, ethertype_of, flow_hash, ipv4_addresses,
-    ipv6_addresses, ipv6_endpoints, parse, protocol, strip_vlan,
+    ETHERNET, Fragment, Headers, Network, Plain, endpoints, ethertype, ethertype_of, flow_hash,
+    ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol, strip_vlan,
 };
 pub use readdress::{readdress_v4, readdress_v6, set_ttl};

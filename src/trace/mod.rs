@@ -21,7 +21,7 @@ use crate::{
     compile::{Compiler, Site},
     model::{Id, Model},
     node::manager::check_site,
-    packet::{Buffer, HeapBuffer, parse, set_macs},
+    packet::{Buffer, HeapBuffer, endpoints, parse, set_macs},
     pipeline::{Allowances, Burst, Context, Counters, process},
     tables::{PortIndex, Role, Tables},
 };
@@ -190,7 +190,7 @@ impl Node {
 
     fn at_underlay(&self, mut frame: Vec<u8>) -> Result<(PortIndex, Vec<u8>), String> {
         let headers = parse(&frame).map_err(|reason| format!("the outer frame: {}", reason.help()))?;
-        let destination = packet::destination(&frame, &headers);
+        let destination = endpoints(&frame, headers.network).map(|(_, destination)| destination);
         let found = self.tables.ports.iter().zip(0..).find_map(|(port, index)| match &port.role {
             Role::Uplink(uplink) if Some(uplink.address) == destination => Some((index, uplink.mac)),
             _ => None,

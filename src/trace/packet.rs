@@ -9,7 +9,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    packet::{Headers, Mac, Network, checksum::Sum, ethertype, ipv4_addresses, ipv6_addresses, protocol},
+    packet::{Mac, checksum::Sum, ethertype, protocol},
     tables::{LocalEni, Tables},
 };
 
@@ -191,31 +191,6 @@ impl Described {
         }
         Ok(bytes)
     }
-}
-
-/// Source and destination address of an IP packet in a frame.
-fn endpoints(frame: &[u8], headers: &Headers) -> Option<(IpAddr, IpAddr)> {
-    match headers.network {
-        Network::Ipv4 => {
-            let (source, destination) = ipv4_addresses(frame);
-            Some((Ipv4Addr::from_bits(source).into(), Ipv4Addr::from_bits(destination).into()))
-        }
-        Network::Ipv6 => {
-            let (source, destination) = ipv6_addresses(frame);
-            Some((Ipv6Addr::from_bits(source).into(), Ipv6Addr::from_bits(destination).into()))
-        }
-        Network::Arp => None,
-    }
-}
-
-/// The source address of an IP packet in a frame.
-pub(super) fn source(frame: &[u8], headers: &Headers) -> Option<IpAddr> {
-    endpoints(frame, headers).map(|(source, _)| source)
-}
-
-/// The destination address of an IP packet in a frame.
-pub(super) fn destination(frame: &[u8], headers: &Headers) -> Option<IpAddr> {
-    endpoints(frame, headers).map(|(_, destination)| destination)
 }
 
 /// Bytes in hexadecimal.

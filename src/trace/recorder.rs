@@ -6,7 +6,7 @@ use super::{Line, Node, Outcome, hex_of};
 use crate::{
     model::{self, Id},
     node::manager,
-    packet::{Buffer, HeapBuffer, Mac, Outer, Vni, macs, parse, unmapped},
+    packet::{Buffer, HeapBuffer, Mac, Outer, Vni, endpoints, macs, parse, unmapped},
     pipeline::{Check, News, Notes, Reason, Request, Sink, Step},
     tables::{Destination, LocalEni, Place, PortIndex, Role},
 };
@@ -125,8 +125,7 @@ impl<'a> Recorder<'a> {
 /// The outer header of a frame to the underlay, in words.
 fn outer(frame: &[u8]) -> Option<String> {
     let headers = parse(frame).ok()?;
-    let (source, destination) =
-        (super::packet::source(frame, &headers)?, super::packet::destination(frame, &headers)?);
+    let (source, destination) = endpoints(frame, headers.network)?;
     let (to, from) = macs(frame);
     Some(format!(
         "{source} → {destination}, UDP {} → {}, {from} → {to}",
@@ -203,10 +202,8 @@ impl<B: Buffer> Sink<B> for Recorder<'_> {
             self.line("outer", Some("P-2"), text);
         }
         self.outcomes.push(if uplink {
-            let outer = parse(frame.data())
-                .ok()
-                .and_then(|headers| super::packet::destination(frame.data(), &headers));
-            let host = outer.and_then(|address| self.host_at(address)).map(|host| host.id.to_string());
+            let outer = parse(frame.data()).ok().and_then(|headers| endpoints(frame.data(), headers.network));
+            let host = outer.and_then(|(_, address)| self.host_at(address)).map(|host| host.id.to_string());
             Outcome::Sent { port: name, host, frame: bytes }
         } else {
             let eni = self.node.tables.local_eni(port).map(|eni| eni.id.to_string());

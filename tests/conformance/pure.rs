@@ -18,6 +18,7 @@ use warren::{
 };
 
 use super::{
+    frame::hex,
     journey::{Fabric, Node, Outcome},
     state::{Stated, place},
     suite::Suite,
@@ -135,7 +136,7 @@ fn agree(trace: &Trace, outcomes: &[Outcome]) -> Result<(), String> {
     }
     let traced = trace.outcomes.iter().map(|outcome| match outcome {
         trace::Outcome::Delivered { port, frame, .. } | trace::Outcome::Sent { port, frame, .. } => {
-            Outcome::Sent { port: port.clone(), frame: bytes(frame) }
+            Outcome::Sent { port: port.clone(), frame: hex(frame) }
         }
         trace::Outcome::Dropped { port, reason, .. } => {
             Outcome::Dropped { port: port.clone(), reason: reason.clone() }
@@ -152,12 +153,6 @@ fn agree(trace: &Trace, outcomes: &[Outcome]) -> Result<(), String> {
         traced.retain(|text| done.contains(text));
     }
     if traced == done { Ok(()) } else { Err(format!("traced: {traced:#?}\n  done: {done:#?}")) }
-}
-
-/// Bytes from their hexadecimal digits.
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-    digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
 impl Node for PureNode {

@@ -2,10 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::lab::{
-    netns::Netns,
-    setup::{ONE_WORKER, PORTS, Setup, usual},
-};
+use crate::lab::{netns::Netns, setup::Setup};
 
 /// What `tracepath` finds: the hops to the destination, and the path's MTU.
 #[track_caller]
@@ -38,9 +35,5 @@ fn fwd_5_every_destination_is_the_first_hop() {
 /// FWD-5, MTU-1: with jumbo frames.
 #[test]
 fn fwd_5_mtu_1_with_9001_bytes() {
-    let lab = Setup::over("net_af_packet", &usual(), ONE_WORKER, "mtu = 9001");
-    for (guest, port) in lab.guests.iter().zip(PORTS) {
-        guest.ip(&format!("link set {port} mtu 9001"));
-    }
-    direct(&lab, 9001);
+    direct(&Setup::jumbo(), 9001);
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::lab::{
     daemon::Daemon,
     netns::Netns,
-    setup::{ONE_WORKER, PORTS, Setup, usual},
+    setup::{PORTS, Setup},
     tool, wait_for,
 };
 
@@ -105,9 +105,5 @@ fn mtu_1_tcp_and_udp_with_1500_bytes() {
 /// MTU-1: packets of 9001 bytes.
 #[test]
 fn mtu_1_tcp_and_udp_with_9001_bytes() {
-    let lab = Setup::over("net_af_packet", &usual(), ONE_WORKER, "mtu = 9001");
-    for (guest, port) in lab.guests.iter().zip(PORTS) {
-        guest.ip(&format!("link set {port} mtu 9001"));
-    }
-    all(&lab, 9001);
+    all(&Setup::jumbo(), 9001);
 }

@@ -40,6 +40,15 @@ impl Setup {
         Self::over("net_tap", enis, settings, "")
     }
 
+    /// [`usual`] with packets of 9001 bytes, which net_tap can't send.
+    pub fn jumbo() -> Self {
+        let setup = Self::over("net_af_packet", &usual(), ONE_WORKER, "mtu = 9001");
+        for (guest, port) in setup.guests.iter().zip(PORTS) {
+            guest.ip(&format!("link set {port} mtu 9001"));
+        }
+        setup
+    }
+
     /// Over a driver; `port` goes into each of the host file's ports.
     pub fn over(driver: &str, enis: &[Eni], settings: &str, port: &str) -> Self {
         let setup = Self::bare(driver, enis, settings, port);
