@@ -304,37 +304,52 @@ struct Chain<'a> {
     fragment: Fragment,
 }
 
+/// IPv6 extension headers (RFC 8200 §4, RFC 4302).
+pub(super) mod extension {
+    pub(in super::super) const HOP_BY_HOP: u8 = 0;
+    pub(in super::super) const ROUTING: u8 = 43;
+    pub(in super::super) const FRAGMENT: u8 = 44;
+    pub(in super::super) const AUTHENTICATION: u8 = 51;
+    pub(in super::super) const DESTINATION_OPTIONS: u8 = 60;
+
+    /// Whether a Next Header value is one's.
+    pub(in super::super) const fn is(kind: u8) -> bool {
+        matches!(kind, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
+    }
+
+    /// Octets of one that begins with these two.
+    pub(in super::super) fn len(kind: u8, [_, len]: [u8; 2]) -> usize {
+        match kind {
+            FRAGMENT => 8,
+            // RFC 4302 §2.2: the length in units of four octets, less two.
+            AUTHENTICATION => 8 + 4 * usize::from(len),
+            // RFC 8200 §4.3, §4.4, §4.6: the length in units of eight octets, without the first eight.
+            _ => 8 + 8 * usize::from(len),
+        }
+    }
+}
+
 /// Walks the extension headers of an IPv6 payload whose first Next Header value is `protocol`.
 fn extensions(payload: &[u8], mut protocol: u8) -> Result<Chain<'_>, Reason> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
-    const AUTHENTICATION: u8 = 51;
-    const DESTINATION_OPTIONS: u8 = 60;
-
     let mut rest = payload;
     let mut fragment = None;
     for position in 0..=MAX_EXTENSIONS {
-        let header_len = match (protocol, get(rest, 0)) {
-            // RFC 8200 §4.1: hop-by-hop options only directly behind the IPv6 header.
-            (HOP_BY_HOP, _) if position != 0 => return Err(Reason::Malformed),
-            // RFC 8200 §4.3, §4.4, §4.6: the length in units of eight octets, without the first eight.
-            (HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS, Some([_, len])) => 8 + 8 * usize::from(len),
-            // RFC 4302 §2.2: the length in units of four octets, less two.
-            (AUTHENTICATION, Some([_, len])) => 8 + 4 * usize::from(len),
-            (FRAGMENT, Some(_)) => 8,
-            (HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | AUTHENTICATION | FRAGMENT, None) => {
-                return Err(cut(fragment.unwrap_or(Fragment::Whole)));
-            }
-            _ => {
-                let fragment = fragment.unwrap_or(Fragment::Whole);
-                return Ok(Chain { transport: rest, protocol, fragment });
-            }
+        if !extension::is(protocol) {
+            let fragment = fragment.unwrap_or(Fragment::Whole);
+            return Ok(Chain { transport: rest, protocol, fragment });
+        }
+        // RFC 8200 §4.1: hop-by-hop options only directly behind the IPv6 header.
+        if protocol == extension::HOP_BY_HOP && position != 0 {
+            return Err(Reason::Malformed);
+        }
+        let header_len = match get(rest, 0) {
+            Some(octets) => extension::len(protocol, octets),
+            None => return Err(cut(fragment.unwrap_or(Fragment::Whole))),
         };
         let (header, behind) =
             rest.split_at_checked(header_len).ok_or_else(|| cut(fragment.unwrap_or(Fragment::Whole)))?;
         let next = header.first().copied().unwrap_or_default();
-        if protocol == FRAGMENT {
+        if protocol == extension::FRAGMENT {
             // RFC 8200 §4.5: offset in the upper 13 bits, M in the lowest.
             let field = u16::from_be_bytes(get(header, 2).unwrap_or_default());
             let (offset, more) = (field & 0xfff8, field & 1 != 0);

@@ -11,14 +11,19 @@ mod bytes;
 pub mod checksum;
 mod decap;
 mod encap;
+mod ends;
 pub mod fragment;
 mod headers;
 pub mod icmp;
+mod ip;
 pub mod nd;
+mod patch;
+mod quoted;
 mod readdress;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod tcp;
+mod translate;
 
 pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
@@ -28,4 +33,6 @@ pub use headers::{
     ETHERNET, Fragment, Headers, Network, Plain, endpoints, ethertype, ethertype_of, flow_hash,
     ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol, strip_vlan,
 };
-pub use readdress::{readdress_v4, readdress_v6, set_ttl};
+pub use quoted::{Quoted, is_error, quoted, translate_error};
+pub use readdress::{readdress_v4, readdress_v6, set_ttl, ttl};
+pub use translate::{Address, Readdressed, Tuple, translate};
