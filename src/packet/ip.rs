@@ -2,13 +2,15 @@
 
 use super::{
     bytes::get,
-    headers::{Fragment, Network, extension, protocol},
+    headers::{Fragment, Network, extension},
 };
 use crate::pipeline::Reason;
 
 /// An IP header with its options or extension headers, which [`Ip::read`] found whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ip {
+    /// Whose header it is.
+    pub(super) version: Network,
     /// Octets of all headers.
     pub(super) header_len: usize,
     /// Octets behind them, as the length field tells.
@@ -59,6 +61,7 @@ impl Ip {
             more: field & 0x2000 != 0,
         });
         Some(Self {
+            version: Network::Ipv4,
             header_len,
             payload_len,
             class: fixed[1],
@@ -104,6 +107,7 @@ impl Ip {
         }
         let payload_len = 40 + usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
         Some(Self {
+            version: Network::Ipv6,
             header_len,
             payload_len: payload_len.checked_sub(header_len)?,
             class: fixed[0] << 4 | fixed[1] >> 4,
@@ -121,14 +125,6 @@ impl Ip {
             Some(Part { offset: 0, .. }) => Fragment::First,
             Some(_) => Fragment::Later,
         }
-    }
-
-    /// Whether it is one of the protocols that have ports or identifiers.
-    pub(super) const fn is_icmp(&self, network: Network) -> bool {
-        matches!(
-            (network, self.protocol),
-            (Network::Ipv4, protocol::ICMP) | (Network::Ipv6, protocol::ICMPV6)
-        )
     }
 }
 

@@ -16,6 +16,7 @@ pub mod fragment;
 mod headers;
 pub mod icmp;
 mod ip;
+pub mod nat64;
 pub mod nd;
 mod patch;
 mod quoted;
