@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Buffer, bytes::get};
+use super::bytes::get;
 use crate::pipeline::Reason;
 
 /// Octets of an untagged Ethernet header, so the offset of the network header in any frame that [`parse`] accepts.
@@ -30,6 +30,8 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// UDP (RFC 768).
     pub const UDP: u8 = 17;
+    /// GRE (RFC 2784).
+    pub const GRE: u8 = 47;
     /// ICMPv6 (RFC 4443).
     pub const ICMPV6: u8 = 58;
 }
@@ -499,20 +501,6 @@ const fn mix(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Removes one 802.1Q or 802.1ad tag, if the frame has one, and says whether it did. A second tag stays, for [`parse`]
-/// to refuse.
-#[inline]
-pub fn strip_vlan<B: Buffer>(buffer: &mut B) -> bool {
-    let Some(head) = buffer.data_mut().first_chunk_mut::<18>() else {
-        return false;
-    };
-    if !matches!(u16::from_be_bytes([head[12], head[13]]), ethertype::VLAN | ethertype::SERVICE_VLAN) {
-        return false;
-    }
-    head.copy_within(0..12, 4);
-    buffer.trim_front(4)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -520,7 +508,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::packet::{HeapBuffer, sample};
+    use crate::packet::sample;
 
     const V4: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(10, 0, 1, 10), Ipv4Addr::new(10, 0, 2, 20));
     const V6: (Ipv6Addr, Ipv6Addr) = (Ipv6Addr::LOCALHOST, Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
@@ -644,20 +632,6 @@ mod tests {
         // ICMPv6 in IPv4 is no ICMPv6.
         let headers = parse(&sample::ipv4(V4, protocol::ICMPV6, 0, &[], &[135, 0, 0, 0])).unwrap();
         assert_eq!(headers.icmp_type(), None);
-    }
-
-    #[test]
-    fn strips_one_tag() {
-        let frame = sample::ipv4(V4, protocol::TCP, 0, &[], &TCP);
-        let tag = |frame: &[u8]| [&frame[..12], &[0x81, 0, 0x20, 7], &frame[12..]].concat();
-        let mut once = HeapBuffer::new(&tag(&frame));
-        assert!(strip_vlan(&mut once));
-        assert_eq!(once.data(), frame);
-        assert!(!strip_vlan(&mut once));
-        let mut twice = HeapBuffer::new(&tag(&tag(&frame)));
-        assert!(strip_vlan(&mut twice));
-        assert_eq!(parse(twice.data()), Err(Reason::Vlan));
-        assert!(!strip_vlan(&mut HeapBuffer::new(&tag(&frame)[..17])));
     }
 
     #[test]

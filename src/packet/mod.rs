@@ -13,6 +13,7 @@ mod decap;
 mod encap;
 mod ends;
 pub mod fragment;
+mod gre;
 mod headers;
 pub mod icmp;
 mod ip;
@@ -25,15 +26,18 @@ mod readdress;
 pub(crate) mod sample;
 pub mod tcp;
 mod translate;
+mod vlan;
 
 pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
 pub use decap::{Outer, apply_ecn, mapped, strip_outer, unmapped};
 pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};
+pub use gre::{Gre, GreTemplate};
 pub use headers::{
     ETHERNET, Fragment, Headers, Network, Plain, endpoints, ethertype, ethertype_of, flow_hash,
-    ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol, strip_vlan,
+    ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol,
 };
 pub use quoted::{Quoted, is_error, quoted, translate_error};
 pub use readdress::{readdress_v4, readdress_v6, set_ttl, ttl};
 pub use translate::{Address, Readdressed, Tuple, translate};
+pub use vlan::{push_vlan, strip_vlan, vlan_id};

@@ -12,7 +12,7 @@ use super::{
     headers::{ETHERNET, Fragment, Headers, Network, protocol},
     ip::Ip,
     patch::{Transport, replace},
-    quoted::{ERROR_HEADER, is_error, quote_of},
+    quoted::{MESSAGE, is_error, quote_of},
     translate::{Address, Tuple},
 };
 use crate::pipeline::Reason;
@@ -94,6 +94,10 @@ fn convert<F: Address, T: Version, B: Buffer>(
     }
     let change = Change::plan::<F, T>(packet, new.addresses())?;
     let bytes = packet.get(change.ip.header_len..).ok_or(Reason::Truncated)?;
+    // RFC 792, RFC 4443 §4: with identifier and sequence number.
+    if change.query.is_some() && bytes.len() < MESSAGE {
+        return Err(Reason::Malformed);
+    }
     let unsummed = change.lacks_checksum(bytes);
     if unsummed && change.ip.fragment() != Fragment::Whole {
         return Err(Reason::NatFrag);
@@ -142,16 +146,16 @@ fn convert_error<F: Address, T: Version, B: Buffer>(
     T::header(&mut quote, &inner.ip, inner.protocol, quoted.addresses(), 0)?;
     // What follows the quoted packet is padding.
     let behind_len = behind.len().min(inner.ip.payload_len);
-    let most = LONGEST_ERROR.saturating_sub(T::HEADER + ERROR_HEADER + quote.len());
+    let most = LONGEST_ERROR.saturating_sub(T::HEADER + MESSAGE + quote.len());
     let behind_len = behind_len.min(most);
     let mut head = Head::ethernet(buffer.data(), T::NETWORK);
-    let message_len = ERROR_HEADER + quote.len() + behind_len;
+    let message_len = MESSAGE + quote.len() + behind_len;
     let ip = Ip { payload_len: message_len, ..outer.ip };
     T::header(&mut head, &ip, outer.protocol, new.addresses(), identification)?;
     let l4 = head.len();
     head.push(&start);
     head.push(quote.bytes());
-    let behind_at = ETHERNET + outer.ip.header_len + ERROR_HEADER + inner.ip.header_len;
+    let behind_at = ETHERNET + outer.ip.header_len + MESSAGE + inner.ip.header_len;
     let behind_at = head.replace(buffer, behind_at, behind_at + behind_len)?;
     inner.apply(buffer.data_mut().get_mut(behind_at..).unwrap_or_default(), quoted.ports());
     let message = buffer.data_mut().get_mut(l4..).unwrap_or_default();

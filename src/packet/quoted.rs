@@ -9,8 +9,8 @@ use super::{
     translate::{Address, Tuple},
 };
 
-/// Octets in front of what an error quotes.
-pub(super) const ERROR_HEADER: usize = 8;
+/// Octets in front of what an error quotes, and of an echo's data.
+pub(super) const MESSAGE: usize = 8;
 
 /// A packet that an ICMP error quotes: as much of it as is there, which is its IP header and, where the error comes of an old
 /// router, eight octets more (RFC 792).
@@ -79,7 +79,7 @@ pub fn quoted<A: Address>(frame: &[u8], headers: &Headers) -> Option<Quoted<A>> 
     if headers.network != A::NETWORK || !is_error(headers) {
         return None;
     }
-    let at = usize::from(headers.l4) + ERROR_HEADER;
+    let at = usize::from(headers.l4) + MESSAGE;
     let message = frame.get(headers.l4.into()..headers.end())?;
     let quote = quote_of(A::NETWORK, message)?;
     let ip = Ip::read(A::NETWORK, quote)?;
@@ -103,7 +103,7 @@ pub fn quoted<A: Address>(frame: &[u8], headers: &Headers) -> Option<Quoted<A>> 
 
 /// The part of an ICMP error that quotes: all behind its header, or as much as it says if extensions follow (RFC 4884 §4).
 pub(super) fn quote_of(network: Network, message: &[u8]) -> Option<&[u8]> {
-    let quote = message.get(ERROR_HEADER..)?;
+    let quote = message.get(MESSAGE..)?;
     let [kind, _, _, _, fifth, sixth] = get(message, 0)?;
     // In words of four octets with ICMP, of eight with ICMPv6; 0 where there are no extensions.
     let len = match (network, kind) {

@@ -267,6 +267,7 @@ fn what_the_other_version_has_not() {
     for kind in [130, 131, 133, 135, 136, 137, 143, 200] {
         assert_eq!(six(58, &[kind, 0, 0, 0, 0, 0, 0, 0]), proto, "ICMPv6 {kind}");
     }
+    assert_eq!(six(58, &[128, 0, 0, 0]), Err(Reason::Malformed), "no identifier");
     // A source route under way, and one at its end (RFC 791).
     let route = |pointer| {
         let options = [131, 7, pointer, 10, 0, 0, 1, 0];
