@@ -67,13 +67,18 @@ pub fn to_v4<B: Buffer>(
 ///
 /// # Errors
 ///
-/// As [`to_v4`]; and [`Reason::NatFrag`] for the first fragment of a UDP datagram without checksum (RFC 7915 §4.5).
+/// As [`to_v4`]; also [`Reason::NatFrag`] for the first fragment of a UDP datagram without checksum (RFC 7915 §4.5), and
+/// [`Reason::Malformed`] for a wrong checksum of the IPv4 header, which the IPv6 header would hide.
 pub fn to_v6<B: Buffer>(
     buffer: &mut B,
     headers: &Headers,
     new: &Tuple<u128>,
     quoted: Option<&Tuple<u128>>,
 ) -> Result<(), Reason> {
+    let header = buffer.data().get(ETHERNET..headers.l4.into()).ok_or(Reason::Truncated)?;
+    if headers.network == Network::Ipv4 && Sum::of(header).fold() != 0xffff {
+        return Err(Reason::Malformed);
+    }
     convert::<u32, u128, B>(buffer, headers, new, quoted, 0)
 }
 
@@ -130,7 +135,7 @@ fn convert_error<F: Address, T: Version, B: Buffer>(
     identification: u16,
 ) -> Result<(), Reason> {
     let packet = buffer.data().get(ETHERNET..headers.end()).ok_or(Reason::Truncated)?;
-    let outer = Outer::plan::<F, T>(packet)?;
+    let outer = Counterpart::plan::<F, T>(packet)?;
     let message = packet.get(outer.ip.header_len..).ok_or(Reason::Truncated)?;
     let quote = quote_of(F::NETWORK, message).ok_or(Reason::Malformed)?;
     let inner = Change::plan::<F, T>(quote, quoted.addresses())?;
@@ -165,7 +170,7 @@ fn convert_error<F: Address, T: Version, B: Buffer>(
 }
 
 /// The IP header and transport of a packet that can be translated.
-struct Outer {
+struct Counterpart {
     ip: Ip,
     from: Transport,
     to: Transport,
@@ -173,7 +178,7 @@ struct Outer {
     protocol: u8,
 }
 
-impl Outer {
+impl Counterpart {
     /// # Errors
     ///
     /// Why it can't.
@@ -213,7 +218,7 @@ impl Change {
     ///
     /// Why it can't be translated.
     fn plan<F: Address, T: Address>(packet: &[u8], new: (T, T)) -> Result<Self, Reason> {
-        let Outer { ip, from, to, protocol } = Outer::plan::<F, T>(packet)?;
+        let Counterpart { ip, from, to, protocol } = Counterpart::plan::<F, T>(packet)?;
         let message = packet.get(ip.header_len..).ok_or(Reason::Truncated)?;
         let query = match (from, get(message, 0)) {
             (Transport::Icmp | Transport::Icmpv6, Some(kind)) => {

@@ -194,6 +194,10 @@ fn fields_are_copied() {
     let (protocol, message) = Kind::Udp.message(ends4(), OUTSIDE, b"data");
     let mut four = sample::ipv4((GATEWAY, SERVER), protocol, 0, &[7, 7, 4, 0, 0, 0, 0, 0], &message);
     four[15] = 0xb9;
+    assert_eq!(v6(&four, &inbound(), None), Err(Reason::Malformed), "a wrong header checksum");
+    four[24..26].fill(0);
+    let checksum = !naive(&four[14..42]);
+    four[24..26].copy_from_slice(&checksum.to_be_bytes());
     let six = v6(&four, &inbound(), None).unwrap();
     assert_eq!(six[14..22], [0x6b, 0x90, 0, 0, 0, 12, 17, 64]);
     let (protocol, message) = Kind::Udp.message(ends6(), INSIDE, b"data");
