@@ -6,13 +6,14 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use warren::{
     compile::Compiler,
+    gateway::Flows,
     model::{Attachment, Diff, Model},
     node::{
         fleet::{FIRST, Fleet, UPLINK},
         traffic::Stamp,
     },
     packet::{Buffer, HeapBuffer, Vni},
-    pipeline::{Allowances, Burst, Context, Counters, News, Notes, Sink, process},
+    pipeline::{Allowances, AtGateway, Burst, Context, Counters, News, Notes, Sink, process},
     rcu::Publisher,
     tables::{Lpm, PortIndex, Tables},
 };
@@ -39,6 +40,12 @@ impl Sink<HeapBuffer> for Keep {
         self.0.push(frame);
     }
 
+    fn owns_share(&self, _share: u8) -> bool {
+        true
+    }
+
+    fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: HeapBuffer) {}
+
     fn punt(&mut self, _port: PortIndex, frame: HeapBuffer) -> Result<(), HeapBuffer> {
         Err(frame)
     }
@@ -51,6 +58,7 @@ struct Loop {
     tables: Tables,
     counters: Counters,
     allowances: Allowances,
+    flows: Flows,
     stamp: Stamp,
     next: usize,
     from: PortIndex,
@@ -62,8 +70,8 @@ impl Loop {
     fn new(fleet: &Fleet, from: PortIndex, stamp: Stamp) -> Self {
         let tables = Compiler::new(fleet.site()).build(fleet.model(), &fleet.neighbours());
         let burst = (0..BURST).map(|_| HeapBuffer::new(stamp.frame())).collect();
-        let (counters, allowances) = (Counters::new(3), Allowances::new([1; 3]));
-        Self { tables, counters, allowances, stamp, next: 0, from, burst, sink: Keep::default() }
+        let (counters, allowances, flows) = (Counters::new(3), Allowances::new([1; 3]), Flows::new(0));
+        Self { tables, counters, allowances, flows, stamp, next: 0, from, burst, sink: Keep::default() }
     }
 
     fn turn(&mut self) {
@@ -83,6 +91,7 @@ impl Loop {
             counters: &self.counters,
             now: Duration::ZERO,
             allowances: &mut self.allowances,
+            flows: &mut self.flows,
             sink: &mut self.sink,
         };
         process(&mut ctx, self.from, &mut self.burst);

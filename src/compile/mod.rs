@@ -18,8 +18,8 @@ use crate::{
     model::{self, Diff, Id, Model, router_mac},
     packet::{ETHERNET, Mac, OuterTemplate, Vni},
     tables::{
-        Addresses, Destination, Enis, Host, HostIndex, Hosts, LocalEni, MacKey, Place, Port, PortIndex,
-        Reachability, Role, RouteTable, SubnetIndex, Tables, Target, V4Key, V6Key,
+        Addresses, Destination, Enis, Exits, Host, HostIndex, Hosts, LocalEni, MacKey, Place, Port,
+        PortIndex, Reachability, Role, RouteTable, SubnetIndex, Tables, Target, V4Key, V6Key,
     },
 };
 
@@ -111,6 +111,7 @@ impl Compiler {
             local: self.local_macs(model),
             services: self.site.services(),
             vnis: Arc::new(vnis(model)),
+            exits: Arc::new(Exits::none()),
         }
     }
 
@@ -319,6 +320,8 @@ impl Compiler {
                 SiteRole::Instance => Role::Instance(plugged.get(&*port.name).cloned()),
                 SiteRole::Uplink(uplink) => Role::Uplink(uplink.to_table()),
                 SiteRole::Service(services) => Role::Service(Arc::clone(services)),
+                SiteRole::Gateway(outside) => Role::Gateway(Arc::clone(outside)),
+                SiteRole::Control(of) => Role::Control(*of),
             },
             vlan: port.vlan,
         };
@@ -367,6 +370,7 @@ impl Compiler {
                     model::Destination::PrefixList(_) => None,
                 },
             ))),
+            steered: false,
         })
     }
 }

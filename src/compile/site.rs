@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::{
     model::Id,
     packet::{Encapsulation, Mac, OuterChecksum, mapped},
-    tables::{LinkLocal, PortIndex, ServicePort, Uplink, VlanMode},
+    tables::{GatewayPort, LinkLocal, PortIndex, ServicePort, Uplink, VlanMode},
 };
 
 /// A node.
@@ -43,6 +43,10 @@ pub enum SiteRole {
     Uplink(SiteUplink),
     /// Link-local services of the host.
     Service(Arc<ServicePort>),
+    /// The outside.
+    Gateway(Arc<GatewayPort>),
+    /// A routing daemon, which speaks as the gateway port at that index.
+    Control(PortIndex),
 }
 
 impl SitePort {
@@ -50,7 +54,7 @@ impl SitePort {
     pub fn uplink(&self) -> Option<&SiteUplink> {
         match &self.role {
             SiteRole::Uplink(uplink) => Some(uplink),
-            SiteRole::Instance | SiteRole::Service(_) => None,
+            _ => None,
         }
     }
 }

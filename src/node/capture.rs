@@ -26,7 +26,7 @@ use crossbeam::{queue::ArrayQueue, utils::CachePadded};
 use super::worker::{Handed, Outputs, Transmit};
 use crate::{
     packet::{Buffer, Vni},
-    pipeline::{News, Notes, Reason, Sink},
+    pipeline::{AtGateway, News, Notes, Reason, Sink},
     tables::PortIndex,
 };
 
@@ -439,6 +439,14 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Tapped<'_, B, T> {
 
     fn owns(&self, port: PortIndex) -> bool {
         self.outputs.owns(port)
+    }
+
+    fn owns_share(&self, share: u8) -> bool {
+        self.outputs.owns_share(share)
+    }
+
+    fn hand_share(&mut self, share: u8, at: AtGateway, frame: B) {
+        self.outputs.hand_share(share, at, frame);
     }
 
     fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B) {

@@ -167,6 +167,7 @@ impl Manager {
     pub fn hear(&mut self, now: Duration, news: News) {
         match news {
             News::Neighbour(uplink, heard) => self.learned(now, uplink, heard),
+            News::Outside(..) | News::Wanted(..) => {}
             News::Told(port, address, mac) => {
                 let tables = self.tables.current();
                 let Some(eni) = tables.local_eni(port) else { return };
@@ -235,7 +236,7 @@ impl Manager {
     pub fn occupants(&self) -> Vec<Option<(Id, Id)>> {
         let occupant = |port: &crate::tables::Port| match &port.role {
             Role::Instance(Some(eni)) => Some((Arc::clone(&eni.id), Arc::clone(&eni.vpc))),
-            Role::Instance(None) | Role::Uplink(_) | Role::Service(_) => None,
+            _ => None,
         };
         self.tables.current().ports.iter().map(occupant).collect()
     }

@@ -23,8 +23,11 @@ use super::{
 };
 use crate::{
     ffi::cycles,
+    gateway::{self, Flows},
     packet::{Buffer, Vni},
-    pipeline::{self, Allowances, Burst, Context, Counter, Counters, MAX_BURST, News, Notes, Reason, Sink},
+    pipeline::{
+        self, Allowances, AtGateway, Burst, Context, Counter, Counters, MAX_BURST, News, Notes, Reason, Sink,
+    },
     rcu::Reader,
     tables::{PortIndex, Tables},
 };
@@ -47,6 +50,8 @@ pub enum Handed<B> {
     Deliver(PortIndex, Vni, B),
     /// To be sent out of a port.
     Transmit(PortIndex, B),
+    /// To be taken on in a gateway.
+    Gateway(AtGateway, B),
 }
 
 /// What workers give each other.
@@ -121,6 +126,11 @@ impl<B> Plan<B> {
         }
     }
 
+    /// The worker that has the state of a share of every gateway's flows.
+    pub fn owner_of_share(&self, share: u8) -> usize {
+        usize::from(share) % self.inboxes.len().max(1)
+    }
+
     fn owner(&self, port: PortIndex) -> Option<usize> {
         self.owners.get(usize::from(port.0)).copied()
     }
@@ -134,7 +144,9 @@ impl<B> Plan<B> {
         burst.push(Handed::Transmit(port, frame));
         match inbox.push(burst) {
             Err(mut burst) => match burst.pop() {
-                Some(Handed::Transmit(_, frame) | Handed::Deliver(_, _, frame)) => Err(frame),
+                Some(
+                    Handed::Transmit(_, frame) | Handed::Deliver(_, _, frame) | Handed::Gateway(_, frame),
+                ) => Err(frame),
                 None => Ok(()),
             },
             Ok(()) => Ok(()),
@@ -196,8 +208,20 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         item: Handed<B>,
         refused: &mut impl FnMut(PortIndex, Reason, &B),
     ) {
-        let owner = self.plan.owner(port);
-        let Some(pending) = owner.and_then(|owner| self.handed.get_mut(owner)) else { return };
+        if let Some(owner) = self.plan.owner(port) {
+            self.hand_to(owner, item, refused);
+        }
+    }
+
+    /// Puts a frame where it waits for another worker.
+    #[inline]
+    pub(super) fn hand_to(
+        &mut self,
+        worker: usize,
+        item: Handed<B>,
+        refused: &mut impl FnMut(PortIndex, Reason, &B),
+    ) {
+        let Some(pending) = self.handed.get_mut(worker) else { return };
         pending.push(item);
         if pending.is_full() {
             self.flush_handed(refused);
@@ -212,7 +236,9 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
             self.counters.handed_over.add(pending.len() as u64);
             if let Err(burst) = inbox.push(std::mem::take(pending)) {
                 for item in &burst {
-                    let (Handed::Deliver(port, _, frame) | Handed::Transmit(port, frame)) = item;
+                    let (Handed::Deliver(port, _, frame)
+                    | Handed::Transmit(port, frame)
+                    | Handed::Gateway(AtGateway { port, .. }, frame)) = item;
                     self.counters.ports.port(*port).drop(Reason::HandoffFull);
                     refused(*port, Reason::HandoffFull, frame);
                 }
@@ -286,6 +312,14 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
         self.hand(port, Handed::Deliver(port, vni, frame), &mut unseen());
     }
 
+    fn owns_share(&self, share: u8) -> bool {
+        self.plan.owner_of_share(share) == self.worker
+    }
+
+    fn hand_share(&mut self, share: u8, at: AtGateway, frame: B) {
+        self.hand_to(self.plan.owner_of_share(share), Handed::Gateway(at, frame), &mut unseen());
+    }
+
     fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {
         self.plan.punted.push((port, frame)).map_err(|(_, frame)| frame)
     }
@@ -304,6 +338,7 @@ pub struct Worker<B, R, T> {
     plan: Arc<Plan<B>>,
     counters: Arc<WorkerCounters>,
     allowances: Allowances,
+    flows: Flows,
     burst: Burst<B>,
     most: usize,
     taps: Taps,
@@ -333,7 +368,14 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         };
         let allowances = Allowances::new(plan.receivers.iter().copied());
         let (burst, most) = (Burst::new(), most.min(MAX_BURST));
-        Self { inputs, outputs, tables, plan, counters, allowances, burst, most, taps: Taps::new() }
+        let flows = Flows::new(0);
+        Self { inputs, outputs, tables, plan, counters, allowances, flows, burst, most, taps: Taps::new() }
+    }
+
+    /// With memory for the flows through gateways.
+    #[must_use]
+    pub fn with_flows(self, flows: Flows) -> Self {
+        Self { flows, ..self }
     }
 
     /// One round over all queues and the inbox, at a time since the node's start. Returns how many packets it found.
@@ -343,10 +385,11 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         if self.plan.captures.is_on() {
             self.take_taps();
         }
-        let Self { inputs, outputs, tables, plan, counters, allowances, burst, most, taps } = self;
+        let Self { inputs, outputs, tables, plan, counters, allowances, flows, burst, most, taps } = self;
         let pinned = tables.pin();
         let mut queues = Queues { inputs, burst, most: *most, plan, worker: outputs.worker };
-        let mut ctx = Context { tables: &pinned, counters: &counters.ports, now, allowances, sink: outputs };
+        let mut ctx =
+            Context { tables: &pinned, counters: &counters.ports, now, allowances, flows, sink: outputs };
         let found = if taps.is_empty() {
             let found = queues.poll(&mut ctx, |ctx, port, burst| pipeline::process(ctx, port, burst));
             ctx.sink.flush(&mut unseen());
@@ -430,9 +473,9 @@ impl<B: Buffer, R: Receive<B>> Queues<'_, B, R> {
     #[cold]
     #[inline(never)]
     fn poll_tapped<T: Transmit<B>>(&mut self, ctx: Context<'_, Outputs<B, T>>, taps: &mut Taps) -> usize {
-        let Context { tables, counters, now, allowances, sink } = ctx;
+        let Context { tables, counters, now, allowances, flows, sink } = ctx;
         let mut tapped = Tapped::new(sink, taps, now);
-        let mut ctx = Context { tables, counters, now, allowances, sink: &mut tapped };
+        let mut ctx = Context { tables, counters, now, allowances, flows, sink: &mut tapped };
         let found = self.poll(&mut ctx, process_tapped);
         tapped.flush();
         found
@@ -450,6 +493,7 @@ impl<B: Buffer, R: Receive<B>> Queues<'_, B, R> {
                 match item {
                     Handed::Transmit(port, frame) => ctx.sink.transmit(port, frame),
                     Handed::Deliver(port, vni, frame) => pipeline::deliver(ctx, port, vni, frame),
+                    Handed::Gateway(at, frame) => gateway::resume(ctx, at, frame),
                 }
             }
         }

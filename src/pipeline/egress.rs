@@ -7,9 +7,10 @@ use arrayvec::ArrayVec;
 use super::{Burst, Check, Context, MAX_BURST, Notes, Reason, Sink, Step, ingress, local, mtu};
 use crate::{
     ffi::prefetch,
+    gateway,
     packet::{
-        Buffer, Headers, Mac, Network, Plain, Sender, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse,
-        protocol, set_macs, strip_vlan,
+        Buffer, Headers, Mac, Network, Plain, Sender, Vni, flow_hash, ipv4_addresses, ipv6_addresses, macs,
+        parse, protocol, set_macs, strip_vlan,
     },
     services::nd,
     tables::{
@@ -52,6 +53,21 @@ impl Classified {
     }
 }
 
+/// Where a packet goes that goes to no ENI of its VPC by its address or MAC.
+#[derive(Clone, Copy)]
+enum Otherwise {
+    /// Nowhere, or to the node itself.
+    Refused(Reason),
+    /// Where the subnet's route table says.
+    Routed(Target),
+}
+
+impl From<Reason> for Otherwise {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
 /// How far ahead of the packet in work the next packets' first bytes are asked for.
 const AHEAD: usize = 4;
 
@@ -75,7 +91,7 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
             classified.push(classify(tables, vlan, eni, frame, ctx.sink));
         }
     }
-    let mut found: ArrayVec<Result<(&Destination, Option<&Host>), Reason>, MAX_BURST> = ArrayVec::new();
+    let mut found: ArrayVec<Result<(&Destination, Option<&Host>), Otherwise>, MAX_BURST> = ArrayVec::new();
     for (classified, frame) in classified.iter().zip(burst.iter()) {
         found.push(find(tables, eni, classified, frame.data(), ctx.sink));
     }
@@ -91,7 +107,8 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
         let Some(frame) = frames.next() else { break };
         match *found {
             Ok((to, host)) => forward(ctx, port, eni, classified, to, host, frame),
-            Err(reason) => local::serve(ctx, port, eni, classified.class, reason, frame),
+            Err(Otherwise::Refused(reason)) => local::serve(ctx, port, eni, classified.class, reason, frame),
+            Err(Otherwise::Routed(target)) => gateway::leave(ctx, port, eni, classified.flow, target, frame),
         }
     }
 }
@@ -256,7 +273,7 @@ fn find<'a>(
     classified: &Classified,
     frame: &[u8],
     notes: &mut impl Notes,
-) -> Result<(&'a Destination, Option<&'a Host>), Reason> {
+) -> Result<(&'a Destination, Option<&'a Host>), Otherwise> {
     let hash = classified.lookup;
     let to = match classified.class {
         Class::V4 => {
@@ -276,19 +293,26 @@ fn find<'a>(
             // L2-7: an ENI of another subnet is as unknown as none.
             found.filter(|found| found.subnet == eni.subnet).ok_or(Reason::UnknownMac)?
         }
-        Class::Arp | Class::NeighbourDiscovery => return Err(Reason::Service),
-        Class::Refused(reason) => return Err(reason),
+        Class::Arp | Class::NeighbourDiscovery => return Err(Reason::Service.into()),
+        Class::Refused(reason) => return Err(reason.into()),
     };
+    // An ENI's address is one of the VPC, whose blocks every route table routes `local` (RT-2): it need not be asked, unless it
+    // has longer routes (RT-7), which never steer what stays in the subnet (FWD-15).
+    if eni.steered
+        && to.subnet != eni.subnet
+        && let Some(target) = steered(eni, classified.class, frame, notes)
+    {
+        return Err(Otherwise::Routed(target));
+    }
     notes.note(Step::To(to));
     // FWD-19.
     if to.location == eni.location {
-        return Err(Reason::ToSelf);
+        return Err(Reason::ToSelf.into());
     }
-    // By address, it is one of the VPC: every route table routes the VPC's blocks `local` (RT-2) and has no longer route,
-    // so it need not be asked.
     let host = match to.location.place() {
         Place::Remote(host) => tables.hosts.get(host),
         Place::Local(_) | Place::Nowhere => None,
+        Place::Gateway(gateway) => return Err(Otherwise::Routed(Target::Gateway(gateway))),
     };
     if let Some(host) = host {
         prefetch(host);
@@ -296,39 +320,39 @@ fn find<'a>(
     Ok((to, host))
 }
 
-/// Why an IPv4 packet to the router's MAC goes nowhere.
-#[cold]
+/// Where an IPv4 packet to the router's MAC goes that is to no ENI.
 #[inline(never)]
-fn unknown_v4(eni: &LocalEni, to: u32, notes: &mut impl Notes) -> Reason {
+fn unknown_v4(eni: &LocalEni, to: u32, notes: &mut impl Notes) -> Otherwise {
     let [first, second, ..] = to.to_be_bytes();
     match (first, second) {
         // ADDR-17, ADDR-19, ADDR-22, ADDR-25.
-        (169, 254) => Reason::Service,
+        (169, 254) => Reason::Service.into(),
         // ADDR-2.
         _ if to == u32::MAX || eni.subnet_v4.is_some_and(|net| net.broadcast().to_bits() == to) => {
-            Reason::Broadcast
+            Reason::Broadcast.into()
         }
-        _ if eni.resolver == Some(to) => Reason::Service,
+        _ if eni.resolver == Some(to) => Reason::Service.into(),
         // FWD-20.
-        (0 | 127 | 224.., _) => Reason::InvalidDestination,
+        (0 | 127 | 224.., _) => Reason::InvalidDestination.into(),
         // ADDR-23, ADDR-24.
-        _ if is_router(eni, Ipv4Addr::from_bits(to).into()) => Reason::Service,
-        _ => unrouted(eni.routes.lookup_v4(to), notes),
+        _ if is_router(eni, Ipv4Addr::from_bits(to).into()) => Reason::Service.into(),
+        _ => routed(eni.routes.lookup_v4(to), notes),
     }
 }
 
-/// Why an IPv6 packet to the router's MAC goes nowhere.
-#[cold]
+/// Where an IPv6 packet to the router's MAC goes that is to no ENI.
 #[inline(never)]
-fn unknown_v6(eni: &LocalEni, to: u128, notes: &mut impl Notes) -> Reason {
+fn unknown_v6(eni: &LocalEni, to: u128, notes: &mut impl Notes) -> Otherwise {
     let address = Ipv6Addr::from_bits(to);
     match address.segments() {
         // ADDR-17, ADDR-19, ADDR-22, ADDR-25.
-        [0xfd00, 0x0ec2, ..] => Reason::Service,
-        _ if is_router(eni, address.into()) => Reason::Service,
+        [0xfd00, 0x0ec2, ..] => Reason::Service.into(),
+        _ if is_router(eni, address.into()) => Reason::Service.into(),
         // Unspecified, loopback, multicast, and the link-local of anybody else: never routed (RFC 4291 §2.5, §2.7).
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] | [0xff00..=0xffff | 0xfe80..=0xfebf, ..] => Reason::InvalidDestination,
-        _ => unrouted(eni.routes.lookup_v6(to), notes),
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] | [0xff00..=0xffff | 0xfe80..=0xfebf, ..] => {
+            Reason::InvalidDestination.into()
+        }
+        _ => routed(eni.routes.lookup_v6(to), notes),
     }
 }
 
@@ -340,12 +364,26 @@ pub(super) fn is_router(eni: &LocalEni, address: IpAddr) -> bool {
 }
 
 /// RT-13 and FWD-4.
-fn unrouted(route: Option<Target>, notes: &mut impl Notes) -> Reason {
+fn routed(route: Option<Target>, notes: &mut impl Notes) -> Otherwise {
     notes.note(Step::Route(route));
     match route {
-        None => Reason::NoRoute,
-        Some(Target::Local) => Reason::NoMapping,
+        None => Reason::NoRoute.into(),
+        Some(Target::Local) => Reason::NoMapping.into(),
+        Some(target) => Otherwise::Routed(target),
     }
+}
+
+/// What a route table with longer routes than the VPC's blocks says of a packet to an ENI; `None`: to deliver it.
+#[inline(never)]
+fn steered(eni: &LocalEni, class: Class, frame: &[u8], notes: &mut impl Notes) -> Option<Target> {
+    let route = match class {
+        Class::V4 => eni.routes.lookup_v4(ipv4_addresses(frame).1),
+        Class::V6 => eni.routes.lookup_v6(ipv6_addresses(frame).1),
+        _ => None,
+    };
+    let target = route.filter(|&target| target != Target::Local)?;
+    notes.note(Step::Route(route));
+    Some(target)
 }
 
 /// Third stage: rewrite, encapsulate, send.
@@ -375,16 +413,28 @@ fn forward<B: Buffer, S: Sink<B>>(
         None => match to.location.place() {
             Place::Local(receiver) => ingress::pass_on(ctx, receiver, eni.vni, frame),
             Place::Remote(_) => ctx.drop(port, Reason::UnderlayUnreachable, frame),
-            Place::Nowhere => ctx.drop(port, Reason::Unattached, frame),
+            Place::Nowhere | Place::Gateway(_) => ctx.drop(port, Reason::Unattached, frame),
         },
     }
 }
 
-/// Puts the header towards a host in front of a frame.
+/// Puts the header towards a host in front of a frame that stays in the VPC of its ENI.
 #[inline(always)]
 pub(super) fn encapsulate<B: Buffer>(
     eni: &LocalEni,
     host: &Host,
+    flow: u32,
+    frame: &mut B,
+) -> Result<(), Reason> {
+    encapsulate_as(host, eni.vni, Sender { vni: eni.vni, mac: eni.mac }, flow, frame)
+}
+
+/// Puts the header towards a host in front of a frame from `sender` in the VPC `vni`.
+#[inline(always)]
+pub(crate) fn encapsulate_as<B: Buffer>(
+    host: &Host,
+    vni: Vni,
+    sender: Sender,
     flow: u32,
     frame: &mut B,
 ) -> Result<(), Reason> {
@@ -395,5 +445,5 @@ pub(super) fn encapsulate<B: Buffer>(
             Reachability::Unreachable => Reason::UnderlayUnreachable,
         });
     }
-    host.template.encapsulate(frame, eni.vni, Sender { vni: eni.vni, mac: eni.mac }, flow)
+    host.template.encapsulate(frame, vni, sender, flow)
 }

@@ -4,12 +4,13 @@ use arrayvec::ArrayVec;
 
 use super::{Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, egress::parse_frame};
 use crate::{
+    gateway,
     packet::{
-        Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, ethertype, ethertype_of, ipv4_addresses,
-        ipv6_addresses, macs, parse, strip_outer,
+        Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, endpoints, ethertype, ethertype_of,
+        ipv4_addresses, ipv6_addresses, macs, parse, strip_outer,
     },
     services::{Answer, Learned, Station, arp, nd},
-    tables::{HostIndex, LocalEni, MacKey, PortIndex, Tables, Uplink, V4Key, V6Key, VlanMode},
+    tables::{GatewayIndex, HostIndex, LocalEni, MacKey, PortIndex, Tables, Uplink, V4Key, V6Key, VlanMode},
 };
 
 /// What a frame of the uplink is, after the first stage.
@@ -56,7 +57,8 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     for (class, mut frame) in classified.iter().zip(burst.drain(..)) {
         match class {
             Class::Overlay(arrived) => match receive(tables, arrived, &mut frame, ctx.sink) {
-                Ok(receiver) => pass_on(ctx, receiver, arrived.vni, frame),
+                Ok(Receiver::Port(receiver)) => pass_on(ctx, receiver, arrived.vni, frame),
+                Ok(Receiver::Gateway(index)) => gateway::from_underlay(ctx, port, arrived.vni, index, frame),
                 Err(reason) => ctx.drop(port, reason, frame),
             },
             Class::Refused(reason) => ctx.drop(port, *reason, frame),
@@ -119,31 +121,62 @@ fn prefetch_sender(tables: &Tables, vni: Vni, mac: Mac, network: Network, inner:
     enis.mac.prefetch(enis.mac.hash(&MacKey::new(vni, mac)));
 }
 
-/// Second stage: the origin check, and the outer header off. Returns the port of the ENI that the inner frame is for.
+/// What a frame of the overlay is for.
+enum Receiver {
+    /// The ENI behind a port.
+    Port(PortIndex),
+    /// A gateway that this node serves.
+    Gateway(GatewayIndex),
+}
+
+/// Second stage: the origin check, and the outer header off. Returns what the inner frame is for.
 #[inline(always)]
 fn receive<B: Buffer>(
     tables: &Tables,
     arrived: &Arrived,
     frame: &mut B,
     notes: &mut impl Notes,
-) -> Result<PortIndex, Reason> {
+) -> Result<Receiver, Reason> {
     let inner = frame.data().get(arrived.inner.into()..).ok_or(Reason::Truncated)?;
     let (destination, source) = macs(inner);
     let Some(&port) = tables.local.get(&(arrived.vni, destination)) else {
-        return Err(elsewhere(tables, arrived.vni, destination));
+        return to_gateway(tables, arrived, frame, notes);
     };
     let eni = tables.local_eni(port).ok_or(Reason::NotHere)?;
     // No node sends these: it answers them (L2-10).
     if arrived.network == Network::Arp {
         return Err(Reason::ArpUnanswered);
     }
-    if !is_from(tables, arrived, inner, source, eni) {
+    if !is_from(tables, arrived, inner, source, eni) && !is_from_beyond(tables, arrived, inner, source, eni) {
         return Err(Reason::UnderlaySpoof);
     }
     notes.note(Step::Passed(Check::Origin));
     strip_outer(frame, arrived.inner, arrived.end, arrived.ecn)?;
     notes.note(Step::Decapsulated);
-    Ok(port)
+    Ok(Receiver::Port(port))
+}
+
+/// [`receive`] of a frame whose destination is no ENI of this node.
+#[inline(never)]
+fn to_gateway<B: Buffer>(
+    tables: &Tables,
+    arrived: &Arrived,
+    frame: &mut B,
+    notes: &mut impl Notes,
+) -> Result<Receiver, Reason> {
+    let inner = frame.data().get(arrived.inner.into()..arrived.end.into()).ok_or(Reason::Truncated)?;
+    let (destination, _) = macs(inner);
+    let found = tables.exits.by_mac.get(&destination).filter(|_| tables.vnis.contains(&arrived.vni));
+    let Some(&index) = found.filter(|&&index| tables.exits.serves(index)) else {
+        return Err(elsewhere(tables, arrived.vni, destination));
+    };
+    if !gateway::is_from(tables, (arrived.host, arrived.vni), arrived.sender, index, inner) {
+        return Err(Reason::UnderlaySpoof);
+    }
+    notes.note(Step::Passed(Check::Origin));
+    strip_outer(frame, arrived.inner, arrived.end, arrived.ecn)?;
+    notes.note(Step::Decapsulated);
+    Ok(Receiver::Gateway(index))
 }
 
 /// Why an inner frame to a MAC that is not here goes nowhere.
@@ -192,10 +225,43 @@ fn is_from(tables: &Tables, arrived: &Arrived, inner: &[u8], source: Mac, receiv
     }
 }
 
+/// P-4, of a frame that comes from another VPC over a peering or a transit gateway, or from a gateway.
+#[inline(never)]
+fn is_from_beyond(
+    tables: &Tables,
+    arrived: &Arrived,
+    inner: &[u8],
+    source: Mac,
+    receiver: &LocalEni,
+) -> bool {
+    let exits = &tables.exits;
+    let (host, vni) = (arrived.host, arrived.vni);
+    let Some((address, _)) = endpoints(inner, arrived.network).filter(|_| source == receiver.router_mac)
+    else {
+        return false;
+    };
+    let lives = |of| tables.owner(of, address).filter(|eni| eni.location.is_at(host));
+    let Some(sender) = arrived.sender else {
+        return exits.edges_of.contains(&(vni, host))
+            || exits.origins(vni, address).any(|of| lives(of).is_some())
+            || exits.joined_to(vni).any(|of| tables.hosts.forwards_for(of, host));
+    };
+    match tables.enis.get_mac(sender.vni, sender.mac) {
+        Some(eni) if !eni.location.is_at(host) => false,
+        Some(eni) if eni.source_dest_check => exits
+            .origins(vni, address)
+            .any(|of| of == sender.vni && lives(of).is_some_and(|owner| owner.mac == sender.mac)),
+        Some(_) => exits.joined_to(vni).any(|of| of == sender.vni),
+        None => exits.by_mac.get(&sender.mac).is_some_and(|&index| {
+            exits.edges.contains(&(index, host)) && exits.edges_of.contains(&(vni, host))
+        }),
+    }
+}
+
 /// Gives a frame for the ENI behind the port `to` to its owner, which may be this worker. What the ENI does not take is
 /// counted at its port.
 #[inline(always)]
-pub(super) fn pass_on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, to: PortIndex, vni: Vni, frame: B) {
+pub(crate) fn pass_on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, to: PortIndex, vni: Vni, frame: B) {
     if !ctx.sink.owns(to) {
         return ctx.sink.hand_over(to, vni, frame);
     }

@@ -30,14 +30,18 @@ use arrayvec::ArrayVec;
 
 pub use allowances::{Allowance, Allowances};
 pub use counters::{Counter, Counters, PortCounters};
+pub(crate) use egress::encapsulate_as;
 pub use ingress::deliver;
+pub(crate) use ingress::pass_on;
+pub(crate) use mtu::fit;
 pub use reason::Reason;
 pub use step::{Check, Notes, Request, Step};
 
 use crate::{
+    gateway::{self, Flows},
     packet::{Buffer, Mac, Vni},
     services::Learned,
-    tables::{PortIndex, Role, Tables},
+    tables::{GatewayIndex, PortIndex, Role, Tables},
 };
 
 /// The most packets that go through the stages together.
@@ -58,6 +62,12 @@ pub trait Sink<B>: Notes {
     /// [`deliver`].
     fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B);
 
+    /// Whether a share of a gateway's flows, whose state one worker has, is this worker's.
+    fn owns_share(&self, share: u8) -> bool;
+
+    /// Gives a packet in a gateway to the worker that has its share, which calls [`crate::gateway::resume`].
+    fn hand_share(&mut self, share: u8, at: AtGateway, frame: B);
+
     /// Gives a packet of an instance to the management thread, which answers it; returns it if that has enough to do.
     fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B>;
 
@@ -71,6 +81,17 @@ pub trait Sink<B>: Notes {
     }
 }
 
+/// Where a packet in a gateway is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtGateway {
+    /// The port it came from.
+    pub port: PortIndex,
+    /// The gateway.
+    pub gateway: GatewayIndex,
+    /// The VPC it is in.
+    pub vni: Vni,
+}
+
 /// What workers tell the management thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
@@ -78,6 +99,10 @@ pub enum News {
     Neighbour(PortIndex, Learned),
     /// The ENI behind a port was told that an address in its subnet is at a MAC.
     Told(PortIndex, IpAddr, Mac),
+    /// A neighbour outside, on a VLAN of a gateway port, said where it is.
+    Outside(PortIndex, u16, Learned),
+    /// A packet waits for the link-layer address of a neighbour outside, on a VLAN of a gateway port.
+    Wanted(PortIndex, u16, IpAddr),
 }
 
 /// What every stage of one burst needs.
@@ -90,13 +115,15 @@ pub struct Context<'a, S> {
     pub now: Duration,
     /// What is left of the ENIs' allowances.
     pub allowances: &'a mut Allowances,
+    /// What the worker remembers of flows.
+    pub flows: &'a mut Flows,
     /// Where frames go.
     pub sink: &'a mut S,
 }
 
 impl<S> Context<'_, S> {
     #[inline]
-    fn drop<B>(&mut self, port: PortIndex, reason: Reason, frame: B)
+    pub(crate) fn drop<B>(&mut self, port: PortIndex, reason: Reason, frame: B)
     where
         S: Sink<B>,
     {
@@ -125,6 +152,8 @@ pub fn process<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex,
             Role::Instance(None) => burst.drain(..).for_each(|frame| ctx.drop(port, Reason::NoEni, frame)),
             Role::Uplink(uplink) => ingress::process(ctx, port, from.vlan, uplink, burst),
             Role::Service(services) => service::process(ctx, port, from.vlan, services, burst),
+            Role::Gateway(outside) => gateway::arrive(ctx, port, outside, burst),
+            Role::Control(as_port) => burst.drain(..).for_each(|frame| ctx.sink.transmit(*as_port, frame)),
         },
         None => burst.clear(),
     }

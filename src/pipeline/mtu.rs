@@ -45,61 +45,69 @@ pub(super) fn refused<B: Buffer, S: Sink<B>>(
     eni: &LocalEni,
     (host, flow): (&Host, u32),
     reason: Reason,
-    mut frame: B,
+    frame: B,
 ) {
     let (Reason::MtuDf, Ok(headers)) = (reason, parse(frame.data())) else {
         return ctx.drop(port, reason, frame);
     };
-    // Without padding, it may fit.
-    frame.truncate(headers.end());
-    while frame.data().len() > usize::from(host.max_inner) {
-        if headers.network != Network::Ipv4 || dont_fragment(frame.data()) {
-            return tell(ctx, port, eni, path_mtu(host), &headers, frame);
-        }
-        // A copy costs more than forwarding.
-        if !ctx.allowances.take(port, Allowance::Fragment, ctx.now) {
-            return ctx.drop(port, Reason::FragmentsLimited, frame);
-        }
-        match split(&mut frame, path_mtu(host)) {
-            Ok(Some(fragment)) => {
-                ctx.sink.note(Step::Fragmented(path_mtu(host)));
-                send(ctx, port, eni, (host, flow), fragment);
-            }
-            Ok(None) => break,
-            Err(Reason::MtuDf) => return tell(ctx, port, eni, path_mtu(host), &headers, frame),
-            Err(reason) => return ctx.drop(port, reason, frame),
-        }
-    }
-    send(ctx, port, eni, (host, flow), frame);
-}
-
-/// Sends a frame that fits. All fragments of a packet take its flow's path.
-fn send<B: Buffer, S: Sink<B>>(
-    ctx: &mut Context<'_, S>,
-    port: PortIndex,
-    eni: &LocalEni,
-    (host, flow): (&Host, u32),
-    mut frame: B,
-) {
-    match encapsulate(eni, host, flow, &mut frame) {
+    // All fragments of a packet take its flow's path.
+    let send = |ctx: &mut Context<'_, S>, mut frame| match encapsulate(eni, host, flow, &mut frame) {
         Ok(()) => {
             ctx.sink.note(Step::Encapsulated(host, eni.vni));
             ctx.sink.transmit(host.uplink, frame);
         }
         Err(reason) => ctx.drop(port, reason, frame),
+    };
+    fit(ctx, port, Some(eni), path_mtu(host), &headers, frame, send);
+}
+
+/// Sends a packet on that is longer than `mtu`, in fragments, if it may be fragmented. If not, its sender hears the MTU, where
+/// it is an ENI of this node.
+#[cold]
+#[inline(never)]
+pub(crate) fn fit<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: Option<&LocalEni>,
+    mtu: u16,
+    headers: &Headers,
+    mut frame: B,
+    mut send: impl FnMut(&mut Context<'_, S>, B),
+) {
+    // Without padding, it may fit.
+    frame.truncate(headers.end());
+    while frame.data().len() > ETHERNET + usize::from(mtu) {
+        if headers.network != Network::Ipv4 || dont_fragment(frame.data()) {
+            return tell(ctx, port, eni, mtu, headers, frame);
+        }
+        // A copy costs more than forwarding.
+        if !ctx.allowances.take(port, Allowance::Fragment, ctx.now) {
+            return ctx.drop(port, Reason::FragmentsLimited, frame);
+        }
+        match split(&mut frame, mtu) {
+            Ok(Some(fragment)) => {
+                ctx.sink.note(Step::Fragmented(mtu));
+                send(ctx, fragment);
+            }
+            Ok(None) => break,
+            Err(Reason::MtuDf) => return tell(ctx, port, eni, mtu, headers, frame),
+            Err(reason) => return ctx.drop(port, reason, frame),
+        }
     }
+    send(ctx, frame);
 }
 
 /// Drops a packet that is too long, and tells its sender (MTU-3, MTU-4), as often as its ENI's allowance lets (MTU-10).
 fn tell<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
-    eni: &LocalEni,
+    eni: Option<&LocalEni>,
     mtu: u16,
     headers: &Headers,
     mut frame: B,
 ) {
     ctx.dropped(port, Reason::MtuDf, &frame);
+    let Some(eni) = eni else { return };
     let router: Option<IpAddr> = match headers.network {
         Network::Ipv4 => eni.router_v4().map(Into::into),
         Network::Ipv6 => Some(nd::ROUTER.into()),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::{
     packet::{Mac, Outer, Vni},
-    tables::{Destination, Host, LinkLocal, LocalEni, PortIndex, Target},
+    tables::{Attachment, Destination, Gateway, Host, LinkLocal, LocalEni, Peer, PortIndex, Target},
 };
 
 /// A step of a packet.
@@ -44,6 +44,16 @@ pub enum Step<'a> {
     Asks(Request),
     /// It is for a link-local service, behind a port.
     Service(LinkLocal, PortIndex),
+    /// It is in a gateway.
+    Gateway(&'a Gateway),
+    /// It is in a transit gateway, where it came over an attachment.
+    Transit(&'a Attachment),
+    /// It leaves over a peering.
+    Peering(&'a Peer),
+    /// A gateway gave it these addresses.
+    Translated(IpAddr, IpAddr),
+    /// It leaves for the outside over a VLAN of a port.
+    Outside(PortIndex, u16),
     /// It came from a link-local service.
     Reply(LinkLocal),
 }

@@ -59,7 +59,7 @@ pub struct Station<'a> {
 
 impl Station<'_> {
     /// What a message tells of its sender; `None` where nobody else can have that address or that MAC.
-    fn learn(&self, address: IpAddr, mac: Mac) -> Option<Learned> {
+    pub(crate) fn learn(&self, address: IpAddr, mac: Mac) -> Option<Learned> {
         let possible = mac.is_unicast()
             && !address.is_unspecified()
             && !address.is_multicast()

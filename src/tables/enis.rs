@@ -1,7 +1,7 @@
 //! Who has an address: the maps of ENIs by (VPC, address) and by (VPC, MAC).
 
 use super::sharded::{Secret, ShardedMap, Slot};
-use super::{HostIndex, PortIndex, SubnetIndex};
+use super::{GatewayIndex, HostIndex, PortIndex, SubnetIndex};
 use crate::packet::{Mac, Vni};
 
 /// Length of a delegated IPv4 prefix (AWS, "Prefix delegation for Amazon EC2 network interfaces").
@@ -20,12 +20,15 @@ pub enum Place {
     Local(PortIndex),
     /// Another host.
     Remote(HostIndex),
+    /// A gateway, which has the address.
+    Gateway(GatewayIndex),
     /// No host: the ENI is attached to none.
     Nowhere,
 }
 
 impl Location {
     const LOCAL: u32 = 1 << 31;
+    const GATEWAY: u32 = 1 << 30;
     const NOWHERE: u32 = Self::LOCAL - 1;
 
     /// Whether it is that host.
@@ -40,6 +43,7 @@ impl Location {
         match self.0 {
             Self::NOWHERE => Place::Nowhere,
             local if local & Self::LOCAL != 0 => Place::Local(PortIndex(local as u16)),
+            gateway if gateway & Self::GATEWAY != 0 => Place::Gateway(GatewayIndex(gateway & !Self::GATEWAY)),
             host => Place::Remote(HostIndex(host)),
         }
     }
@@ -50,6 +54,7 @@ impl From<Place> for Location {
         match place {
             Place::Local(port) => Self(Self::LOCAL | u32::from(port.0)),
             Place::Remote(host) => Self(host.0),
+            Place::Gateway(gateway) => Self(Self::GATEWAY | gateway.0),
             Place::Nowhere => Self(Self::NOWHERE),
         }
     }
@@ -341,6 +346,8 @@ mod tests {
             Place::Local(PortIndex(0)),
             Place::Local(PortIndex(u16::MAX)),
             Place::Remote(HostIndex(7)),
+            Place::Gateway(GatewayIndex(0)),
+            Place::Gateway(GatewayIndex(9)),
             Place::Nowhere,
         ] {
             assert_eq!(Location::from(place).place(), place);

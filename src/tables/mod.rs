@@ -8,6 +8,7 @@
 )]
 
 mod enis;
+mod exits;
 mod hosts;
 mod ports;
 mod routes;
@@ -21,6 +22,12 @@ use hashbrown::{HashMap, HashSet};
 pub use enis::{
     DELEGATED_V4, DELEGATED_V6, Destination, Enis, Location, MacKey, MacSlot, Place, V4Key, V4Slot, V6Key,
     V6Slot,
+};
+pub use exits::{
+    Attachment, AttachmentIndex, AttachmentKind, Blocks, Circuit, CircuitIndex, CircuitKind, CircuitSet,
+    Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, Internet, NatGateway, Outside, OutsideKind,
+    PORTS_A_SHARE, Peer, PeerIndex, Private, SHARES, Seat, SubnetExits, TransitTable, TransitTarget,
+    VpcExits, Wire, ZoneIndex, share_of_flow, share_of_port,
 };
 pub use hosts::{Host, Hosts, Reachability};
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
@@ -60,6 +67,8 @@ pub struct Tables {
     pub services: [Option<PortIndex>; LinkLocal::ALL.len()],
     /// The VNIs of all VPCs.
     pub vnis: Arc<HashSet<Vni>>,
+    /// What leads out of VPCs.
+    pub exits: Arc<Exits>,
 }
 
 impl Tables {
@@ -74,17 +83,22 @@ impl Tables {
     pub fn local_eni(&self, port: PortIndex) -> Option<&LocalEni> {
         match &self.port(port)?.role {
             Role::Instance(eni) => eni.as_deref(),
-            Role::Uplink(_) | Role::Service(_) => None,
+            _ => None,
+        }
+    }
+
+    /// What has an address in a VPC: an ENI, or a NAT gateway.
+    #[inline]
+    pub fn owner(&self, vni: Vni, address: IpAddr) -> Option<&Destination> {
+        match address {
+            IpAddr::V4(address) => self.enis.get_v4(vni, address.to_bits()),
+            IpAddr::V6(address) => self.enis.get_v6(vni, address.to_bits()),
         }
     }
 
     /// The MAC of the ENI that has an address in the subnet of another.
     pub fn owner_in_subnet(&self, eni: &LocalEni, address: IpAddr) -> Option<Mac> {
-        let found = match address {
-            IpAddr::V4(address) => self.enis.get_v4(eni.vni, address.to_bits()),
-            IpAddr::V6(address) => self.enis.get_v6(eni.vni, address.to_bits()),
-        };
-        found.filter(|found| found.subnet == eni.subnet).map(|found| found.mac)
+        self.owner(eni.vni, address).filter(|found| found.subnet == eni.subnet).map(|found| found.mac)
     }
 
     /// The port that leads to a link-local service.
@@ -92,7 +106,7 @@ impl Tables {
         let index = (*self.services.get(service as usize)?)?;
         match &self.port(index)?.role {
             Role::Service(port) => Some((index, port)),
-            Role::Instance(_) | Role::Uplink(_) => None,
+            _ => None,
         }
     }
 

@@ -8,7 +8,10 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
-use super::{DELEGATED_V4, DELEGATED_V6, Location, Position, RouteTable, ServicePort, SubnetIndex};
+use super::{
+    DELEGATED_V4, DELEGATED_V6, GatewayPort, Location, PortIndex, Position, RouteTable, ServicePort,
+    SubnetIndex,
+};
 use crate::{
     packet::{Mac, OuterChecksum, Vni},
     services::dhcp::Lease,
@@ -45,6 +48,10 @@ pub enum Role {
     Uplink(Uplink),
     /// Link-local services of the host.
     Service(Arc<ServicePort>),
+    /// The outside: the internet, circuits.
+    Gateway(Arc<GatewayPort>),
+    /// A routing daemon, which speaks as the gateway port at that index.
+    Control(PortIndex),
 }
 
 /// An uplink, as its worker needs it.
@@ -175,6 +182,9 @@ pub struct LocalEni {
     pub lease: Arc<Lease>,
     /// The route table in force in its subnet.
     pub routes: Arc<RouteTable>,
+    /// Whether that table has routes inside the VPC besides the local ones (RT-7), so that an ENI's address does not settle
+    /// where its packets go.
+    pub steered: bool,
 }
 
 impl LocalEni {

@@ -2,7 +2,7 @@
 //!
 //! The tries are iptrie's level-compressed ones, built once and never changed; nothing else of the crate knows.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use iptrie::{
@@ -10,12 +10,29 @@ use iptrie::{
     map::{LCTrieMap, RTrieMap},
 };
 
+use super::{AttachmentIndex, GatewayIndex, PeerIndex};
+use crate::packet::Mac;
+
 /// Where a route leads: a thing, never an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The VPC itself: deliver to the ENI that has the destination address.
     Local,
+    /// Nowhere, as its target is gone or not usable: drop (RT-12).
+    Blackhole,
+    /// Nowhere, as its target may not be one of a gateway route table (ING-3, ING-4).
+    Invalid,
+    /// An ENI of the VPC, by its MAC, whatever the destination address (RT-10).
+    Eni(Mac),
+    /// A VPC peering.
+    Peer(PeerIndex),
+    /// A gateway.
+    Gateway(GatewayIndex),
+    /// A transit gateway, by the VPC's attachment.
+    Transit(AttachmentIndex),
 }
+
+const _: () = assert!(size_of::<Target>() == 8);
 
 /// A longest-prefix match. IPv4 and IPv6 are independent (RT-3).
 pub struct Lpm<T> {
@@ -50,6 +67,15 @@ impl<T: Copy> Lpm<T> {
     #[inline]
     pub fn lookup_v6(&self, address: u128) -> Option<T> {
         *self.v6.lookup(&Ipv6Addr::from_bits(address)).1
+    }
+
+    /// The target of the longest prefix that holds the address.
+    #[inline]
+    pub fn lookup(&self, address: IpAddr) -> Option<T> {
+        match address {
+            IpAddr::V4(address) => self.lookup_v4(address.to_bits()),
+            IpAddr::V6(address) => self.lookup_v6(address.to_bits()),
+        }
     }
 }
 

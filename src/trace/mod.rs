@@ -19,6 +19,7 @@ pub use site::site_of;
 
 use crate::{
     compile::{Compiler, Site},
+    gateway::Flows,
     model::{Id, Model},
     node::manager::check_site,
     packet::{Buffer, HeapBuffer, endpoints, parse, set_macs},
@@ -163,6 +164,7 @@ impl Node {
             counters: &counters,
             now: Duration::ZERO,
             allowances: &mut Allowances::new(vec![1; ports]),
+            flows: &mut Flows::new(64),
             sink: &mut recorder,
         };
         process(&mut ctx, port, &mut burst);

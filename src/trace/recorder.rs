@@ -7,7 +7,7 @@ use crate::{
     model::{self, Id},
     node::manager,
     packet::{Buffer, HeapBuffer, Mac, Outer, Vni, endpoints, macs, parse, unmapped},
-    pipeline::{Check, News, Notes, Reason, Request, Sink, Step},
+    pipeline::{AtGateway, Check, News, Notes, Reason, Request, Sink, Step},
     tables::{Destination, LocalEni, Place, PortIndex, Role},
 };
 
@@ -118,6 +118,10 @@ impl<'a> Recorder<'a> {
                 Some(at) => format!("at {}", at.host),
                 None => "at another host".into(),
             },
+            Place::Gateway(gateway) => match self.node.tables.exits.gateway(gateway) {
+                Some(gateway) => format!("of {}", gateway.id),
+                None => "of a gateway".into(),
+            },
             Place::Nowhere => "attached nowhere".into(),
         };
         self.line("destination", None, format!("{name}, {place}"));
@@ -187,6 +191,19 @@ impl Notes for Recorder<'_> {
                 };
                 self.line("node", Some(rule), text.into());
             }
+            Step::Gateway(gateway) => self.line("gateway", None, format!("in {}", gateway.id)),
+            Step::Transit(attachment) => {
+                let text = format!("in {}, at {}", attachment.gateway, attachment.id);
+                self.line("transit", Some("PT-11"), text);
+            }
+            Step::Peering(peer) => self.line("peering", Some("PT-1"), format!("over {}", peer.id)),
+            Step::Translated(source, destination) => {
+                self.line("translate", Some("GW-1"), format!("from {source} to {destination}"));
+            }
+            Step::Outside(port, vlan) => {
+                let text = format!("out of port {}, VLAN {vlan}", self.node.port_name(port));
+                self.line("outside", None, text);
+            }
             Step::Service(service, port) => {
                 let text = format!("{service:?}, behind port {}", self.node.port_name(port));
                 self.line("service", Some("ADDR-17"), text);
@@ -220,6 +237,14 @@ impl<B: Buffer> Sink<B> for Recorder<'_> {
     fn hand_over(&mut self, port: PortIndex, _vni: Vni, frame: B) {
         // No other worker is there: a port is always this one's.
         self.transmit(port, frame);
+    }
+
+    fn owns_share(&self, _share: u8) -> bool {
+        true
+    }
+
+    fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: B) {
+        // Every share is this worker's.
     }
 
     fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {

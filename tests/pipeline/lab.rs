@@ -12,9 +12,12 @@ use std::{
 use ipnet::IpNet;
 use warren::{
     compile::{Compiler, Resolve, Site, SitePort, SiteRole, SiteUplink},
+    gateway::Flows,
     model::{Document, Model, diff, load, router_mac},
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
-    pipeline::{Allowances, Burst, Context, Counters, News, Notes, Reason, Sink, deliver, process},
+    pipeline::{
+        Allowances, AtGateway, Burst, Context, Counters, News, Notes, Reason, Sink, deliver, process,
+    },
     services::Learned,
     tables::{PortIndex, Tables, VlanMode},
 };
@@ -174,6 +177,12 @@ impl<B: Buffer> Sink<B> for Recorder {
         self.outcomes.push(Outcome::HandedOver(port, vni, frame.data().to_vec()));
     }
 
+    fn owns_share(&self, _share: u8) -> bool {
+        true
+    }
+
+    fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: B) {}
+
     fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {
         if self.busy {
             return Err(frame);
@@ -186,6 +195,7 @@ impl<B: Buffer> Sink<B> for Recorder {
         match news {
             News::Neighbour(uplink, neighbour) => self.learned.push((uplink, neighbour)),
             News::Told(port, address, mac) => self.told.push((port, address, mac)),
+            News::Outside(..) | News::Wanted(..) => {}
         }
     }
 }
@@ -199,6 +209,7 @@ pub(crate) struct Lab {
     /// The time since the node's start.
     pub(crate) now: Duration,
     allowances: Allowances,
+    flows: Flows,
     compiler: Compiler,
     model: Model,
 }
@@ -217,7 +228,7 @@ impl Lab {
         let mut compiler = Compiler::new(site);
         let tables = compiler.build(&model, &neighbours);
         let (sink, now) = (Recorder::default(), Duration::ZERO);
-        Self { wire, tables, counters, sink, now, allowances, compiler, model }
+        Self { wire, tables, counters, sink, now, allowances, flows: Flows::new(64), compiler, model }
     }
 
     /// Changes the state.
@@ -257,6 +268,7 @@ impl Lab {
             counters: &self.counters,
             now: self.now,
             allowances: &mut self.allowances,
+            flows: &mut self.flows,
             sink: &mut self.sink,
         });
         let after: Vec<u64> = drops(&self.counters);

@@ -36,6 +36,7 @@ fn view(tables: &Tables, all: &Model) -> BTreeMap<String, String> {
         let place = match found.location.place() {
             Place::Local(port) => format!("port {}", port.0),
             Place::Nowhere => "nowhere".to_owned(),
+            Place::Gateway(gateway) => format!("{gateway:?}"),
             Place::Remote(host) => {
                 let host = tables.hosts.get(host).expect("a host of the tables");
                 format!("{:?} {:?} {} {:?}", host.reachability, host.uplink, host.max_inner, host.template)
@@ -75,6 +76,8 @@ fn view(tables: &Tables, all: &Model) -> BTreeMap<String, String> {
             Role::Uplink(uplink) => format!("{uplink:?}"),
             Role::Service(services) => format!("{services:?}"),
             Role::Instance(None) => "empty".to_owned(),
+            Role::Gateway(outside) => format!("{outside:?}"),
+            Role::Control(of) => format!("{of:?}"),
             Role::Instance(Some(eni)) => format!(
                 "{} {} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {} {} {:?} {:?} {:?} {:?}",
                 eni.id,

@@ -155,5 +155,6 @@ fn check_sent(tables: &Tables, from: PortIndex, to: PortIndex, frame: &[u8]) {
             assert!(parse(&frame[outer.inner.into()..]).is_ok());
         }
         Role::Service(service) => assert_eq!(destination, service.peer),
+        Role::Gateway(_) | Role::Control(_) => panic!("the node has none"),
     }
 }

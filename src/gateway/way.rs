@@ -1,0 +1,299 @@
+//! A packet on its way beyond its VPC's ENIs, and the steps that it takes between nodes.
+
+use std::net::IpAddr;
+
+use super::{
+    internet, nat, outside,
+    route::{End, resolve},
+    stateful,
+};
+use crate::{
+    packet::{Buffer, ETHERNET, Headers, Sender, Vni, endpoints, flow_hash, parse, set_macs, tcp},
+    pipeline::{AtGateway, Context, Reason, Sink, Step, encapsulate_as, fit, pass_on},
+    tables::{
+        Destination, Gateway, GatewayIndex, GatewayKind, HostIndex, LocalEni, Place, PortIndex, Seat, Tables,
+        Target, ZoneIndex, share_of_flow, share_of_port,
+    },
+};
+
+/// A packet on its way.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    /// The port that it came from, where it is counted if it goes nowhere.
+    pub(super) port: PortIndex,
+    /// Who sends it, for the node that receives it: an ENI, then the last gateway.
+    pub(super) sender: Sender,
+    /// The VPC that it is in.
+    pub(super) vni: Vni,
+    /// Its headers.
+    pub(super) headers: Headers,
+    /// Its source address.
+    pub(super) source: IpAddr,
+    /// Its destination address.
+    pub(super) destination: IpAddr,
+    /// [`flow_hash`] of it.
+    pub(super) flow: u32,
+    /// The sending ENI while the packet is at its node: who hears if it is too long.
+    pub(super) eni: Option<&'a LocalEni>,
+    /// The zone that it is in, if it is in one (PT-14).
+    pub(super) zone: Option<ZoneIndex>,
+    /// The largest IP packet that its way carries, as far as it has come, in bytes.
+    pub(super) mtu: u16,
+    /// Whether it comes from another node that serves the gateway, which goes no further than this.
+    pub(super) passed_on: bool,
+}
+
+impl Way<'_> {
+    /// Of a frame whose packet is not ARP, at its entry; `None` for ARP.
+    pub(super) fn new(
+        port: PortIndex,
+        sender: Sender,
+        vni: Vni,
+        headers: Headers,
+        frame: &[u8],
+    ) -> Option<Self> {
+        let (source, destination) = endpoints(frame, headers.network)?;
+        let flow = flow_hash(frame, &headers);
+        Some(Self {
+            port,
+            sender,
+            vni,
+            headers,
+            source,
+            destination,
+            flow,
+            eni: None,
+            zone: None,
+            mtu: u16::MAX,
+            passed_on: false,
+        })
+    }
+
+    /// Reads addresses and flow again, after they were changed.
+    pub(super) fn readdressed(&mut self, frame: &[u8]) {
+        if let Some((source, destination)) = endpoints(frame, self.headers.network) {
+            (self.source, self.destination) = (source, destination);
+        }
+        self.flow = flow_hash(frame, &self.headers);
+    }
+
+    /// Where the packet is, to be handed to another worker.
+    pub(super) fn at(&self, gateway: GatewayIndex) -> AtGateway {
+        AtGateway { port: self.port, gateway, vni: self.vni }
+    }
+}
+
+/// Takes a packet of an ENI to where its subnet's route table sends it.
+#[inline(never)]
+pub(crate) fn leave<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    flow: u32,
+    target: Target,
+    frame: B,
+) {
+    let sender = Sender { vni: eni.vni, mac: eni.mac };
+    let headers = match parse(frame.data()) {
+        Ok(headers) => headers,
+        Err(reason) => return ctx.drop(port, reason, frame),
+    };
+    let Some(way) = Way::new(port, sender, eni.vni, headers, frame.data()) else {
+        return ctx.drop(port, Reason::NoRoute, frame);
+    };
+    let zone = ctx.tables.exits.subnet(eni.subnet).map(|subnet| subnet.zone);
+    go(ctx, Way { flow, eni: Some(eni), zone, ..way }, target, frame);
+}
+
+/// Takes a packet on from where it is.
+pub(super) fn go<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    mut way: Way<'_>,
+    target: Target,
+    frame: B,
+) {
+    match resolve(ctx.tables, &mut way, target, ctx.sink) {
+        Ok(End::Eni(to)) => to_eni(ctx, &way, to, frame),
+        Ok(End::Gateway(gateway)) => to_gateway(ctx, way, gateway, frame),
+        Err(reason) => ctx.drop(way.port, reason, frame),
+    }
+}
+
+/// Delivers a packet to an ENI.
+fn to_eni<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, way: &Way<'_>, to: &Destination, mut frame: B) {
+    ctx.sink.note(Step::To(to));
+    set_macs(frame.data_mut(), to.mac, to.router_mac);
+    ctx.sink.note(Step::Rewritten(to.mac, to.router_mac));
+    match to.location.place() {
+        Place::Local(port) => {
+            let vni = way.vni;
+            fit_to(ctx, way, u16::MAX, frame, |ctx, frame| pass_on(ctx, port, vni, frame));
+        }
+        Place::Remote(host) => to_host(ctx, way, host, frame),
+        Place::Nowhere | Place::Gateway(_) => ctx.drop(way.port, Reason::Unattached, frame),
+    }
+}
+
+/// Takes a packet to one of the nodes that serve a gateway.
+pub(super) fn to_gateway<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    way: Way<'_>,
+    index: GatewayIndex,
+    mut frame: B,
+) {
+    let tables = ctx.tables;
+    let Some(gateway) = tables.exits.gateway(index) else {
+        return ctx.drop(way.port, Reason::Blackhole, frame);
+    };
+    match gateway.seat(share(gateway, &way, frame.data())) {
+        Seat::Here => {
+            // What is too long for the gateway, is so at the sender's.
+            let limit = way.mtu;
+            fit_to(ctx, &way, limit, frame, |ctx, frame| enter(ctx, way, index, frame));
+        }
+        Seat::Host(host) => {
+            set_macs(frame.data_mut(), gateway.mac, way.sender.mac);
+            ctx.sink.note(Step::Gateway(gateway));
+            to_host(ctx, &way, host, frame);
+        }
+        Seat::Nobody => ctx.drop(way.port, Reason::Blackhole, frame),
+    }
+}
+
+/// The share of a gateway's flows that a packet belongs to: a packet to a NAT gateway's own address, by the port that it was
+/// given.
+pub(super) fn share(gateway: &Gateway, way: &Way<'_>, frame: &[u8]) -> u8 {
+    let flow = share_of_flow(way.flow);
+    match &gateway.kind {
+        GatewayKind::Nat(nat) if nat.has(way.destination) => {
+            nat::port_of(way, frame).and_then(share_of_port).unwrap_or(flow)
+        }
+        _ => flow,
+    }
+}
+
+/// Encapsulates a packet towards another host, in the VPC that it is in.
+pub(super) fn to_host<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    way: &Way<'_>,
+    host: HostIndex,
+    frame: B,
+) {
+    let tables = ctx.tables;
+    let Some(host) = tables.hosts.get(host) else {
+        return ctx.drop(way.port, Reason::UnderlayUnreachable, frame);
+    };
+    let &Way { port, vni, sender, flow, .. } = way;
+    fit_to(ctx, way, host.max_inner.saturating_sub(ETHERNET as u16), frame, |ctx, mut frame| {
+        match encapsulate_as(host, vni, sender, flow, &mut frame) {
+            Ok(()) => {
+                ctx.sink.note(Step::Encapsulated(host, vni));
+                ctx.sink.transmit(host.uplink, frame);
+            }
+            Err(reason) => ctx.drop(port, reason, frame),
+        }
+    });
+}
+
+/// Sends a packet on, in fragments if it is longer than its way and `limit` carry, or tells its sender that it is.
+pub(super) fn fit_to<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    way: &Way<'_>,
+    limit: u16,
+    mut frame: B,
+    mut on: impl FnMut(&mut Context<'_, S>, B),
+) {
+    // Of a host that can't be reached, the way out says so.
+    let mtu = if limit == 0 { way.mtu } else { way.mtu.min(limit) };
+    if way.eni.is_some_and(|eni| mtu < eni.mtu)
+        && tcp::may_be_syn(frame.data())
+        && tcp::clamp_mss(frame.data_mut(), &way.headers, mtu)
+    {
+        ctx.sink.note(Step::Clamped(mtu));
+    }
+    if way.headers.ip_len <= u32::from(mtu) {
+        return on(ctx, frame);
+    }
+    fit(ctx, way.port, way.eni, mtu, &way.headers, frame, on);
+}
+
+/// Takes a packet into a gateway that this node serves.
+pub(super) fn enter<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    mut way: Way<'_>,
+    index: GatewayIndex,
+    frame: B,
+) {
+    let tables = ctx.tables;
+    let Some(gateway) = tables.exits.gateway(index).filter(|gateway| gateway.served_here) else {
+        return ctx.drop(way.port, Reason::NotServed, frame);
+    };
+    ctx.sink.note(Step::Gateway(gateway));
+    // Fragments of a packet are read anew.
+    match parse(frame.data()) {
+        Ok(headers) => way.headers = headers,
+        Err(reason) => return ctx.drop(way.port, reason, frame),
+    }
+    match &gateway.kind {
+        GatewayKind::Internet(internet) => internet::leave(ctx, way, (index, gateway, internet), frame),
+        GatewayKind::EgressOnly(_) | GatewayKind::Nat(_) => {
+            stateful::enter(ctx, way, (index, gateway), frame);
+        }
+        GatewayKind::Outside(outside) => outside::leave(ctx, way, (index, gateway, outside), frame),
+    }
+}
+
+/// Takes a packet of the overlay, to the MAC of a gateway, into it. `from` is the host that sent it, in the VPC `vni`.
+pub(crate) fn from_underlay<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    vni: Vni,
+    index: GatewayIndex,
+    frame: B,
+) {
+    let tables = ctx.tables;
+    let Some(gateway) = tables.exits.gateway(index) else {
+        return ctx.drop(port, Reason::NotServed, frame);
+    };
+    let headers = match parse(frame.data()) {
+        Ok(headers) => headers,
+        Err(reason) => return ctx.drop(port, reason, frame),
+    };
+    let (_, source) = crate::packet::macs(frame.data());
+    let sender = Sender { vni, mac: gateway.mac };
+    let Some(way) = Way::new(port, sender, vni, headers, frame.data()) else {
+        return ctx.drop(port, Reason::NotServed, frame);
+    };
+    enter(ctx, Way { passed_on: source == gateway.mac, ..way }, index, frame);
+}
+
+/// Whether a frame of the overlay, to the MAC of a gateway, comes from where it may: P-4.
+pub(crate) fn is_from(
+    tables: &Tables,
+    (host, vni): (HostIndex, Vni),
+    sender: Option<Sender>,
+    gateway: GatewayIndex,
+    frame: &[u8],
+) -> bool {
+    let exits = &tables.exits;
+    let (_, source_mac) = crate::packet::macs(frame);
+    let Ok(headers) = parse(frame) else { return false };
+    let Some((source, _)) = endpoints(frame, headers.network) else { return false };
+    // Another node that serves it, or another gateway whose packets come into the VPC.
+    if exits.edges.contains(&(gateway, host)) || exits.edges_of.contains(&(vni, host)) {
+        return true;
+    }
+    let lives = |vni: Vni| tables.owner(vni, source).is_some_and(|eni| eni.location.is_at(host));
+    let forwards = |vni: Vni| {
+        tables.hosts.forwards_for(vni, host)
+            && tables
+                .enis
+                .get_mac(vni, source_mac)
+                .is_some_and(|eni| !eni.source_dest_check && eni.location.is_at(host))
+    };
+    let named = |vni: Vni| sender.is_none_or(|sender| sender.vni == vni);
+    let may = |of: Vni| named(of) && (lives(of) || forwards(of));
+    may(vni)
+        || exits.origins(vni, source).any(may)
+        || exits.joined_to(vni).any(|of| named(of) && forwards(of))
+}
