@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a binding lives without a packet in either direction: AWS's 350 s (GW-12), for all protocols, and for
-/// egress-only gateways (GW-21). RFC 4787 REQ-5 asks of UDP no less than two minutes, RFC 5508 REQ-1 of ICMP a minute.
+/// egress-only gateways (GW-21). RFC 4787 REQ-5 asks of UDP no less than two minutes, RFC 5508 REQ-2 of ICMP a minute.
 pub const IDLE: Duration = Duration::from_secs(350);
 
 /// The same for TCP connections that are not yet established, and for ended ones, whose time runs from the end on:
@@ -87,7 +87,7 @@ pub struct Nat {
     bindings: HugeSlice<Binding>,
     inside: Index,
     outside: Index,
-    /// The bindings with the same NAT address, remote endpoint and protocol.
+    /// The translated ones with the same NAT address, remote endpoint and protocol, whose number is limited (GW-11).
     groups: Groups,
     wheel: Wheel,
     stats: NatStats,
@@ -206,7 +206,8 @@ impl Nat {
         found
     }
 
-    /// What [`Nat::outbound`] would answer, changing nothing.
+    /// What [`Nat::outbound`] would answer, changing nothing: an expired binding of the flow keeps its port and place,
+    /// which `outbound` would free first.
     ///
     /// # Errors
     ///
@@ -315,10 +316,7 @@ impl Nat {
         self.check(inside, tcp_flags)?;
         let place = match pool {
             Some(pool) => self.choose(inside, pool).ok_or(Refusal::Ports)?,
-            None => {
-                let (group, group_hash) = self.group(&inside.flow, inside.flow.hash_addresses(&self.secret));
-                Place { outside: *inside, group, group_hash }
-            }
+            None => Place { outside: *inside, group: None, group_hash: 0 },
         };
         let nat = place.outside.flow.source;
         let binding = Binding::new(&inside.flow, nat, now);
@@ -328,7 +326,9 @@ impl Nat {
         }
         self.inside.insert(inside.hash as u32, entry);
         self.outside.insert(place.outside.hash as u32, entry);
-        self.groups.add(place.group_hash, place.group, entry);
+        if binding.is_translated() {
+            self.groups.add(place.group_hash, place.group, entry);
+        }
         Ok(nat)
     }
 
@@ -379,11 +379,14 @@ impl Nat {
         Ok(Place { outside, group, group_hash })
     }
 
+    #[inline(never)]
     fn remove(&mut self, entry: u32) {
         let Some(&binding) = self.binding(entry) else { return };
         let (inside, outside) = (binding.inside(), binding.outside());
         let addresses_hash = outside.hash_addresses(&self.secret);
-        if let (Some(group), hash) = self.group(&outside, addresses_hash) {
+        if binding.is_translated()
+            && let (Some(group), hash) = self.group(&outside, addresses_hash)
+        {
             self.groups.remove(hash, group, entry, block_of(outside.source.port).unwrap_or(0));
         }
         self.outside.remove(outside.hash_ports(&self.secret, addresses_hash) as u32, entry);

@@ -88,8 +88,14 @@ impl Binding {
     pub(super) fn suits(&self, pool: Option<Pool<'_>>) -> bool {
         match pool {
             Some(pool) => pool.addresses.contains(&self.nat),
-            None => self.nat() == self.source(),
+            None => !self.is_translated(),
         }
+    }
+
+    /// Whether the source outside is another than inside: of NAT gateways.
+    #[inline]
+    pub(super) fn is_translated(&self) -> bool {
+        self.nat() != self.source()
     }
 
     /// How long it may be idle, in milliseconds.

@@ -41,7 +41,7 @@ impl<'a> Pool<'a> {
         (FLOWS_PER_DESTINATION * u32::from(self.share)).div_ceil(BLOCKS.into())
     }
 
-    /// The ports to try for a flow with a hash, as good as drawn (RFC 6056 §3.3): who does not know the secret cannot
+    /// The ports to try for a flow with a hash, as good as drawn (RFC 6056 §3.3.3): who does not know the secret cannot
     /// tell them. So many that a block with 15 % of its ports free, as at the limit, has one of them for certain; and
     /// not all, so that a search in a block with hardly any is not much dearer than others.
     pub(super) fn ports_for(self, hash: u64) -> impl Iterator<Item = u16> + use<'a> {

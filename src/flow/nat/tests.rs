@@ -286,6 +286,7 @@ fn a_full_table_refuses_spares_and_recovers() {
     assert_eq!(table.nat.stats().bindings, 50, "the answered ones");
     assert!((100..150).all(|port| table.out(web(Protocol::Tcp, port), SYN).is_ok()));
     assert_eq!(table.out(web(Protocol::Tcp, 150), SYN), Err(Full));
+    assert_eq!(Table::new(0).out(web(Protocol::Udp, 1), 0), Err(Full));
 }
 
 #[test]
