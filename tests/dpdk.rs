@@ -9,6 +9,7 @@ use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 use warren::{
     dpdk::{
         Eal, EalConfig, EalError, HugepageMode, Mbuf, Mempool, MtuOutcome, Port, PortConfig, RegisterError,
+        TxQueue,
     },
     packet::{Buffer, Checked, HEADROOM, Mac},
 };
@@ -37,6 +38,8 @@ fn devices() {
     declared_mtu(&eal, &pool);
     ring(&eal, &pool);
     captures(&eal, &pool);
+    shared(&eal, &pool);
+    copies_through_devices(&eal, &pool);
     refusals(&eal, &pool);
     assert_eq!(pool.in_use(), 0);
 }
@@ -162,6 +165,79 @@ fn buffers(eal: &Eal, pool: &Mempool) {
 
     assert!(Mbuf::from_frame(pool, &[0; 2049]).is_none(), "longer than a buffer");
     assert_eq!(pool.in_use(), 0, "dropping a buffer frees it");
+}
+
+/// Frames that share their bytes: none is written while another has them, and they go back with the last.
+fn shared(eal: &Eal, pool: &Mempool) {
+    let mut frame = Mbuf::from_frame(pool, b"frame").unwrap();
+    let mut copy = frame.clone_ref().unwrap();
+    let again = copy.clone_ref().unwrap();
+    assert_eq!((copy.data(), again.data(), copy.segments()), (&b"frame"[..], &b"frame"[..], 1));
+    assert_eq!(copy.data().as_ptr(), frame.data().as_ptr(), "not copied");
+    for one in [&mut frame, &mut copy] {
+        assert!(one.data_mut().is_empty() && one.prepend(1).is_none() && !one.extend_to(6));
+    }
+    // Each is cut for itself.
+    copy.truncate(4);
+    assert!(copy.trim_front(1));
+    assert_eq!((copy.data(), frame.data()), (&b"ram"[..], &b"frame"[..]));
+    // From other threads too.
+    thread::scope(|scope| scope.spawn(|| drop((copy, again))).join().unwrap());
+    frame.data_mut()[0] = b'F';
+    assert_eq!(frame.data(), b"Frame");
+    let mut last = frame.clone_ref().unwrap();
+    drop(frame);
+    assert_eq!((last.data(), pool.in_use()), (&b"Frame"[..], 2), "the bytes stay with the last");
+    assert!(last.data_mut().is_empty());
+
+    let mut head = pool.alloc().unwrap();
+    head.prepend(2).unwrap().copy_from_slice(b"a ");
+    assert!(head.append(last));
+    assert_eq!((head.data(), head.frame_len(), head.segments()), (&b"a "[..], 7, 2));
+    head.data_mut()[0] = b'A';
+    drop(head);
+    assert_eq!(pool.in_use(), 0);
+
+    let one = Mempool::new(eal, "single", 1, DATA_ROOM, 0, None).unwrap();
+    assert!(one.alloc().unwrap().clone_ref().is_none(), "the pool is empty");
+}
+
+/// A header of its own in front of shared bytes arrives in one piece, or in as many as it was sent in.
+fn copies_through_devices(eal: &Eal, pool: &Mempool) {
+    let payload = frame(1300);
+    let expected: Vec<Vec<u8>> = (0..40).map(|i| [&[i; 50][..], &payload].concat()).collect();
+    let send = |tx: &mut TxQueue| {
+        let original = Mbuf::from_frame(pool, &payload).unwrap();
+        for header in 0..40 {
+            let mut copy = original.another().unwrap();
+            copy.prepend(50).unwrap().fill(header);
+            assert!(copy.append(original.clone_ref().unwrap()));
+            let mut burst: Burst = [copy].into_iter().collect();
+            assert_eq!(tx.burst(&mut burst), 1);
+        }
+    };
+
+    let dir = tempfile::tempdir().unwrap();
+    let written = dir.path().join("copies.pcap");
+    let mut port = started(eal, &format!("net_pcap2,tx_pcap={}", written.display()), pool);
+    send(&mut port.take_tx(0).unwrap());
+    drop(port);
+    assert_eq!(read_capture(&written), expected);
+    assert_eq!(pool.in_use(), 0);
+
+    let mut port = started(eal, "net_ring1", pool);
+    send(&mut port.take_tx(0).unwrap());
+    let mut rx = port.take_rx(0).unwrap();
+    let (mut burst, mut number) = (Burst::new(), 0);
+    while rx.burst(&mut burst) > 0 {
+        for mbuf in burst.drain(..) {
+            assert_eq!((mbuf.segments(), mbuf.frame_len(), mbuf.data()), (2, 1410, &expected[number][..50]));
+            number += 1;
+        }
+    }
+    assert_eq!(number, 40);
+    drop((rx, port));
+    assert_eq!(pool.in_use(), 0);
 }
 
 fn null(eal: &Eal, pool: &Mempool) {

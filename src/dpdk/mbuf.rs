@@ -1,6 +1,6 @@
 //! Packet buffers.
 
-use std::{ffi::c_void, fmt, ptr::NonNull, slice};
+use std::{ffi::c_void, fmt, mem::ManuallyDrop, ptr::NonNull, slice, sync::atomic::Ordering};
 
 use arrayvec::ArrayVec;
 
@@ -11,7 +11,8 @@ const _: () = assert!(sys::WARREN_HEADROOM as usize == HEADROOM, "DPDK was built
 const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<*mut c_void>());
 
 /// One reference to an `rte_mbuf`, the only one: a frame, which may go on in further chained segments. Goes back to its
-/// [`Mempool`] on drop.
+/// [`Mempool`] on drop. Its bytes may be those of other frames too ([`Buffer::clone_ref`]): then they can't be written,
+/// and go back with the last of them.
 #[repr(transparent)]
 pub struct Mbuf(NonNull<sys::warren_mbuf>);
 
@@ -51,12 +52,6 @@ impl Mbuf {
         self.head().nb_segs
     }
 
-    /// The length of the whole frame in bytes, over all its segments.
-    #[inline]
-    pub fn frame_len(&self) -> usize {
-        self.head().pkt_len as usize
-    }
-
     /// Gives all of `burst` back to their pools, which is cheaper than to drop them one by one.
     pub fn free_all<const N: usize>(burst: &mut ArrayVec<Self, N>) {
         let count = burst.len();
@@ -78,6 +73,23 @@ impl Mbuf {
     const fn head_mut(&mut self) -> &mut sys::warren_mbuf {
         // SAFETY: as for `head`; it is the only reference to the mbuf.
         unsafe { self.0.as_mut() }
+    }
+
+    /// Whether other frames have the bytes of the first segment. What others do meanwhile can only make it `false`.
+    #[inline]
+    fn is_shared(&self) -> bool {
+        let head = self.head();
+        // Acquire: what others did with the bytes is over.
+        head.refcnt.load(Ordering::Acquire) != 1 || head.ol_flags & sys::WARREN_INDIRECT != 0
+    }
+
+    /// Makes a chained frame one piece again, if the first segment has room for it.
+    pub(super) fn linearize(&mut self) -> bool {
+        if self.is_contiguous() {
+            return true;
+        }
+        // SAFETY: `self` owns the whole chain, and nobody else has the bytes of the first segment, behind which it copies.
+        !self.is_shared() && unsafe { sys::warren_linearize(self.0.as_ptr()) } == 0
     }
 
     #[inline]
@@ -122,12 +134,18 @@ impl Buffer for Mbuf {
 
     #[inline]
     fn data_mut(&mut self) -> &mut [u8] {
+        if self.is_shared() {
+            return &mut [];
+        }
         // SAFETY: as for `data`; nothing else refers to the buffer.
         unsafe { slice::from_raw_parts_mut(self.start(), self.head().data_len as usize) }
     }
 
     #[inline]
     fn prepend(&mut self, n: usize) -> Option<&mut [u8]> {
+        if self.is_shared() {
+            return None;
+        }
         let head = self.head_mut();
         let n = u16::try_from(n).ok()?;
         let data_len = head.data_len.checked_add(n)?;
@@ -167,7 +185,7 @@ impl Buffer for Mbuf {
     #[inline]
     fn extend_to(&mut self, n: usize) -> bool {
         let more = n.saturating_sub(self.head().data_len as usize);
-        if !self.is_contiguous() || more > self.tailroom() {
+        if !self.is_contiguous() || more > self.tailroom() || self.is_shared() {
             return false;
         }
         let head = self.head_mut();
@@ -182,6 +200,41 @@ impl Buffer for Mbuf {
         let raw = NonNull::new(unsafe { sys::warren_alloc(self.head().pool.cast()) })?;
         // SAFETY: a buffer fresh from the pool has no other reference.
         Some(unsafe { Self::from_raw(raw) })
+    }
+
+    #[inline]
+    fn clone_ref(&self) -> Option<Self> {
+        // SAFETY: `self` is a valid mbuf; nothing but the count of references to its buffer changes, and from now on
+        // neither can be written (`is_shared`).
+        let raw = NonNull::new(unsafe { sys::warren_clone(self.0.as_ptr()) })?;
+        // SAFETY: an mbuf fresh from the pool has no other reference.
+        Some(unsafe { Self::from_raw(raw) })
+    }
+
+    fn append(&mut self, rest: Self) -> bool {
+        let more = rest.head();
+        let pieces = self.head().nb_segs.checked_add(more.nb_segs);
+        let bytes = self.head().pkt_len.checked_add(more.pkt_len);
+        let (Some(pieces), Some(bytes)) = (pieces, bytes) else { return false };
+        if pieces > sys::WARREN_MAX_SEGMENTS {
+            return false;
+        }
+        let mut last = self.0;
+        // SAFETY: the segments of a chain are valid mbufs, which belong to its head, so to `self`; `rest` is given up to it.
+        unsafe {
+            while let Some(next) = NonNull::new(last.as_ref().next) {
+                last = next;
+            }
+            last.as_mut().next = ManuallyDrop::new(rest).0.as_ptr();
+        }
+        let head = self.head_mut();
+        (head.nb_segs, head.pkt_len) = (pieces, bytes);
+        true
+    }
+
+    #[inline]
+    fn frame_len(&self) -> usize {
+        self.head().pkt_len as usize
     }
 
     #[inline]

@@ -53,6 +53,27 @@ struct warren_mbuf *warren_alloc(struct rte_mempool *pool)
 	return (struct warren_mbuf *)rte_pktmbuf_alloc(pool);
 }
 
+/* Another mbuf of the same pool with the bytes of the first segment: attached to them, unless they lie in an external
+ * buffer, whose references are counted elsewhere. */
+struct warren_mbuf *warren_clone(struct warren_mbuf *mbuf)
+{
+	struct rte_mbuf *from = MBUF(mbuf);
+	struct rte_mbuf *clone;
+
+	if (RTE_MBUF_HAS_EXTBUF(from))
+		return (struct warren_mbuf *)rte_pktmbuf_copy(from, from->pool, 0, from->data_len);
+	clone = rte_pktmbuf_alloc(from->pool);
+	if (clone != NULL)
+		rte_pktmbuf_attach(clone, from);
+	return (struct warren_mbuf *)clone;
+}
+
+/* Copies the later segments behind the first, and frees them. */
+int warren_linearize(struct warren_mbuf *mbuf)
+{
+	return rte_pktmbuf_linearize(MBUF(mbuf));
+}
+
 int warren_alloc_bulk(struct rte_mempool *pool, struct warren_mbuf **mbufs, uint32_t count)
 {
 	return rte_pktmbuf_alloc_bulk(pool, MBUFS(mbufs), count);
