@@ -14,6 +14,7 @@ mod encap;
 pub mod fragment;
 mod headers;
 pub mod icmp;
+pub mod igmp;
 pub mod nd;
 mod readdress;
 #[cfg(test)]
