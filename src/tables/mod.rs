@@ -9,6 +9,7 @@
 
 mod enis;
 mod hosts;
+mod multicast;
 mod ports;
 mod routes;
 mod services;
@@ -23,6 +24,7 @@ pub use enis::{
     V6Slot,
 };
 pub use hosts::{Host, Hosts, Reachability};
+pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
 pub use routes::{Lpm, RouteTable, Target};
 pub use services::{Asker, LinkLocal, Position, ServicePort};
