@@ -216,9 +216,6 @@ impl Buffer for Mbuf {
         let pieces = self.head().nb_segs.checked_add(more.nb_segs);
         let bytes = self.head().pkt_len.checked_add(more.pkt_len);
         let (Some(pieces), Some(bytes)) = (pieces, bytes) else { return false };
-        if pieces > sys::WARREN_MAX_SEGMENTS {
-            return false;
-        }
         let mut last = self.0;
         // SAFETY: the segments of a chain are valid mbufs, which belong to its head, so to `self`; `rest` is given up to it.
         unsafe {

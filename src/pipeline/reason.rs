@@ -51,7 +51,7 @@ reasons! {
     MulticastFrag "multicast_frag" "A fragment of a multicast packet (MC-8).";
     IgmpVersion "igmp_version" "A membership report of IGMP version 1 or 3: only version 2 is processed (MC-6).";
     IgmpIgnored "igmp_ignored" "An IGMP message that changes nothing: malformed, a query, about a group that is never forwarded, or in a domain without IGMP (MC-4, MC-11).";
-    IgmpLimited "igmp_limited" "A membership report or leave beyond what an ENI may: 256 groups, and 16 changes a second.";
+    IgmpLimited "igmp_limited" "A membership report beyond what an ENI may: 256 groups, and 4 new ones a second.";
     Garp "garp" "A gratuitous or unsolicited ARP: it changes nothing (L2-14).";
     ArpUnanswered "arp_unanswered" "An ARP request that the node does not answer: for an address of no ENI of the subnet, a probe for the own address, or with a false sender (L2-12, L2-13, L2-15, L2-16).";
     NdSpoof "nd_spoof" "An unsolicited neighbour advertisement, a router advertisement or a redirect from an instance (L2-22).";
