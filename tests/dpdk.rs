@@ -198,8 +198,36 @@ fn shared(eal: &Eal, pool: &Mempool) {
     drop(head);
     assert_eq!(pool.in_use(), 0);
 
+    one_piece(eal, pool);
     let one = Mempool::new(eal, "single", 1, DATA_ROOM, 0, None).unwrap();
     assert!(one.alloc().unwrap().clone_ref().is_none(), "the pool is empty");
+}
+
+/// A device that sends no chained frames gets them in one piece; not at all if they can't be made one.
+fn one_piece(eal: &Eal, pool: &Mempool) {
+    let payload = Mbuf::from_frame(pool, b"payload").unwrap();
+    let chained = |head: &Mempool| {
+        let mut head = Mbuf::from_frame(head, b"head ").unwrap();
+        assert!(head.append(payload.clone_ref().unwrap()));
+        head
+    };
+    let mut frame = chained(pool);
+    assert!(frame.linearize() && frame.linearize());
+    assert_eq!((frame.data(), frame.segments(), frame.frame_len()), (&b"head payload"[..], 1, 12));
+    let narrow = Mempool::new(eal, "narrow", 7, HEADROOM as u16 + 8, 0, None).unwrap();
+    let mut frame = chained(&narrow);
+    assert!(!frame.linearize());
+    assert_eq!((frame.data(), frame.segments(), frame.frame_len()), (&b"head "[..], 2, 12));
+    drop(frame);
+
+    let mut port = Port::probe(eal, "net_null2").unwrap();
+    assert!(!port.configure(&port_config(pool)).unwrap().tx_segments);
+    port.start().unwrap();
+    let mut tx = port.take_tx(0).unwrap();
+    let mut burst: Burst = [chained(pool), chained(&narrow), chained(pool)].into_iter().collect();
+    assert_eq!((tx.burst(&mut burst), tx.burst(&mut burst), burst.len()), (1, 0, 2));
+    burst.remove(0);
+    assert_eq!((tx.burst(&mut burst), burst.len()), (1, 0));
 }
 
 /// A header of its own in front of shared bytes arrives in one piece, or in as many as it was sent in.

@@ -17,7 +17,8 @@ const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<*mut c_void>());
 pub struct Mbuf(NonNull<sys::warren_mbuf>);
 
 // SAFETY: an mbuf belongs to no thread: any may read and write it, and free it to its pool, whose ring is safe for
-// several producers and whose caches are per lcore.
+// several producers and whose caches are per lcore. Bytes that several mbufs share are read only, and their count is
+// atomic.
 unsafe impl Send for Mbuf {}
 
 impl Mbuf {
@@ -83,8 +84,10 @@ impl Mbuf {
         head.refcnt.load(Ordering::Acquire) != 1 || head.ol_flags & sys::WARREN_INDIRECT != 0
     }
 
-    /// Makes a chained frame one piece again, if the first segment has room for it.
-    pub(super) fn linearize(&mut self) -> bool {
+    /// Makes a chained frame one piece, by copies; `false`, changing nothing, where the first segment has no room for all
+    /// of it, or its bytes are shared.
+    #[inline]
+    pub fn linearize(&mut self) -> bool {
         if self.is_contiguous() {
             return true;
         }

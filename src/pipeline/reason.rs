@@ -86,7 +86,7 @@ reasons! {
     // In the node.
     HandoffFull "handoff_full" "The ring to the worker that owns the packet's ENI is full.";
     TxFull "tx_full" "The device's transmit queue is full.";
-    NoBuffer "no_buffer" "No buffer was free for a fragment of the packet.";
+    NoBuffer "no_buffer" "No buffer was free for a fragment or a copy of the packet.";
     NoHeadroom "no_headroom" "The buffer has no room for the outer header.";
 }
 
