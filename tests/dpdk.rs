@@ -167,7 +167,7 @@ fn buffers(eal: &Eal, pool: &Mempool) {
     assert_eq!(pool.in_use(), 0, "dropping a buffer frees it");
 }
 
-/// Frames that share their bytes: none is written while another has them, and they go back with the last.
+/// Several references to a frame: none changes it while there are others, and it goes back with the last.
 fn shared(eal: &Eal, pool: &Mempool) {
     let mut frame = Mbuf::from_frame(pool, b"frame").unwrap();
     let mut copy = frame.clone_ref().unwrap();
@@ -176,31 +176,35 @@ fn shared(eal: &Eal, pool: &Mempool) {
     assert_eq!(copy.data().as_ptr(), frame.data().as_ptr(), "not copied");
     for one in [&mut frame, &mut copy] {
         assert!(one.data_mut().is_empty() && one.prepend(1).is_none() && !one.extend_to(6));
+        assert!(!one.trim_front(1) && !one.offload_udp6_checksum(14, 40));
+        assert!(!one.append(pool.alloc().unwrap()));
+        one.truncate(1);
     }
-    // Each is cut for itself.
-    copy.truncate(4);
-    assert!(copy.trim_front(1));
-    assert_eq!((copy.data(), frame.data()), (&b"ram"[..], &b"frame"[..]));
+    assert_eq!((copy.data(), frame.data(), pool.in_use()), (&b"frame"[..], &b"frame"[..], 1));
     // From other threads too.
     thread::scope(|scope| scope.spawn(|| drop((copy, again))).join().unwrap());
     frame.data_mut()[0] = b'F';
     assert_eq!(frame.data(), b"Frame");
-    let mut last = frame.clone_ref().unwrap();
+    let last = frame.clone_ref().unwrap();
     drop(frame);
-    assert_eq!((last.data(), pool.in_use()), (&b"Frame"[..], 2), "the bytes stay with the last");
-    assert!(last.data_mut().is_empty());
+    assert_eq!((last.data(), pool.in_use()), (&b"Frame"[..], 1), "it stays with the last");
 
     let mut head = pool.alloc().unwrap();
     head.prepend(2).unwrap().copy_from_slice(b"a ");
     assert!(head.append(last));
     assert_eq!((head.data(), head.frame_len(), head.segments()), (&b"a "[..], 7, 2));
     head.data_mut()[0] = b'A';
+    assert!(head.clone_ref().is_none() && !head.append(pool.alloc().unwrap()), "it is chained");
     drop(head);
     assert_eq!(pool.in_use(), 0);
 
+    let frame = Mbuf::from_frame(pool, b"frame").unwrap();
+    let references: Vec<Mbuf> = std::iter::from_fn(|| frame.clone_ref()).collect();
+    assert_eq!(references.len(), 1 << 15);
+    drop((frame, references));
+    assert_eq!(pool.in_use(), 0);
+
     one_piece(eal, pool);
-    let one = Mempool::new(eal, "single", 1, DATA_ROOM, 0, None).unwrap();
-    assert!(one.alloc().unwrap().clone_ref().is_none(), "the pool is empty");
 }
 
 /// A device that sends no chained frames gets them in one piece; not at all if they can't be made one.

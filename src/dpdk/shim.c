@@ -35,6 +35,10 @@ _Static_assert(RTE_MBUF_L2_LEN_OFS == 0 && RTE_MBUF_L3_LEN_OFS == RTE_MBUF_L2_LE
 #error "Warren has not been brought to big-endian machines"
 #endif
 
+#ifndef RTE_MBUF_REFCNT_ATOMIC
+#error "DPDK was built without RTE_MBUF_REFCNT_ATOMIC: threads could not share an mbuf"
+#endif
+
 #define MBUF(m) ((struct rte_mbuf *)(m))
 #define MBUFS(m) ((struct rte_mbuf **)(m))
 
@@ -51,21 +55,6 @@ uint32_t warren_lcore_id(void)
 struct warren_mbuf *warren_alloc(struct rte_mempool *pool)
 {
 	return (struct warren_mbuf *)rte_pktmbuf_alloc(pool);
-}
-
-/* Another mbuf of the same pool with the bytes of the first segment: attached to them, unless they lie in an external
- * buffer, whose references are counted elsewhere. */
-struct warren_mbuf *warren_clone(struct warren_mbuf *mbuf)
-{
-	struct rte_mbuf *from = MBUF(mbuf);
-	struct rte_mbuf *clone;
-
-	if (RTE_MBUF_HAS_EXTBUF(from))
-		return (struct warren_mbuf *)rte_pktmbuf_copy(from, from->pool, 0, from->data_len);
-	clone = rte_pktmbuf_alloc(from->pool);
-	if (clone != NULL)
-		rte_pktmbuf_attach(clone, from);
-	return (struct warren_mbuf *)clone;
 }
 
 /* Copies the later segments behind the first, and frees them. */

@@ -12,7 +12,7 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
-/* How many hold a buffer. Others change it at any time: an atomic in Rust (see build.rs). */
+/* How many refer to an mbuf. Others change it at any time: an atomic in Rust (see build.rs). */
 struct warren_refcnt {
 	uint16_t value;
 };
@@ -53,7 +53,6 @@ static const uint64_t WARREN_RX_IP_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
 static const uint64_t WARREN_RX_L4_MASK = RTE_MBUF_F_RX_L4_CKSUM_MASK;
 static const uint64_t WARREN_RX_L4_BAD = RTE_MBUF_F_RX_L4_CKSUM_BAD;
 static const uint64_t WARREN_RX_L4_GOOD = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
-static const uint64_t WARREN_INDIRECT = RTE_MBUF_F_INDIRECT;
 static const uint64_t WARREN_TX_UDP6 = RTE_MBUF_F_TX_UDP_CKSUM | RTE_MBUF_F_TX_IPV6;
 static const uint32_t WARREN_L2_LEN_BITS = RTE_MBUF_L2_LEN_BITS;
 static const uint32_t WARREN_L3_LEN_BITS = RTE_MBUF_L3_LEN_BITS;
@@ -94,7 +93,6 @@ int warren_errno(void);
 uint32_t warren_lcore_id(void);
 
 struct warren_mbuf *warren_alloc(struct rte_mempool *pool);
-struct warren_mbuf *warren_clone(struct warren_mbuf *mbuf);
 int warren_linearize(struct warren_mbuf *mbuf);
 int warren_alloc_bulk(struct rte_mempool *pool, struct warren_mbuf **mbufs, uint32_t count);
 void warren_free(struct warren_mbuf *mbuf);
