@@ -122,6 +122,8 @@ mod dpdk {
                 "rte_eth_dev_default_mac_addr_set|rte_eth_(macaddr_get|promiscuous_enable|stats_get)",
             )
             .allowlist_var("WARREN_.*")
+            .blocklist_type("warren_refcnt")
+            .raw_line("pub type warren_refcnt = core::sync::atomic::AtomicU16;")
             .opaque_type("rte_mempool")
             .use_core()
             .derive_debug(false)

@@ -9,6 +9,7 @@ use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 use warren::{
     dpdk::{
         Eal, EalConfig, EalError, HugepageMode, Mbuf, Mempool, MtuOutcome, Port, PortConfig, RegisterError,
+        TxQueue,
     },
     packet::{Buffer, Checked, HEADROOM, Mac},
 };
@@ -37,6 +38,8 @@ fn devices() {
     declared_mtu(&eal, &pool);
     ring(&eal, &pool);
     captures(&eal, &pool);
+    shared(&eal, &pool);
+    copies_through_devices(&eal, &pool);
     refusals(&eal, &pool);
     assert_eq!(pool.in_use(), 0);
 }
@@ -162,6 +165,111 @@ fn buffers(eal: &Eal, pool: &Mempool) {
 
     assert!(Mbuf::from_frame(pool, &[0; 2049]).is_none(), "longer than a buffer");
     assert_eq!(pool.in_use(), 0, "dropping a buffer frees it");
+}
+
+/// Several references to a frame: none changes it while there are others, and it goes back with the last.
+fn shared(eal: &Eal, pool: &Mempool) {
+    let mut frame = Mbuf::from_frame(pool, b"frame").unwrap();
+    let mut copy = frame.clone_ref().unwrap();
+    let again = copy.clone_ref().unwrap();
+    assert_eq!((copy.data(), again.data(), copy.segments()), (&b"frame"[..], &b"frame"[..], 1));
+    assert_eq!(copy.data().as_ptr(), frame.data().as_ptr(), "not copied");
+    for one in [&mut frame, &mut copy] {
+        assert!(one.data_mut().is_empty() && one.prepend(1).is_none() && !one.extend_to(6));
+        assert!(!one.trim_front(1) && !one.offload_udp6_checksum(14, 40));
+        assert!(!one.append(pool.alloc().unwrap()));
+        one.truncate(1);
+    }
+    assert_eq!((copy.data(), frame.data(), pool.in_use()), (&b"frame"[..], &b"frame"[..], 1));
+    // From other threads too.
+    thread::scope(|scope| scope.spawn(|| drop((copy, again))).join().unwrap());
+    frame.data_mut()[0] = b'F';
+    assert_eq!(frame.data(), b"Frame");
+    let last = frame.clone_ref().unwrap();
+    drop(frame);
+    assert_eq!((last.data(), pool.in_use()), (&b"Frame"[..], 1), "it stays with the last");
+
+    let mut head = pool.alloc().unwrap();
+    head.prepend(2).unwrap().copy_from_slice(b"a ");
+    assert!(head.append(last));
+    assert_eq!((head.data(), head.frame_len(), head.segments()), (&b"a "[..], 7, 2));
+    head.data_mut()[0] = b'A';
+    assert!(head.clone_ref().is_none() && !head.append(pool.alloc().unwrap()), "it is chained");
+    drop(head);
+    assert_eq!(pool.in_use(), 0);
+
+    let frame = Mbuf::from_frame(pool, b"frame").unwrap();
+    let references: Vec<Mbuf> = std::iter::from_fn(|| frame.clone_ref()).collect();
+    assert_eq!(references.len(), 1 << 15);
+    drop((frame, references));
+    assert_eq!(pool.in_use(), 0);
+
+    one_piece(eal, pool);
+}
+
+/// A device that sends no chained frames gets them in one piece; not at all if they can't be made one.
+fn one_piece(eal: &Eal, pool: &Mempool) {
+    let payload = Mbuf::from_frame(pool, b"payload").unwrap();
+    let chained = |head: &Mempool| {
+        let mut head = Mbuf::from_frame(head, b"head ").unwrap();
+        assert!(head.append(payload.clone_ref().unwrap()));
+        head
+    };
+    let mut frame = chained(pool);
+    assert!(frame.linearize() && frame.linearize());
+    assert_eq!((frame.data(), frame.segments(), frame.frame_len()), (&b"head payload"[..], 1, 12));
+    let narrow = Mempool::new(eal, "narrow", 7, HEADROOM as u16 + 8, 0, None).unwrap();
+    let mut frame = chained(&narrow);
+    assert!(!frame.linearize());
+    assert_eq!((frame.data(), frame.segments(), frame.frame_len()), (&b"head "[..], 2, 12));
+    drop(frame);
+
+    let mut port = Port::probe(eal, "net_null2").unwrap();
+    assert!(!port.configure(&port_config(pool)).unwrap().tx_segments);
+    port.start().unwrap();
+    let mut tx = port.take_tx(0).unwrap();
+    let mut burst: Burst = [chained(pool), chained(&narrow), chained(pool)].into_iter().collect();
+    assert_eq!((tx.burst(&mut burst), tx.burst(&mut burst), burst.len()), (1, 0, 2));
+    burst.remove(0);
+    assert_eq!((tx.burst(&mut burst), burst.len()), (1, 0));
+}
+
+/// A header of its own in front of shared bytes arrives in one piece, or in as many as it was sent in.
+fn copies_through_devices(eal: &Eal, pool: &Mempool) {
+    let payload = frame(1300);
+    let expected: Vec<Vec<u8>> = (0..40).map(|i| [&[i; 50][..], &payload].concat()).collect();
+    let send = |tx: &mut TxQueue| {
+        let original = Mbuf::from_frame(pool, &payload).unwrap();
+        for header in 0..40 {
+            let mut copy = original.another().unwrap();
+            copy.prepend(50).unwrap().fill(header);
+            assert!(copy.append(original.clone_ref().unwrap()));
+            let mut burst: Burst = [copy].into_iter().collect();
+            assert_eq!(tx.burst(&mut burst), 1);
+        }
+    };
+
+    let dir = tempfile::tempdir().unwrap();
+    let written = dir.path().join("copies.pcap");
+    let mut port = started(eal, &format!("net_pcap2,tx_pcap={}", written.display()), pool);
+    send(&mut port.take_tx(0).unwrap());
+    drop(port);
+    assert_eq!(read_capture(&written), expected);
+    assert_eq!(pool.in_use(), 0);
+
+    let mut port = started(eal, "net_ring1", pool);
+    send(&mut port.take_tx(0).unwrap());
+    let mut rx = port.take_rx(0).unwrap();
+    let (mut burst, mut number) = (Burst::new(), 0);
+    while rx.burst(&mut burst) > 0 {
+        for mbuf in burst.drain(..) {
+            assert_eq!((mbuf.segments(), mbuf.frame_len(), mbuf.data()), (2, 1410, &expected[number][..50]));
+            number += 1;
+        }
+    }
+    assert_eq!(number, 40);
+    drop((rx, port));
+    assert_eq!(pool.in_use(), 0);
 }
 
 fn null(eal: &Eal, pool: &Mempool) {

@@ -1,6 +1,6 @@
 //! Packet buffers.
 
-use std::{ffi::c_void, fmt, ptr::NonNull, slice};
+use std::{ffi::c_void, fmt, mem::ManuallyDrop, ptr::NonNull, slice, sync::atomic::Ordering};
 
 use arrayvec::ArrayVec;
 
@@ -10,13 +10,16 @@ use crate::packet::{Buffer, Checked, HEADROOM};
 const _: () = assert!(sys::WARREN_HEADROOM as usize == HEADROOM, "DPDK was built with another headroom");
 const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<*mut c_void>());
 
-/// One reference to an `rte_mbuf`, the only one: a frame, which may go on in further chained segments. Goes back to its
-/// [`Mempool`] on drop.
+/// References to an mbuf beyond which there are no more: 16 bits count them, and several threads may make one at once.
+const MOST_REFERENCES: u16 = 1 << 15;
+
+/// A reference to an `rte_mbuf`: a frame, which may go on in further chained segments. Usually the only one; while there are
+/// others ([`Buffer::clone_ref`]), nobody can change the frame. It goes back to its [`Mempool`] when the last is dropped.
 #[repr(transparent)]
 pub struct Mbuf(NonNull<sys::warren_mbuf>);
 
 // SAFETY: an mbuf belongs to no thread: any may read and write it, and free it to its pool, whose ring is safe for
-// several producers and whose caches are per lcore.
+// several producers and whose caches are per lcore. With several references it is only read, and their count is atomic.
 unsafe impl Send for Mbuf {}
 
 impl Mbuf {
@@ -24,7 +27,7 @@ impl Mbuf {
     ///
     /// # Safety
     ///
-    /// `raw` is a valid mbuf, and this its only reference.
+    /// `raw` is a valid mbuf, and what it counts for this reference belongs to nobody else.
     pub(super) const unsafe fn from_raw(raw: NonNull<sys::warren_mbuf>) -> Self {
         Self(raw)
     }
@@ -51,12 +54,6 @@ impl Mbuf {
         self.head().nb_segs
     }
 
-    /// The length of the whole frame in bytes, over all its segments.
-    #[inline]
-    pub fn frame_len(&self) -> usize {
-        self.head().pkt_len as usize
-    }
-
     /// Gives all of `burst` back to their pools, which is cheaper than to drop them one by one.
     pub fn free_all<const N: usize>(burst: &mut ArrayVec<Self, N>) {
         let count = burst.len();
@@ -74,10 +71,30 @@ impl Mbuf {
         unsafe { self.0.as_ref() }
     }
 
+    /// Only where [`Mbuf::is_shared`] is `false`.
     #[inline]
-    const fn head_mut(&mut self) -> &mut sys::warren_mbuf {
-        // SAFETY: as for `head`; it is the only reference to the mbuf.
+    fn head_mut(&mut self) -> &mut sys::warren_mbuf {
+        debug_assert!(!self.is_shared());
+        // SAFETY: as for `head`; it is the only reference to the mbuf, and others come only from `&self`.
         unsafe { self.0.as_mut() }
+    }
+
+    /// Whether there are other references. What others do meanwhile can only make it `false`.
+    #[inline]
+    fn is_shared(&self) -> bool {
+        // Acquire: what others did with the mbuf is over.
+        self.head().refcnt.load(Ordering::Acquire) != 1
+    }
+
+    /// Makes a chained frame one piece, by copies; `false`, changing nothing, where the first segment has no room for all
+    /// of it, or its bytes are shared.
+    #[inline]
+    pub fn linearize(&mut self) -> bool {
+        if self.is_contiguous() {
+            return true;
+        }
+        // SAFETY: `self` owns the whole chain, and nobody else has the bytes of the first segment, behind which it copies.
+        !self.is_shared() && unsafe { sys::warren_linearize(self.0.as_ptr()) } == 0
     }
 
     #[inline]
@@ -122,12 +139,18 @@ impl Buffer for Mbuf {
 
     #[inline]
     fn data_mut(&mut self) -> &mut [u8] {
+        if self.is_shared() {
+            return &mut [];
+        }
         // SAFETY: as for `data`; nothing else refers to the buffer.
         unsafe { slice::from_raw_parts_mut(self.start(), self.head().data_len as usize) }
     }
 
     #[inline]
     fn prepend(&mut self, n: usize) -> Option<&mut [u8]> {
+        if self.is_shared() {
+            return None;
+        }
         let head = self.head_mut();
         let n = u16::try_from(n).ok()?;
         let data_len = head.data_len.checked_add(n)?;
@@ -139,10 +162,10 @@ impl Buffer for Mbuf {
 
     #[inline]
     fn trim_front(&mut self, n: usize) -> bool {
-        let head = self.head_mut();
-        if n > head.data_len as usize {
+        if n > self.head().data_len as usize || self.is_shared() {
             return false;
         }
+        let head = self.head_mut();
         head.data_off += n as u16;
         head.data_len -= n as u16;
         head.pkt_len -= n as u32;
@@ -152,7 +175,7 @@ impl Buffer for Mbuf {
     /// Of a chained frame, cuts within the first segment only.
     #[inline]
     fn truncate(&mut self, n: usize) {
-        if n >= self.head().data_len as usize {
+        if n >= self.head().data_len as usize || self.is_shared() {
             return;
         }
         let head = self.head_mut();
@@ -167,7 +190,7 @@ impl Buffer for Mbuf {
     #[inline]
     fn extend_to(&mut self, n: usize) -> bool {
         let more = n.saturating_sub(self.head().data_len as usize);
-        if !self.is_contiguous() || more > self.tailroom() {
+        if !self.is_contiguous() || more > self.tailroom() || self.is_shared() {
             return false;
         }
         let head = self.head_mut();
@@ -182,6 +205,40 @@ impl Buffer for Mbuf {
         let raw = NonNull::new(unsafe { sys::warren_alloc(self.head().pool.cast()) })?;
         // SAFETY: a buffer fresh from the pool has no other reference.
         Some(unsafe { Self::from_raw(raw) })
+    }
+
+    #[inline]
+    fn clone_ref(&self) -> Option<Self> {
+        let references = &self.head().refcnt;
+        if !self.is_contiguous() || references.load(Ordering::Relaxed) > MOST_REFERENCES {
+            return None;
+        }
+        // Relaxed, as for an `Arc`: a new reference comes from one that is there.
+        references.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: `self` is a valid mbuf, of one segment, and the reference just counted belongs to nobody.
+        Some(unsafe { Self::from_raw(self.0) })
+    }
+
+    #[inline]
+    fn append(&mut self, rest: Self) -> bool {
+        if self.is_shared() || !self.is_contiguous() {
+            return false;
+        }
+        let (pieces, bytes) = (rest.head().nb_segs, rest.head().pkt_len);
+        let head = self.head_mut();
+        let (Some(pieces), Some(bytes)) = (head.nb_segs.checked_add(pieces), head.pkt_len.checked_add(bytes))
+        else {
+            return false;
+        };
+        (head.nb_segs, head.pkt_len) = (pieces, bytes);
+        // The chain belongs to its head.
+        head.next = ManuallyDrop::new(rest).0.as_ptr();
+        true
+    }
+
+    #[inline]
+    fn frame_len(&self) -> usize {
+        self.head().pkt_len as usize
     }
 
     #[inline]
@@ -209,7 +266,8 @@ impl Buffer for Mbuf {
 
     #[inline]
     fn offload_udp6_checksum(&mut self, l2: usize, l3: usize) -> bool {
-        if l2 >= 1 << sys::WARREN_L2_LEN_BITS || l3 >= 1 << sys::WARREN_L3_LEN_BITS {
+        let fits = l2 < 1 << sys::WARREN_L2_LEN_BITS && l3 < 1 << sys::WARREN_L3_LEN_BITS;
+        if !fits || self.is_shared() {
             return false;
         }
         let head = self.head_mut();

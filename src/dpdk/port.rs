@@ -27,6 +27,8 @@ pub struct Port {
     /// For each queue whether it is still here to be taken.
     rx: Vec<bool>,
     tx: Vec<bool>,
+    /// Whether the device sends frames in several pieces.
+    segments: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,8 @@ pub struct PortSetup {
     /// Whether the device fills in UDP checksums
     /// ([`Buffer::offload_udp6_checksum`](crate::packet::Buffer::offload_udp6_checksum)). If not, software has to.
     pub tx_udp_checksum: bool,
+    /// Whether the device sends frames in several pieces. If not, [`TxQueue::burst`] makes them one.
+    pub tx_segments: bool,
 }
 
 /// What became of a wish for an MTU.
@@ -192,7 +196,13 @@ impl Port {
             pools: Mutex::default(),
             eal: Arc::clone(eal.inner()),
         };
-        Ok(Self { inner: Arc::new(inner), stage: Stage::Probed, rx: Vec::new(), tx: Vec::new() })
+        Ok(Self {
+            inner: Arc::new(inner),
+            stage: Stage::Probed,
+            rx: Vec::new(),
+            tx: Vec::new(),
+            segments: false,
+        })
     }
 
     /// Sets the device up for `config`, as far as it goes, and says how far that is.
@@ -214,7 +224,7 @@ impl Port {
         let rx_checksums =
             sys::WARREN_OFFLOAD_RX_IPV4 | sys::WARREN_OFFLOAD_RX_UDP | sys::WARREN_OFFLOAD_RX_TCP;
         let rx_offloads = if config.rx_checksums { info.rx_offloads & rx_checksums } else { 0 };
-        let tx_offloads = info.tx_offloads & sys::WARREN_OFFLOAD_TX_UDP;
+        let tx_offloads = info.tx_offloads & (sys::WARREN_OFFLOAD_TX_UDP | sys::WARREN_OFFLOAD_TX_SEGMENTS);
         let flows = info.rss_flows & sys::WARREN_RSS_FLOWS;
         let rss = config.rss && rx_queues > 1 && flows != 0;
         let rss_key_len = if info.rss_key_len == 0 { RSS_KEY_LEN } else { info.rss_key_len };
@@ -253,6 +263,7 @@ impl Port {
         self.rx = vec![true; rx_queues.into()];
         self.tx = vec![true; tx_queues.into()];
         self.stage = Stage::Configured;
+        self.segments = tx_offloads & sys::WARREN_OFFLOAD_TX_SEGMENTS != 0;
         let l4 = sys::WARREN_OFFLOAD_RX_UDP | sys::WARREN_OFFLOAD_RX_TCP;
         Ok(PortSetup {
             rx_queues,
@@ -265,7 +276,8 @@ impl Port {
             rss,
             rx_ipv4_checksum: rx_offloads & sys::WARREN_OFFLOAD_RX_IPV4 != 0,
             rx_l4_checksum: rx_offloads & l4 == l4,
-            tx_udp_checksum: tx_offloads != 0,
+            tx_udp_checksum: tx_offloads & sys::WARREN_OFFLOAD_TX_UDP != 0,
+            tx_segments: self.segments,
         })
     }
 
@@ -293,7 +305,7 @@ impl Port {
     /// Takes transmit queue `index` of a started port; `None` if it is taken, there is none, or the port is not started.
     pub fn take_tx(&mut self, index: u16) -> Option<TxQueue> {
         let free = self.stage == Stage::Started && std::mem::take(self.tx.get_mut(usize::from(index))?);
-        free.then(|| TxQueue::new(Arc::clone(&self.inner), self.inner.id, index))
+        free.then(|| TxQueue::new(Arc::clone(&self.inner), self.inner.id, index, self.segments))
     }
 
     /// DPDK's number of the port.

@@ -35,6 +35,10 @@ _Static_assert(RTE_MBUF_L2_LEN_OFS == 0 && RTE_MBUF_L3_LEN_OFS == RTE_MBUF_L2_LE
 #error "Warren has not been brought to big-endian machines"
 #endif
 
+#ifndef RTE_MBUF_REFCNT_ATOMIC
+#error "DPDK was built without RTE_MBUF_REFCNT_ATOMIC: threads could not share an mbuf"
+#endif
+
 #define MBUF(m) ((struct rte_mbuf *)(m))
 #define MBUFS(m) ((struct rte_mbuf **)(m))
 
@@ -51,6 +55,12 @@ uint32_t warren_lcore_id(void)
 struct warren_mbuf *warren_alloc(struct rte_mempool *pool)
 {
 	return (struct warren_mbuf *)rte_pktmbuf_alloc(pool);
+}
+
+/* Copies the later segments behind the first, and frees them. */
+int warren_linearize(struct warren_mbuf *mbuf)
+{
+	return rte_pktmbuf_linearize(MBUF(mbuf));
 }
 
 int warren_alloc_bulk(struct rte_mempool *pool, struct warren_mbuf **mbufs, uint32_t count)

@@ -12,6 +12,11 @@
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 
+/* How many refer to an mbuf. Others change it at any time: an atomic in Rust (see build.rs). */
+struct warren_refcnt {
+	uint16_t value;
+};
+
 /*
  * The fields of an rte_mbuf that are read and written per packet. DPDK moves them in and out of anonymous unions from one
  * release to the next without moving them in memory; shim.c asserts that each lies where this struct has it.
@@ -20,7 +25,7 @@ struct warren_mbuf {
 	void *buf_addr;
 	uint64_t buf_iova;
 	uint16_t data_off;
-	uint16_t refcnt;
+	struct warren_refcnt refcnt;
 	uint16_t nb_segs;
 	uint16_t port;
 	uint64_t ol_flags;
@@ -55,6 +60,7 @@ static const uint64_t WARREN_OFFLOAD_RX_IPV4 = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 static const uint64_t WARREN_OFFLOAD_RX_UDP = RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
 static const uint64_t WARREN_OFFLOAD_RX_TCP = RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 static const uint64_t WARREN_OFFLOAD_TX_UDP = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+static const uint64_t WARREN_OFFLOAD_TX_SEGMENTS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 static const uint64_t WARREN_RSS_FLOWS = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP;
 
 /* What Warren asks of rte_eth_dev_info and rte_eth_link, whose members differ between releases. */
@@ -87,6 +93,7 @@ int warren_errno(void);
 uint32_t warren_lcore_id(void);
 
 struct warren_mbuf *warren_alloc(struct rte_mempool *pool);
+int warren_linearize(struct warren_mbuf *mbuf);
 int warren_alloc_bulk(struct rte_mempool *pool, struct warren_mbuf **mbufs, uint32_t count);
 void warren_free(struct warren_mbuf *mbuf);
 void warren_free_bulk(struct warren_mbuf **mbufs, uint32_t count);

@@ -253,13 +253,13 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         let Some(output) = self.ports.get_mut(usize::from(port.0)) else { return };
         let Some(queue) = &mut output.queue else { return };
         let counters = self.counters.ports.port(port);
-        let mut bytes: u64 = output.waiting.iter().map(|frame| frame.data().len() as u64).sum();
+        let mut bytes: u64 = output.waiting.iter().map(|frame| frame.frame_len() as u64).sum();
         let mut packets = output.waiting.len();
         queue.transmit(&mut output.waiting);
         while !output.waiting.is_empty() {
             if let Some(frame) = output.waiting.pop_at(0) {
                 packets -= 1;
-                bytes -= frame.data().len() as u64;
+                bytes -= frame.frame_len() as u64;
                 counters.drop(Reason::TxFull);
                 refused(port, Reason::TxFull, &frame);
             }

@@ -10,25 +10,56 @@ pub trait Buffer: Sized {
     /// The frame, from the first octet of its link-layer header.
     fn data(&self) -> &[u8];
 
-    /// The frame, writable.
+    /// The frame, writable; nothing of it while it is [shared](Buffer::clone_ref).
     fn data_mut(&mut self) -> &mut [u8];
 
     /// Grows the frame by `n` bytes at its front and returns those bytes (of any content) together with the old frame
-    /// behind them; `None`, changing nothing, where the headroom is too small.
+    /// behind them; `None`, changing nothing, where the headroom is too small, or the frame is
+    /// [shared](Buffer::clone_ref).
     fn prepend(&mut self, n: usize) -> Option<&mut [u8]>;
 
-    /// Removes `n` bytes from the front; `false`, changing nothing, if the frame is shorter.
+    /// Removes `n` bytes from the front; `false`, changing nothing, if the frame is shorter or [shared](Buffer::clone_ref).
     fn trim_front(&mut self, n: usize) -> bool;
 
-    /// Cuts the frame to its first `n` bytes; nothing if it is no longer than that.
+    /// Cuts the frame to its first `n` bytes; nothing if it is no longer than that or [shared](Buffer::clone_ref).
     fn truncate(&mut self, n: usize);
 
     /// Grows the frame at its end to `n` bytes (the new ones of any content); `false`, changing nothing, where the
-    /// buffer has no room. Used by what the node answers itself, never for forwarding.
+    /// buffer has no room, or the frame is [shared](Buffer::clone_ref). Used by what the node answers itself, never for forwarding.
     fn extend_to(&mut self, n: usize) -> bool;
 
     /// An empty buffer from where this one came from, with its whole headroom; `None` where none is left.
     fn another(&self) -> Option<Self>;
+
+    /// Another frame with the same bytes, for another receiver; `None` where no buffer is left, or of a chained frame. The
+    /// bytes are shared, not copied, if this kind of buffer can: neither frame can be changed then, until the other is gone.
+    fn clone_ref(&self) -> Option<Self> {
+        let mut copy = self.another()?;
+        copy.append_copy(self.data()).then_some(copy)
+    }
+
+    /// Puts `rest` behind this frame, which is contiguous and not shared. In a kind of buffer that can be chained,
+    /// [`Buffer::data`] stays this frame's own bytes. `false`, with `rest` dropped, if it does not fit.
+    fn append(&mut self, rest: Self) -> bool {
+        self.append_copy(rest.data())
+    }
+
+    /// Grows a contiguous frame by a copy of `bytes` at its end; `false`, changing nothing, where the buffer has no room.
+    fn append_copy(&mut self, bytes: &[u8]) -> bool {
+        let len = self.data().len();
+        if !self.extend_to(len.saturating_add(bytes.len())) {
+            return false;
+        }
+        if let Some(end) = self.data_mut().get_mut(len..) {
+            end.copy_from_slice(bytes);
+        }
+        true
+    }
+
+    /// Octets of the whole frame, with all its pieces.
+    fn frame_len(&self) -> usize {
+        self.data().len()
+    }
 
     /// Whether [`Buffer::data`] is the whole frame. A chained mbuf is not, and is dropped by name.
     fn is_contiguous(&self) -> bool {
@@ -136,5 +167,8 @@ mod tests {
         assert!(buffer.trim_front(2));
         buffer.truncate(2);
         assert_eq!(buffer.data(), b"fr");
+        let mut copy = buffer.clone_ref().unwrap();
+        assert!(copy.append(HeapBuffer::new(b"ee")));
+        assert_eq!((copy.data(), copy.frame_len(), buffer.data()), (&b"free"[..], 4, &b"fr"[..]));
     }
 }

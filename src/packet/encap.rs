@@ -196,6 +196,54 @@ impl OuterTemplate {
         }
     }
 
+    /// A copy of `frame` for one of several hosts, with the outer header towards it in front, as
+    /// [`OuterTemplate::encapsulate`] makes it. The header is in a buffer of its own, the frame's bytes are shared
+    /// ([`Buffer::clone_ref`]) and not touched.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NoBuffer`]; [`Reason::OversizeFrame`] where the outer packet is longer than an IP packet can be.
+    #[inline]
+    pub fn encapsulate_copy<B: Buffer>(
+        &self,
+        frame: &B,
+        vni: Vni,
+        sender: Sender,
+        flow_hash: u32,
+    ) -> Result<B, Reason> {
+        let mut copy = frame.another().ok_or(Reason::NoBuffer)?;
+        match self.header_len() {
+            VXLAN_V4 => self.put_into::<VXLAN_V4, B>(&mut copy, frame.data(), vni, sender, flow_hash)?,
+            VXLAN_V6 => self.put_into::<VXLAN_V6, B>(&mut copy, frame.data(), vni, sender, flow_hash)?,
+            GENEVE_V4 => self.put_into::<GENEVE_V4, B>(&mut copy, frame.data(), vni, sender, flow_hash)?,
+            _ => self.put_into::<GENEVE_V6, B>(&mut copy, frame.data(), vni, sender, flow_hash)?,
+        }
+        let payload = frame.clone_ref().ok_or(Reason::NoBuffer)?;
+        if copy.append(payload) { Ok(copy) } else { Err(Reason::NoBuffer) }
+    }
+
+    /// Fills an empty buffer with the header in front of `payload`, which is elsewhere.
+    #[inline]
+    fn put_into<const LEN: usize, B: Buffer>(
+        &self,
+        buffer: &mut B,
+        payload: &[u8],
+        vni: Vni,
+        sender: Sender,
+        flow_hash: u32,
+    ) -> Result<(), Reason> {
+        let ip_len = u16::try_from(LEN - ETHERNET + payload.len()).map_err(|_| Reason::OversizeFrame)?;
+        let head = buffer.prepend(LEN).and_then(|head| head.first_chunk_mut::<LEN>());
+        let head = head.ok_or(Reason::NoHeadroom)?;
+        let (udp, udp_len) = self
+            .write(head, ip_len, traffic_class(payload), vni, sender, flow_hash)
+            .ok_or(Reason::NoHeadroom)?;
+        if self.checksum != OuterChecksum::Zero {
+            self.fill_udp_checksum(buffer, payload, udp, udp_len);
+        }
+        Ok(())
+    }
+
     /// Monomorphised by length, so that the copy has a constant size and all offsets are constants.
     #[inline(always)]
     fn put_in_front<const LEN: usize, B: Buffer>(
@@ -205,14 +253,34 @@ impl OuterTemplate {
         sender: Sender,
         flow_hash: u32,
     ) -> Result<(), Reason> {
-        let ipv6 = LEN == VXLAN_V6 || LEN == GENEVE_V6;
-        let udp = ETHERNET + if ipv6 { 40 } else { 20 };
         let frame = buffer.prepend(LEN).ok_or(Reason::NoHeadroom)?;
         let traffic_class = traffic_class(frame.get(LEN..).unwrap_or_default());
         let ip_len = u16::try_from(frame.len() - ETHERNET).map_err(|_| Reason::OversizeFrame)?;
-        let udp_len = ip_len - (udp - ETHERNET) as u16;
         let head = frame.first_chunk_mut::<LEN>().ok_or(Reason::NoHeadroom)?;
-        *head = *self.bytes.first_chunk().ok_or(Reason::NoHeadroom)?;
+        let (udp, udp_len) =
+            self.write(head, ip_len, traffic_class, vni, sender, flow_hash).ok_or(Reason::NoHeadroom)?;
+        if self.checksum != OuterChecksum::Zero {
+            self.fill_udp_checksum(buffer, &[], udp, udp_len);
+        }
+        Ok(())
+    }
+
+    /// Writes the header of an IP packet of `ip_len` octets, but for the UDP checksum. Returns the offset of the UDP header
+    /// and the length in it.
+    #[inline(always)]
+    fn write<const LEN: usize>(
+        &self,
+        head: &mut [u8; LEN],
+        ip_len: u16,
+        traffic_class: u8,
+        vni: Vni,
+        sender: Sender,
+        flow_hash: u32,
+    ) -> Option<(usize, u16)> {
+        let ipv6 = LEN == VXLAN_V6 || LEN == GENEVE_V6;
+        let udp = ETHERNET + if ipv6 { 40 } else { 20 };
+        let udp_len = ip_len - (udp - ETHERNET) as u16;
+        *head = *self.bytes.first_chunk()?;
         if ipv6 {
             // RFC 8200 §3: version, traffic class, flow label; RFC 6438 §3: the label tells the tunnelled flows apart.
             let first = 6 << 28 | u32::from(traffic_class) << 20 | flow_hash & 0xf_ffff;
@@ -236,21 +304,19 @@ impl OuterTemplate {
             put(head, udp + UDP + 12, sender.vni.get().to_be_bytes());
             put(head, udp + UDP + 16, sender.mac.0);
         }
-        if self.checksum != OuterChecksum::Zero {
-            self.fill_udp_checksum(buffer, udp, udp_len);
-        }
-        Ok(())
+        Some((udp, udp_len))
     }
 
+    /// Of the packet in `buffer` and of what follows it elsewhere, `rest`.
     #[inline(never)]
-    fn fill_udp_checksum<B: Buffer>(&self, buffer: &mut B, udp: usize, udp_len: u16) {
+    fn fill_udp_checksum<B: Buffer>(&self, buffer: &mut B, rest: &[u8], udp: usize, udp_len: u16) {
         let pseudo = Sum::ZERO.word(self.pseudo_sum).word(udp_len);
         put(buffer.data_mut(), udp + 6, pseudo.fold().to_be_bytes());
         let offloaded =
             self.checksum == OuterChecksum::Offload && buffer.offload_udp6_checksum(ETHERNET, udp - ETHERNET);
         if !offloaded {
             // The field holds the pseudo-header's sum already.
-            let sum = Sum::of(buffer.data().get(udp..).unwrap_or_default());
+            let sum = Sum::of(buffer.data().get(udp..).unwrap_or_default()).plus(Sum::of(rest));
             put(buffer.data_mut(), udp + 6, sum.udp_checksum().to_be_bytes());
         }
     }
@@ -347,6 +413,28 @@ mod tests {
             INNER,
         ];
         assert_eq!(encapsulate(Encapsulation::Geneve, "2001:db8::1", "2001:db8::2"), hex(&expected.concat()));
+    }
+
+    #[test]
+    fn a_copy_is_encapsulated_like_the_frame_and_leaves_it_alone() {
+        for (source, destination) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
+            for encapsulation in [Encapsulation::Vxlan, Encapsulation::Geneve] {
+                for checksum in [OuterChecksum::Zero, OuterChecksum::Software, OuterChecksum::Offload] {
+                    let ends = (source.parse().unwrap(), destination.parse().unwrap());
+                    let template =
+                        OuterTemplate::new(encapsulation, SOURCE, NEXT_HOP, ends.0, ends.1, checksum)
+                            .unwrap();
+                    // An odd length: the checksum's last word is half a one.
+                    let frame = [hex(INNER), vec![7]].concat();
+                    let mut buffer = HeapBuffer::new(&frame);
+                    let vni = Vni::new(0x01_2345).unwrap();
+                    let copy = template.encapsulate_copy(&buffer, vni, sender(), 0xdead_beef).unwrap();
+                    assert_eq!(buffer.data(), frame);
+                    template.encapsulate(&mut buffer, vni, sender(), 0xdead_beef).unwrap();
+                    assert_eq!(copy, buffer);
+                }
+            }
+        }
     }
 
     #[test]

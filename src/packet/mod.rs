@@ -16,6 +16,7 @@ pub mod fragment;
 mod gre;
 mod headers;
 pub mod icmp;
+pub mod igmp;
 mod ip;
 pub mod nat64;
 pub mod nd;

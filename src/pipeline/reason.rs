@@ -45,6 +45,13 @@ reasons! {
     UnknownMac "unknown_mac" "The destination MAC is neither the subnet router's nor an ENI's of the same subnet (L2-7).";
     Broadcast "broadcast" "A broadcast frame or address: a VPC delivers none (L2-8, ADDR-2).";
     Multicast "multicast" "A multicast frame in a subnet without a multicast domain (L2-9).";
+    MulticastLink "multicast_link" "A multicast packet to a group of the link, 224.0.0.0/24, which is never forwarded (MC-11).";
+    MulticastSource "multicast_source" "A multicast packet in a domain with static sources, from an ENI that is none of the group's (MC-3).";
+    MulticastMember "multicast_member" "A multicast packet to a group without members other than its sender (MC-2, MC-10).";
+    MulticastFrag "multicast_frag" "A fragment of a multicast packet (MC-8).";
+    IgmpVersion "igmp_version" "A membership report of IGMP version 1 or 3: only version 2 is processed (MC-6).";
+    IgmpIgnored "igmp_ignored" "An IGMP message that changes nothing: malformed, a query, about a group that is never forwarded, or in a domain without IGMP (MC-4, MC-11).";
+    IgmpLimited "igmp_limited" "A membership report beyond what an ENI may: 256 groups, and 4 new ones a second.";
     Garp "garp" "A gratuitous or unsolicited ARP: it changes nothing (L2-14).";
     ArpUnanswered "arp_unanswered" "An ARP request that the node does not answer: for an address of no ENI of the subnet, a probe for the own address, or with a false sender (L2-12, L2-13, L2-15, L2-16).";
     NdSpoof "nd_spoof" "An unsolicited neighbour advertisement, a router advertisement or a redirect from an instance (L2-22).";
@@ -101,7 +108,7 @@ reasons! {
     // In the node.
     HandoffFull "handoff_full" "The ring to the worker that owns the packet's ENI is full.";
     TxFull "tx_full" "The device's transmit queue is full.";
-    NoBuffer "no_buffer" "No buffer was free for a fragment of the packet.";
+    NoBuffer "no_buffer" "No buffer was free for a fragment or a copy of the packet.";
     NoHeadroom "no_headroom" "The buffer has no room for the outer header.";
 }
 

@@ -16,6 +16,7 @@ use crate::{packet::Mac, pipeline::Reason};
 pub mod advertiser;
 pub mod arp;
 pub mod dhcp;
+pub mod igmp;
 pub mod nd;
 pub mod neighbours;
 pub mod told;

@@ -10,6 +10,7 @@
 mod enis;
 mod exits;
 mod hosts;
+mod multicast;
 mod ports;
 mod routes;
 mod services;
@@ -30,6 +31,7 @@ pub use exits::{
     VpcExits, Wire, ZoneIndex, share_of_flow, share_of_port,
 };
 pub use hosts::{Host, Hosts, Reachability};
+pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
 pub use routes::{Lpm, RouteTable, Target};
 pub use services::{Asker, LinkLocal, Position, ServicePort};

@@ -21,6 +21,7 @@ tests! {
     arp: 20_000;
     nd: 20_000;
     icmp: 20_000;
+    igmp: 20_000;
     fragment: 20_000;
     mss: 20_000;
     dhcp: 20_000;

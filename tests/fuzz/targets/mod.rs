@@ -16,6 +16,7 @@ pub(crate) fn named(name: &str) -> fn(&[u8]) {
         "arp" => packets::arp,
         "nd" => packets::nd,
         "icmp" => packets::icmp,
+        "igmp" => packets::igmp,
         "fragment" => packets::fragment,
         "mss" => packets::mss,
         "dhcp" => packets::dhcp,

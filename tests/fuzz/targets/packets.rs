@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use warren::{
     packet::{
         Buffer, Checked, ETHERNET, Encapsulation, Fragment, Headers, HeapBuffer, Mac, Network, Outer, Plain,
-        arp::Arp, flow_hash, fragment::split, icmp as echo, nd as discovery, parse, protocol, push_vlan,
-        strip_vlan, tcp::clamp_mss,
+        arp::Arp, flow_hash, fragment::split, icmp as echo, igmp as membership, nd as discovery, parse,
+        protocol, push_vlan, strip_vlan, tcp::clamp_mss,
     },
     services::dhcp::{Lease, LeaseV4, LeaseV6, Options, Servers, answer},
 };
@@ -155,6 +155,26 @@ pub(crate) fn icmp(input: &[u8]) {
         let quoted = &buffer.data()[usize::from(error.l4) + 8..];
         assert!(frame[ETHERNET..headers.end()].starts_with(quoted));
         assert!(!echo::may_answer(buffer.data(), &error), "an error about an error");
+    }
+}
+
+/// What is read is what is written, and every octet of the message counts.
+pub(crate) fn igmp(input: &[u8]) {
+    for mut frame in [input.to_vec(), repaired(input)] {
+        let Ok(headers) = parse(&frame) else { return };
+        let at = usize::from(headers.l4) + 2;
+        if membership::is_igmp(&headers) && at + 2 <= headers.end() {
+            frame[at..at + 2].fill(0);
+            let checksum = !sum(&frame[at - 2..headers.end()]);
+            frame[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+        }
+        let Ok(message) = membership::parse(&frame, &headers) else { continue };
+        assert_eq!(sum(&frame[at - 2..headers.end()]), 0xffff);
+        let Some(own) = message.frame(ENI, [10, 0, 1, 10].into()) else { continue };
+        let headers = parse(&own).expect("own frame");
+        check_headers(&own, &headers);
+        assert_eq!(headers.end(), own.len());
+        assert_eq!(membership::parse(&own, &headers), Ok(message));
     }
 }
 
