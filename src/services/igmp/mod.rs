@@ -299,7 +299,7 @@ impl Memberships {
             match self.places.get(eni) {
                 Some(&Place::Local(port)) => local.push(LocalMember { port, vni: eni.0 }),
                 Some(&Place::Remote(host)) => hosts.push(host),
-                Some(Place::Nowhere) | None => {}
+                Some(Place::Nowhere | Place::Gateway(_)) | None => {}
             }
         }
         let sources = registered.into_iter().flat_map(|group| group.sources.iter().copied());
