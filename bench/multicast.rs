@@ -9,12 +9,13 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use warren::{
     compile::Compiler,
     dpdk::{Eal, EalConfig, Mbuf, Mempool},
+    gateway::Flows,
     node::{
         fleet::{self, FIRST, Fleet},
         traffic::Stamp,
     },
     packet::{Buffer, HEADROOM, Sender, Vni, flow_hash, parse},
-    pipeline::{Allowances, Burst, Context, Counters, MAX_BURST, News, Notes, Sink, process},
+    pipeline::{Allowances, AtGateway, Burst, Context, Counters, MAX_BURST, News, Notes, Sink, process},
     tables::{Domain, DomainIndex, Group, HostIndex, LocalMember, Multicast, PortIndex, Tables},
 };
 
@@ -56,6 +57,12 @@ impl Sink<Mbuf> for Device {
 
     fn hand_over(&mut self, _port: PortIndex, _vni: Vni, _frame: Mbuf) {}
 
+    fn owns_share(&self, _share: u8) -> bool {
+        true
+    }
+
+    fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: Mbuf) {}
+
     fn punt(&mut self, _port: PortIndex, frame: Mbuf) -> Result<(), Mbuf> {
         Err(frame)
     }
@@ -68,6 +75,7 @@ struct Bench {
     tables: Tables,
     counters: Counters,
     allowances: Allowances,
+    flows: Flows,
     stamp: Stamp,
     next: usize,
     device: Device,
@@ -99,6 +107,7 @@ impl Bench {
                 counters: &self.counters,
                 now: Duration::ZERO,
                 allowances: &mut self.allowances,
+                flows: &mut self.flows,
                 sink: &mut self.device,
             };
             process(&mut ctx, FIRST, &mut burst);
@@ -161,7 +170,16 @@ fn multicast(c: &mut Criterion) {
     let remote = table(&tables, Group::new([], hosts, []));
     let local = table(&tables, Group::new(local, [], []));
     let (counters, allowances) = (Counters::new(3), Allowances::new([1; 3]));
-    let mut bench = Bench { pool, tables, counters, allowances, stamp, next: 0, device: Device::default() };
+    let mut bench = Bench {
+        pool,
+        tables,
+        counters,
+        allowances,
+        flows: Flows::new(0),
+        stamp,
+        next: 0,
+        device: Device::default(),
+    };
 
     let mut group = c.benchmark_group(format!("{SIZE} bytes to {MEMBERS} members"));
     for (copied, suffix) in [(false, ""), (true, ", copied")] {

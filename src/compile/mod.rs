@@ -18,8 +18,8 @@ use crate::{
     model::{self, Diff, Id, Model, router_mac},
     packet::{ETHERNET, Mac, OuterTemplate, Vni},
     tables::{
-        Addresses, Destination, Enis, Exits, Host, HostIndex, Hosts, LocalEni, MacKey, Place, Port,
-        PortIndex, Reachability, Role, RouteTable, SubnetIndex, Tables, Target, V4Key, V6Key,
+        Addresses, Destination, Enis, Exits, Host, HostIndex, Hosts, LocalEni, MacKey, Multicast, Place,
+        Port, PortIndex, Reachability, Role, RouteTable, SubnetIndex, Tables, Target, V4Key, V6Key,
     },
 };
 
@@ -112,6 +112,7 @@ impl Compiler {
             services: self.site.services(),
             vnis: Arc::new(vnis(model)),
             exits: Arc::new(Exits::none()),
+            multicast: Arc::new(Multicast::new([])),
         }
     }
 

@@ -18,6 +18,7 @@
 mod arrive;
 mod egress_only;
 mod internet;
+pub(crate) mod multicast;
 mod nat;
 mod outside;
 mod route;

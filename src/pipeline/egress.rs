@@ -13,10 +13,7 @@ use crate::{
         parse, protocol, set_macs, strip_vlan,
     },
     services::nd,
-    tables::{
-        Destination, Host, LocalEni, MacKey, Place, PortIndex, Reachability, Tables, Target, V4Key, V6Key,
-        VlanMode,
-    },
+    tables::{Destination, Host, LocalEni, MacKey, Place, PortIndex, Tables, Target, V4Key, V6Key, VlanMode},
 };
 
 /// Where a packet goes from the first stage.
@@ -438,12 +435,8 @@ pub(crate) fn encapsulate_as<B: Buffer>(
     flow: u32,
     frame: &mut B,
 ) -> Result<(), Reason> {
-    if frame.data().len() > usize::from(host.max_inner) {
-        return Err(match host.reachability {
-            Reachability::Ready => Reason::MtuDf,
-            Reachability::Unresolved => Reason::UnderlayUnresolved,
-            Reachability::Unreachable => Reason::UnderlayUnreachable,
-        });
+    if let Some(reason) = host.refuses(frame.data().len()) {
+        return Err(reason);
     }
     host.template.encapsulate(frame, vni, sender, flow)
 }

@@ -4,9 +4,9 @@ use arrayvec::ArrayVec;
 
 use super::{Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, egress::parse_frame};
 use crate::{
-    gateway,
+    gateway::{self, multicast},
     packet::{
-        Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, endpoints, ethertype, ethertype_of,
+        Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, endpoints, ethertype, ethertype_of, igmp,
         ipv4_addresses, ipv6_addresses, macs, parse, strip_outer,
     },
     services::{Answer, Learned, Station, arp, nd},
@@ -59,6 +59,11 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
             Class::Overlay(arrived) => match receive(tables, arrived, &mut frame, ctx.sink) {
                 Ok(Receiver::Port(receiver)) => pass_on(ctx, receiver, arrived.vni, frame),
                 Ok(Receiver::Gateway(index)) => gateway::from_underlay(ctx, port, arrived.vni, index, frame),
+                Ok(Receiver::Group) => multicast::receive(ctx, port, arrived.vni, frame),
+                Ok(Receiver::Memberships) => match ctx.sink.punt(port, frame) {
+                    Ok(()) => ctx.counters.port(port).punted.add(1),
+                    Err(frame) => ctx.drop(port, Reason::PuntFull, frame),
+                },
                 Err(reason) => ctx.drop(port, reason, frame),
             },
             Class::Refused(reason) => ctx.drop(port, *reason, frame),
@@ -127,6 +132,10 @@ enum Receiver {
     Port(PortIndex),
     /// A gateway that this node serves.
     Gateway(GatewayIndex),
+    /// The members of a group.
+    Group,
+    /// The management thread: what an ENI of another host said of its memberships.
+    Memberships,
 }
 
 /// Second stage: the origin check, and the outer header off. Returns what the inner frame is for.
@@ -140,7 +149,7 @@ fn receive<B: Buffer>(
     let inner = frame.data().get(arrived.inner.into()..).ok_or(Reason::Truncated)?;
     let (destination, source) = macs(inner);
     let Some(&port) = tables.local.get(&(arrived.vni, destination)) else {
-        return to_gateway(tables, arrived, frame, notes);
+        return to_another(tables, arrived, frame, notes);
     };
     let eni = tables.local_eni(port).ok_or(Reason::NotHere)?;
     // No node sends these: it answers them (L2-10).
@@ -158,14 +167,17 @@ fn receive<B: Buffer>(
 
 /// [`receive`] of a frame whose destination is no ENI of this node.
 #[inline(never)]
-fn to_gateway<B: Buffer>(
+fn to_another<B: Buffer>(
     tables: &Tables,
     arrived: &Arrived,
     frame: &mut B,
     notes: &mut impl Notes,
 ) -> Result<Receiver, Reason> {
     let inner = frame.data().get(arrived.inner.into()..arrived.end.into()).ok_or(Reason::Truncated)?;
-    let (destination, _) = macs(inner);
+    let (destination, source) = macs(inner);
+    if destination.is_group() && destination != Mac::BROADCAST {
+        return to_group(tables, arrived, source, frame, notes);
+    }
     let found = tables.exits.by_mac.get(&destination).filter(|_| tables.vnis.contains(&arrived.vni));
     let Some(&index) = found.filter(|&&index| tables.exits.serves(index)) else {
         return Err(elsewhere(tables, arrived.vni, destination));
@@ -177,6 +189,34 @@ fn to_gateway<B: Buffer>(
     strip_outer(frame, arrived.inner, arrived.end, arrived.ecn)?;
     notes.note(Step::Decapsulated);
     Ok(Receiver::Gateway(index))
+}
+
+/// [`receive`] of a frame to a group, which comes from its sender's host. What it says of memberships stays as it arrived: the
+/// management thread has to know the VPC.
+fn to_group<B: Buffer>(
+    tables: &Tables,
+    arrived: &Arrived,
+    source: Mac,
+    frame: &mut B,
+    notes: &mut impl Notes,
+) -> Result<Receiver, Reason> {
+    let sender = tables.enis.get_mac(arrived.vni, source).ok_or(Reason::Multicast)?;
+    let domain = tables.multicast.domain(sender.subnet).ok_or(Reason::Multicast)?;
+    let named = arrived.sender.is_none_or(|named| named.mac == source && named.vni == arrived.vni);
+    if !named || !sender.location.is_at(arrived.host) {
+        return Err(Reason::UnderlaySpoof);
+    }
+    notes.note(Step::Passed(Check::Origin));
+    let inner = frame.data().get(arrived.inner.into()..arrived.end.into()).ok_or(Reason::Truncated)?;
+    if arrived.network != Network::Ipv4 {
+        return Err(Reason::Multicast);
+    }
+    if domain.igmp && igmp::is_igmp(&parse(inner)?) {
+        return Ok(Receiver::Memberships);
+    }
+    strip_outer(frame, arrived.inner, arrived.end, arrived.ecn)?;
+    notes.note(Step::Decapsulated);
+    Ok(Receiver::Group)
 }
 
 /// Why an inner frame to a MAC that is not here goes nowhere.
@@ -289,7 +329,9 @@ fn admit(
     let eni = tables.local_eni(port).ok_or(Reason::NotHere)?;
     let (destination, _) = macs(frame);
     if eni.vni != vni || eni.mac != destination {
-        return Err(Reason::NotHere);
+        return admit_group(tables, port, eni, frame, notes)
+            .filter(|()| eni.vni == vni)
+            .ok_or(Reason::NotHere);
     }
     notes.note(Step::ToLocal(port, eni));
     // ADDR-6, ADDR-7. The frame was parsed on the way here.
@@ -307,6 +349,23 @@ fn admit(
         return Err(Reason::DstCheck);
     }
     Ok(())
+}
+
+/// [`admit`] of a frame to a group that the ENI is a member of. Its destination is not checked (MC-9).
+#[inline(never)]
+fn admit_group(
+    tables: &Tables,
+    port: PortIndex,
+    eni: &LocalEni,
+    frame: &[u8],
+    notes: &mut impl Notes,
+) -> Option<()> {
+    let (destination, _) = macs(frame);
+    let (_, group) = ipv4_addresses(frame);
+    let is_member = destination.is_group()
+        && ethertype_of(frame) == ethertype::IPV4
+        && tables.multicast.is_member(eni.subnet, port, group);
+    is_member.then(|| notes.note(Step::ToLocal(port, eni)))
 }
 
 /// Sends the answer to a message of the uplink back, and passes on what the message told of a neighbour.

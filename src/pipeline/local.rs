@@ -9,6 +9,7 @@ use super::{
     subnet::SubnetOf,
 };
 use crate::{
+    gateway::multicast,
     packet::{Buffer, arp::Arp, ethertype, ethertype_of, icmp, ipv4_addresses, ipv6_addresses, macs, parse},
     services::{Answer, arp, nd},
     tables::{LocalEni, PortIndex},
@@ -37,6 +38,7 @@ pub(super) fn serve<B: Buffer, S: Sink<B>>(
                 Answer::Drop(reason) => Err(reason),
             }
         }),
+        Class::Refused(Reason::Multicast) => multicast::send(ctx, port, eni, frame),
         _ if reason == Reason::Service => serve_packet(ctx, port, eni, frame),
         Class::Mac | Class::V4 | Class::V6 | Class::Refused(_) => ctx.drop(port, reason, frame),
     }

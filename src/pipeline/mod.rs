@@ -133,7 +133,7 @@ impl<S> Context<'_, S> {
 
     /// As [`Context::drop`], for a frame that is used again: an answer is made of it.
     #[inline]
-    fn dropped<B>(&mut self, port: PortIndex, reason: Reason, frame: &B)
+    pub(crate) fn dropped<B>(&mut self, port: PortIndex, reason: Reason, frame: &B)
     where
         S: Sink<B>,
     {

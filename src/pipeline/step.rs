@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::{
     packet::{Mac, Outer, Vni},
-    tables::{Attachment, Destination, Gateway, Host, LinkLocal, LocalEni, Peer, PortIndex, Target},
+    tables::{Attachment, Destination, Fanout, Gateway, Host, LinkLocal, LocalEni, Peer, PortIndex, Target},
 };
 
 /// A step of a packet.
@@ -48,6 +48,8 @@ pub enum Step<'a> {
     Gateway(&'a Gateway),
     /// It is in a transit gateway, where it came over an attachment.
     Transit(&'a Attachment),
+    /// It is copied to the members of a multicast group.
+    Replicated(&'a Fanout<'a>),
     /// It leaves over a peering.
     Peering(&'a Peer),
     /// A gateway gave it these addresses.
@@ -84,6 +86,8 @@ pub enum Request {
     NeighbourDiscovery,
     /// DHCP (ADDR-12, ADDR-14).
     Dhcp,
+    /// Membership in a multicast group (MC-4).
+    Igmp,
     /// Echo of the subnet router (ADDR-23).
     Echo,
     /// An ICMP error about a packet too big for its path (MTU-4).

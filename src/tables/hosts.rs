@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use hashbrown::HashSet;
 
 use super::{HostIndex, PortIndex, Secret, ShardedMap, Slot};
-use crate::packet::{OuterTemplate, Vni, mapped};
+use crate::{
+    packet::{OuterTemplate, Vni, mapped},
+    pipeline::Reason,
+};
 
 /// Whether a packet can be sent to a host now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,19 @@ pub struct Host {
 const _: () = assert!(size_of::<Host>() == 128);
 
 impl Host {
+    /// Why a frame of so many bytes can't be sent to it, if it can't.
+    #[inline(always)]
+    pub fn refuses(&self, frame: usize) -> Option<Reason> {
+        if frame <= usize::from(self.max_inner) {
+            return None;
+        }
+        Some(match self.reachability {
+            Reachability::Ready => Reason::MtuDf,
+            Reachability::Unresolved => Reason::UnderlayUnresolved,
+            Reachability::Unreachable => Reason::UnderlayUnreachable,
+        })
+    }
+
     /// A host that no uplink leads to.
     pub const UNREACHABLE: Self = Self {
         max_inner: 0,

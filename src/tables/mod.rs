@@ -71,6 +71,8 @@ pub struct Tables {
     pub vnis: Arc<HashSet<Vni>>,
     /// What leads out of VPCs.
     pub exits: Arc<Exits>,
+    /// The transit gateways' multicast domains.
+    pub multicast: Arc<Multicast>,
 }
 
 impl Tables {

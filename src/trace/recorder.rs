@@ -183,6 +183,7 @@ impl Notes for Recorder<'_> {
                 let (rule, text) = match request {
                     Request::Arp => ("L2-10", "ARP"),
                     Request::NeighbourDiscovery => ("L2-21", "neighbour discovery"),
+                    Request::Igmp => ("MC-4", "membership in a multicast group"),
                     Request::Dhcp => ("ADDR-12", "DHCP"),
                     Request::Echo => ("ADDR-23", "an echo of the subnet router"),
                     Request::PathMtu => {
@@ -195,6 +196,11 @@ impl Notes for Recorder<'_> {
             Step::Transit(attachment) => {
                 let text = format!("in {}, at {}", attachment.gateway, attachment.id);
                 self.line("transit", Some("PT-11"), text);
+            }
+            Step::Replicated(fanout) => {
+                let text =
+                    format!("{} members here, {} other hosts", fanout.local().count(), fanout.hosts().len());
+                self.line("multicast", Some("MC-2"), text);
             }
             Step::Peering(peer) => self.line("peering", Some("PT-1"), format!("over {}", peer.id)),
             Step::Translated(source, destination) => {
