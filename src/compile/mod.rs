@@ -5,6 +5,7 @@
 //! something that it depends on changed.
 
 mod lease;
+mod multicast;
 mod site;
 
 use std::{net::IpAddr, sync::Arc};
@@ -66,6 +67,7 @@ pub struct Compiler {
     site: Site,
     hosts: Numbers,
     subnets: Numbers,
+    domains: Numbers,
     /// The ENIs that are attached to this node.
     local: HashSet<Id>,
     /// The ENIs whose source/destination check is off.
@@ -79,6 +81,7 @@ impl Compiler {
             site,
             hosts: Numbers::default(),
             subnets: Numbers::default(),
+            domains: Numbers::default(),
             local: HashSet::new(),
             forwarding: HashSet::new(),
         }

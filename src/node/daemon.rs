@@ -362,7 +362,8 @@ impl Node {
         self.hear(now);
         while let Some((port, frame)) = self.plan.punted.pop() {
             match self.manager.answer(port, frame.data()) {
-                Ok(reply) => self.send(port, &reply),
+                Ok(Some(reply)) => self.send(port, &reply),
+                Ok(None) => {}
                 Err(reason) => self.own_counters.ports.port(port).drop(reason),
             }
         }

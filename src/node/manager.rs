@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::config::HostConfig;
+use super::{config::HostConfig, multicast::Groups};
 use crate::{
     compile::{Compiler, Resolve, Site, SitePort, SiteRole},
     model::{self, Diff, Id, Model},
-    packet::Mac,
+    packet::{Mac, igmp, parse},
     pipeline::{News, Reason},
     rcu::{Publisher, Reader},
     services::{
@@ -32,6 +32,9 @@ pub struct Manager {
     neighbours: Neighbours,
     told: Told,
     advertiser: Advertiser,
+    groups: Groups,
+    /// The last time that it was told.
+    now: Duration,
     /// Frames to send at the next tick.
     pending: Vec<(PortIndex, OwnFrame)>,
 }
@@ -89,9 +92,12 @@ impl Manager {
         let tables = compiler.build(&model, &neighbours);
         let mut advertiser = Advertiser::default();
         advertiser.set_enis(local_enis(&tables));
+        let mut groups = Groups::default();
+        groups.set_state(Duration::ZERO, &mut compiler, &model, &tables);
+        let tables = Tables { multicast: groups.changed().unwrap_or_default(), ..tables };
         let (tables, readers) = Publisher::new(tables, workers);
-        let (model, told, pending) = (Arc::new(model), Told::default(), Vec::new());
-        Ok((Self { compiler, tables, model, neighbours, told, advertiser, pending }, readers))
+        let (model, told, pending, now) = (Arc::new(model), Told::default(), Vec::new(), Duration::ZERO);
+        Ok((Self { compiler, tables, model, neighbours, told, advertiser, groups, now, pending }, readers))
     }
 
     /// The model in force.
@@ -142,9 +148,15 @@ impl Manager {
         if !diff.hosts.is_empty() {
             self.neighbours.set_wanted(next_hops(&self.compiler, &model));
         }
-        let tables =
+        let mut tables =
             self.compiler.update(self.tables.current(), &self.model, &model, &diff, &self.neighbours);
         self.advertiser.set_enis(local_enis(&tables));
+        if !(model.multicast_domains.is_empty() && self.model.multicast_domains.is_empty()) {
+            self.groups.set_state(self.now, &mut self.compiler, &model, &tables);
+            if let Some(multicast) = self.groups.changed() {
+                tables.multicast = multicast;
+            }
+        }
         self.tables.publish(tables);
         self.model = Arc::new(model);
         self.correct_neighbours();
@@ -165,6 +177,7 @@ impl Manager {
 
     /// Takes in what a worker tells.
     pub fn hear(&mut self, now: Duration, news: News) {
+        self.now = now;
         match news {
             News::Neighbour(uplink, heard) => self.learned(now, uplink, heard),
             News::Outside(..) | News::Wanted(..) => {}
@@ -180,13 +193,37 @@ impl Manager {
         }
     }
 
-    /// Answers a packet of an instance that a worker gave to the management thread.
+    /// What the management thread answers to a packet of an instance by itself, changing nothing: DHCP.
     ///
     /// # Errors
     ///
     /// Why there is no answer.
-    pub fn answer(&self, port: PortIndex, frame: &[u8]) -> Result<OwnFrame, Reason> {
+    pub fn reply(&self, port: PortIndex, frame: &[u8]) -> Result<OwnFrame, Reason> {
         answer(self.tables.current(), port, frame)
+    }
+
+    /// Takes a packet that a worker gave to the management thread; returns the answer, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub fn answer(&mut self, port: PortIndex, frame: &[u8]) -> Result<Option<OwnFrame>, Reason> {
+        let tables = self.tables.current();
+        match tables.local_eni(port) {
+            Some(_) if !is_membership(frame) => self.reply(port, frame).map(Some),
+            _ => {
+                self.groups.heard(self.now, tables, port, frame)?;
+                self.publish_groups();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Publishes the multicast groups, if they have changed.
+    fn publish_groups(&mut self) {
+        if let Some(multicast) = self.groups.changed() {
+            self.tables.publish(Tables { multicast, ..self.tables.current().clone() });
+        }
     }
 
     fn learned(&mut self, now: Duration, uplink: PortIndex, heard: Learned) {
@@ -198,6 +235,9 @@ impl Manager {
 
     /// Does what is due by `now`; returns the frames to send, with the ports to send them on.
     pub fn tick(&mut self, now: Duration) -> Vec<(PortIndex, OwnFrame)> {
+        self.now = now;
+        let groups = self.groups.tick(now, self.tables.current());
+        self.publish_groups();
         let due = self.neighbours.tick(now);
         if due.changed {
             self.publish_hosts();
@@ -212,7 +252,7 @@ impl Manager {
         let requests = due.requests.iter().filter_map(frame);
         let advertisements =
             self.advertiser.tick(now).into_iter().map(|(port, due)| (port, due.frame().to_vec()));
-        self.pending.drain(..).chain(requests).chain(advertisements).collect()
+        self.pending.drain(..).chain(requests).chain(advertisements).chain(groups).collect()
     }
 
     /// Frees tables that no worker sees any more. Returns the generation that replaced the oldest one still kept, and the
@@ -293,6 +333,11 @@ fn local_enis(tables: &Tables) -> impl Iterator<Item = (PortIndex, &LocalEni)> {
 
 fn next_hops(compiler: &Compiler, model: &Model) -> Vec<(u16, IpAddr)> {
     compiler.next_hops(model).into_iter().map(|(uplink, next_hop)| (uplink.0, next_hop)).collect()
+}
+
+/// Whether a frame of an instance is an IGMP message.
+fn is_membership(frame: &[u8]) -> bool {
+    parse(frame).is_ok_and(|headers| igmp::is_igmp(&headers))
 }
 
 /// As [`Manager::answer`], with any tables.

@@ -14,6 +14,7 @@ pub mod config;
 pub mod daemon;
 pub mod fleet;
 pub mod manager;
+mod multicast;
 pub mod replay;
 pub mod traffic;
 pub mod worker;

@@ -113,7 +113,8 @@ pub fn replay(config: &HostConfig, model: Model, inputs: &[Input], out: &Path) -
         let mut answered = false;
         while let Some((port, frame)) = plan.punted.pop() {
             match manager.answer(port, frame.data()) {
-                Ok(reply) => answered |= plan.send(port, HeapBuffer::new(&reply)).is_ok(),
+                Ok(Some(reply)) => answered |= plan.send(port, HeapBuffer::new(&reply)).is_ok(),
+                Ok(None) => {}
                 Err(reason) => counters.ports.port(port).drop(reason),
             }
         }

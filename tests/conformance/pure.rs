@@ -97,7 +97,8 @@ impl PureNode {
         let mut answered = false;
         while let Some((port, frame)) = self.plan.punted.pop() {
             match self.manager.answer(port, frame.data()) {
-                Ok(reply) => {
+                Ok(None) => {}
+                Ok(Some(reply)) => {
                     assert!(self.plan.send(port, HeapBuffer::new(&reply)).is_ok(), "a full inbox");
                     answered = true;
                 }

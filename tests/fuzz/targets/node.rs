@@ -129,7 +129,7 @@ fn run(manager: &Manager, mut input: &[u8]) {
             _ => panic!("{fate:?} of {frame:02x?} from port {}", port.0),
         }
         if let Some((asker, frame)) = punted
-            && let Ok(reply) = manager.answer(asker, frame.data())
+            && let Ok(reply) = manager.reply(asker, frame.data())
         {
             check_sent(tables, asker, asker, &reply);
         }
