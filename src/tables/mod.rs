@@ -8,6 +8,7 @@
 )]
 
 mod enis;
+mod fib;
 mod hosts;
 mod ports;
 mod routes;
@@ -22,6 +23,7 @@ pub use enis::{
     DELEGATED_V4, DELEGATED_V6, Destination, Enis, Location, MacKey, MacSlot, Place, V4Key, V4Slot, V6Key,
     V6Slot,
 };
+pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
 pub use routes::{Lpm, RouteTable, Target};
