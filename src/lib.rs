@@ -17,10 +17,11 @@
 //! 4. [`services`]: what the node answers itself (ARP, neighbour discovery, DHCP, router advertisements).
 //! 5. [`model`] and [`compile`]: from state documents to tables.
 //! 6. [`rcu`]: publish, pin, reclaim.
-//! 7. [`node`]: configuration, workers, management thread, replay.
-//! 8. [`api`]: the control socket, what `warren show` prints, and captures.
-//! 9. [`trace`]: what becomes of a packet, step by step, through the same code.
-//! 10. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
+//! 7. [`propagation`]: from FRR's BGP to changes of a gateway's routes.
+//! 8. [`node`]: configuration, workers, management thread, replay.
+//! 9. [`api`]: the control socket, what `warren show` prints, and captures.
+//! 10. [`trace`]: what becomes of a packet, step by step, through the same code.
+//! 11. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
 
 pub mod api;
 pub mod compile;
@@ -31,6 +32,7 @@ pub mod model;
 pub mod node;
 pub mod packet;
 pub mod pipeline;
+pub mod propagation;
 pub mod rcu;
 pub mod services;
 pub mod tables;
