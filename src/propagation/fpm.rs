@@ -73,7 +73,7 @@ impl Frames {
     /// # Errors
     ///
     /// Where the stream is not FPM's.
-    pub fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
+    pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FrameError> {
         let rest = &self.buffer[self.start..];
         let Some((&[version, kind, high, low], _)) = rest.split_first_chunk::<HEADER>() else {
             // The first octets say already that it is none.
@@ -135,7 +135,7 @@ mod tests {
             let mut input = Pieces(sent, &pieces);
             let (mut frames, mut read) = (Frames::default(), Vec::new());
             while frames.read(&mut input).unwrap() > 0 {
-                while let Some(body) = frames.next().unwrap() {
+                while let Some(body) = frames.next_frame().unwrap() {
                     read.push(body.to_vec());
                 }
             }
@@ -150,7 +150,7 @@ mod tests {
             let mut frames = Frames::default();
             frames.read(&mut &stream[..]).unwrap();
             let mut sum = 0;
-            while let Ok(Some(body)) = frames.next() {
+            while let Ok(Some(body)) = frames.next_frame() {
                 sum += body.len() + HEADER;
             }
             prop_assert!(sum <= stream.len());
@@ -168,7 +168,7 @@ mod tests {
         ] {
             let mut frames = Frames::default();
             frames.read(&mut &stream[..]).unwrap();
-            assert_eq!(frames.next(), Err(error), "{error}");
+            assert_eq!(frames.next_frame(), Err(error), "{error}");
         }
         assert!(FrameError::Type(PROTOBUF).to_string().contains("-M dplane_fpm_nl"));
     }

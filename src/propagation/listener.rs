@@ -285,7 +285,7 @@ impl Worker {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.to_string()),
             }
-            while let Some(frame) = session.frames.next().map_err(|error| error.to_string())? {
+            while let Some(frame) = session.frames.next_frame().map_err(|error| error.to_string())? {
                 self.frames += 1;
                 // All messages of a frame, or none.
                 self.rib.apply(netlink::updates(frame).map_err(|error| error.to_string())?);

@@ -77,7 +77,7 @@ impl std::error::Error for RouteError {}
 /// What all messages of a frame say, in order; what is not about a route of the main table is skipped.
 ///
 /// Zebra tells of the one route per prefix that it chose, so one that is not BGP's says that BGP's is gone. A withdrawal
-/// counts whatever protocol it names: FRR 8.4 gives kernel's in those of BGP's routes.
+/// counts whatever protocol it names: FRR 8.4 does not always give BGP in those of BGP's routes.
 ///
 /// # Errors
 ///

@@ -23,7 +23,9 @@ use crate::lab::{netns::Netns, run, tool};
 /// BGP sessions come up in some seconds, more on a busy machine; a zebra dials every three.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A program that is killed when dropped.
+const CONFIGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/frr");
+
+/// A program that is ended when dropped.
 struct Daemon(Child);
 
 impl Daemon {
@@ -37,31 +39,20 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // `ip netns exec` has become the program.
-        let _ = self.0.kill();
+        if let Ok(None) = self.0.try_wait() {
+            let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        }
         let _ = self.0.wait();
     }
 }
 
-fn frr(daemon: &str) -> PathBuf {
-    let path = Path::new("/usr/lib/frr").join(daemon);
-    assert!(path.is_file(), "this test needs {}: apt-get install frr", path.display());
-    path
-}
-
-/// A gateway's zebra and bgpd.
-struct Frr {
-    _bgpd: Daemon,
-    _zebra: Daemon,
-}
-
 /// Links of a gateway and a customer's router, with FRR on one side and BIRD on the other.
 struct Lab {
-    gateway: Netns,
-    // After the daemons it has the files of.
-    frr: Option<Frr>,
+    // The daemons go before what they are in.
+    frr: Option<Daemon>,
     bird: Option<Daemon>,
-    _customer: Netns,
+    gateway: Netns,
+    customer: Netns,
     folder: tempfile::TempDir,
 }
 
@@ -77,17 +68,17 @@ impl Lab {
             }
         }
         let folder = tempfile::tempdir().unwrap();
-        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/frr");
+        let configs = Path::new(CONFIGS);
         for (config, daemon) in [("zebra.conf", "zebra"), (config, "bgpd")] {
             fs::copy(configs.join(config), folder.path().join(format!("{daemon}.conf"))).unwrap();
         }
-        // FRR's daemons give up root.
+        // FRR's daemons give up root, and read and write here.
         run(Command::new("chown").args(["-R", "frr:frr"]).arg(folder.path())).ok();
-        let mut lab = Self { gateway, frr: None, bird: None, _customer: customer, folder };
+        let mut lab = Self { frr: None, bird: None, gateway, customer, folder };
         let bird = configs.join("customer-bird.conf");
         let control = lab.path("bird.ctl");
         lab.bird = Some(Daemon::start(
-            &lab._customer,
+            &lab.customer,
             &tool("bird", "bird2"),
             &["-f", "-c", bird.to_str().unwrap(), "-s", &control],
             &lab.folder.path().join("bird.log"),
@@ -101,20 +92,21 @@ impl Lab {
     }
 
     fn start_frr(&mut self) {
-        let [zserv, folder] = ["zserv.api", ""].map(|name| self.path(name));
-        let start = |daemon: &str, module: &[&str]| {
-            let [config, pid] = ["conf", "pid"].map(|kind| self.path(&format!("{daemon}.{kind}")));
-            let common = ["-f", &config, "-i", &pid, "-z", &zserv, "--vty_socket", &folder, "-P", "0"];
-            let log = self.folder.path().join(format!("{daemon}.log"));
-            Daemon::start(&self.gateway, &frr(daemon), &[&common, module].concat(), &log)
-        };
-        let zebra = start("zebra", &["-M", "dplane_fpm_nl"]);
-        self.frr = Some(Frr { _bgpd: start("bgpd", &[]), _zebra: zebra });
+        let zebra = Path::new("/usr/lib/frr/zebra");
+        assert!(zebra.is_file(), "this test needs {}: apt-get install frr", zebra.display());
+        let log = File::options().append(true).create(true).open(self.path("frr.log")).unwrap();
+        let mut command = Command::new(Path::new(CONFIGS).join("frr-gateway"));
+        command.args([&self.gateway.name, &self.path(""), &self.path("run")]);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.frr = Some(Daemon(command.spawn().unwrap()));
     }
 
-    /// Both at once, as a unit of systemd does that has one of them failed.
-    fn kill_frr(&mut self) {
-        self.frr = None;
+    /// As when it crashes. The script ends the other, and itself.
+    fn kill_zebra(&mut self) {
+        let pid = fs::read_to_string(self.path("run/zebra.pid")).unwrap();
+        run(Command::new("kill").args(["-KILL", pid.trim()])).ok();
+        let mut script = self.frr.take().expect("FRR is running");
+        assert_eq!(script.0.wait().unwrap().code(), Some(1), "{}", self.logs());
     }
 
     fn birdc(&self, arguments: &str) -> String {
@@ -145,7 +137,7 @@ impl Lab {
     /// What the daemons said, for whoever looks for what went wrong.
     fn logs(&self) -> String {
         let read = |name| fs::read_to_string(self.path(name)).unwrap_or_default();
-        ["zebra.log", "bgpd.log", "bird.log"].map(read).concat()
+        ["frr.log", "bird.log"].map(read).concat()
     }
 }
 
@@ -302,12 +294,17 @@ fn bgp_9_routes_of_a_virtual_private_gateway_come_change_go_and_outlive_a_restar
 
     // Without FRR nothing changes, and when it is back all of it is fresh again.
     let known = told.routes.clone();
-    lab.kill_frr();
+    lab.kill_zebra();
     wait(&lab, "zebra is gone", || intake.status().peer.is_none());
     assert_eq!(intake.status().stale, known.len());
     let down = Instant::now();
     lab.start_frr();
-    wait(&lab, "all is heard again", || intake.status().stale == 0 && intake.status().peer.is_some());
+    let announced = || lab.birdc("show route 10.0.0.0/16");
+    wait(&lab, "all is heard again", || {
+        // BIRD keeps the VPC's route too.
+        assert!(announced().contains("10.0.0.0/16"), "{}", lab.logs());
+        intake.status().stale == 0 && intake.status().peer.is_some()
+    });
     println!("FRR had forgotten nothing {:?} after it went", down.elapsed());
     while told.hear(Duration::from_millis(500)).is_some() {}
     told.expect(&lab, "192.168.0.0/16", both);

@@ -75,10 +75,10 @@ fn all_messages_of_a_frame_are_read() {
 
 #[test]
 fn a_next_hop_group_is_an_error_with_the_fix_and_spoils_its_frame() {
-    let error = Err(RouteError::NextHopGroup(prefix("192.168.0.0/16")));
-    assert_eq!(updates(&bytes(GROUP)), error);
-    assert_eq!(updates(&[bytes(DELETE), bytes(GROUP)].concat()), error);
-    assert!(error.unwrap_err().to_string().contains("`no fpm use-next-hop-groups`"));
+    let error = RouteError::NextHopGroup(prefix("192.168.0.0/16"));
+    assert_eq!(updates(&bytes(GROUP)), Err(error));
+    assert_eq!(updates(&[bytes(DELETE), bytes(GROUP)].concat()), Err(error));
+    assert!(error.to_string().contains("`no fpm use-next-hop-groups`"));
 }
 
 #[test]
@@ -173,12 +173,14 @@ fn message(
     multipath: bool,
 ) -> (RouteMessage, Update) {
     let prefix = IpNet::new(destination, len).unwrap().trunc();
-    let mut header = RouteHeader::default();
-    header.address_family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    header.destination_prefix_length = len;
-    header.table = RouteHeader::RT_TABLE_MAIN;
-    header.protocol = RouteProtocol::Bgp;
-    header.kind = RouteType::Unicast;
+    let header = RouteHeader {
+        address_family: if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet },
+        destination_prefix_length: len,
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Bgp,
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
     let mut message = RouteMessage::default();
     message.header = header;
     message.attributes = vec![RouteAttribute::Destination(destination.into()), RouteAttribute::Priority(20)];
