@@ -13,7 +13,7 @@ const HEADER: usize = 4;
 const VERSION: u8 = 1;
 const NETLINK: u8 = 1;
 const PROTOBUF: u8 = 2;
-/// How much is read at once: more than the longest frame, which a length of 16 bits bounds.
+/// How much is read at once: more than a frame, which a length of 16 bits bounds.
 const READ: usize = 256 << 10;
 
 /// A stream that is not FPM's. What follows in it can't be trusted.
@@ -45,27 +45,34 @@ impl fmt::Display for FrameError {
 impl std::error::Error for FrameError {}
 
 /// Cuts a stream into frames, however it arrives.
-#[derive(Default)]
 pub struct Frames {
-    buffer: Vec<u8>,
+    buffer: Box<[u8]>,
     /// Where the next frame starts.
     start: usize,
+    /// Where what was read ends.
+    end: usize,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self { buffer: vec![0; READ].into(), start: 0, end: 0 }
+    }
 }
 
 impl Frames {
-    /// Reads once from the stream; returns how many octets came, 0 at its end.
+    /// Reads once from the stream, after all whole frames were taken; returns how many octets came, 0 at its end.
     ///
     /// # Errors
     ///
     /// That of the stream.
     pub fn read(&mut self, stream: &mut impl Read) -> io::Result<usize> {
-        self.buffer.drain(..self.start);
+        // At most a part of a frame, so that there is room behind it.
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
         self.start = 0;
-        let len = self.buffer.len();
-        self.buffer.resize(len + READ, 0);
-        let read = stream.read(&mut self.buffer[len..]);
-        self.buffer.truncate(len + *read.as_ref().unwrap_or(&0));
-        read
+        let read = stream.read(&mut self.buffer[self.end..])?;
+        self.end += read;
+        Ok(read)
     }
 
     /// The netlink messages of the next frame; `None` if it has not arrived as a whole.
@@ -74,7 +81,7 @@ impl Frames {
     ///
     /// Where the stream is not FPM's.
     pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FrameError> {
-        let rest = &self.buffer[self.start..];
+        let rest = &self.buffer[self.start..self.end];
         let Some((&[version, kind, high, low], _)) = rest.split_first_chunk::<HEADER>() else {
             // The first octets say already that it is none.
             return match rest {
@@ -96,7 +103,7 @@ impl Frames {
 
     /// Whether a frame has begun and not ended.
     pub fn is_cut(&self) -> bool {
-        self.start < self.buffer.len()
+        self.start < self.end
     }
 }
 

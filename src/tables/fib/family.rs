@@ -29,9 +29,9 @@ pub(super) const LEAST: usize = MOST / 8;
 type Trie<P, T> = LCTrieMap<P, Option<T>>;
 
 #[derive(Clone)]
-pub(super) struct Family<P, T> {
-    /// From the blocks to positions in `ranges`.
-    blocks: Arc<LCTrieMap<P, u32>>,
+pub(super) struct Family<P: Prefix, T> {
+    /// Which range an address belongs to.
+    index: Arc<Index<P>>,
     /// In the order of their blocks, so that each comes behind the one around it.
     pub(super) ranges: Arc<[Range<P, T>]>,
     len: usize,
@@ -46,7 +46,7 @@ pub(super) struct Range<P, T> {
     around: usize,
 }
 
-impl<P, T> Family<P, T> {
+impl<P: Prefix, T> Family<P, T> {
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -55,11 +55,11 @@ impl<P, T> Family<P, T> {
 impl<P: Prefix, T: Copy + PartialEq> Family<P, T> {
     /// The target of the longest route that holds the address.
     #[inline]
-    pub(super) fn lookup<A: IpPrefix<Addr = P::Addr>>(&self, address: &A) -> Option<T>
+    pub(super) fn lookup<A: IpPrefix<Addr = P::Addr, Slot = P::Slot>>(&self, address: &A) -> Option<T>
     where
         P: IpPrefixCovering<A>,
     {
-        let range = self.ranges.get(*self.blocks.lookup(address).1 as usize)?;
+        let range = self.ranges.get(self.index.find(address.bitslot()))?;
         range.trie.lookup(address).1.or(range.cover)
     }
 
@@ -74,7 +74,12 @@ impl<P: Prefix, T: Copy + PartialEq> Family<P, T> {
 
     /// The position of the range that a prefix belongs to.
     fn position(&self, prefix: &P) -> usize {
-        *self.blocks.lookup(prefix).1 as usize
+        // That of its first address can be further in.
+        let mut position = self.index.find(prefix.bitslot());
+        while let Some(range) = self.ranges.get(position).filter(|range| !range.block.covers(prefix)) {
+            position = range.around;
+        }
+        position
     }
 
     /// The table after these changes.
@@ -139,7 +144,7 @@ impl<P: Prefix, T: Copy + PartialEq> Family<P, T> {
             }
         }
         find_covers(&mut ranges, changed);
-        Self { blocks: Arc::clone(&self.blocks), ranges: ranges.into(), len }
+        Self { index: Arc::clone(&self.index), ranges: ranges.into(), len }
     }
 
     /// Other blocks than before.
@@ -156,20 +161,51 @@ impl<P: Prefix, T: Copy + PartialEq> Family<P, T> {
 
     fn assemble(mut pieces: Vec<Piece<P, T>>, len: usize) -> Self {
         pieces.sort_unstable_by_key(|piece| piece.block);
-        let mut blocks = RTrieMap::with_root_and_capacity(0, pieces.len());
+        let mut index = Index { starts: Vec::new(), positions: Vec::new() };
         let mut ranges = Vec::<Range<P, T>>::with_capacity(pieces.len());
-        // The positions of the blocks around the next one, the outermost first.
-        let mut around = Vec::new();
-        for (position, Piece { block, trie }) in pieces.into_iter().enumerate() {
-            let holds = |at: usize| ranges.get(at).is_some_and(|range| range.block.covers(&block));
-            while around.pop_if(|at| !holds(*at)).is_some() {}
-            ranges.push(Range { trie, cover: None, block, around: around.last().copied().unwrap_or(0) });
-            around.push(position);
-            blocks.insert(block, position as u32);
+        // The blocks around the next one, the outermost first, with their positions.
+        let mut around = Vec::<(P, usize)>::new();
+        let position = |around: &[(P, usize)]| around.last().map_or(0, |(_, position)| *position);
+        for (at, Piece { block, trie }) in pieces.into_iter().enumerate() {
+            while let Some((past, _)) = around.pop_if(|(outer, _)| !outer.covers(&block)) {
+                index.push(past.behind(), position(&around));
+            }
+            ranges.push(Range { trie, cover: None, block, around: position(&around) });
+            around.push((block, at));
+            index.push(Some(block.bitslot()), at);
+        }
+        while let Some((past, _)) = around.pop() {
+            index.push(past.behind(), position(&around));
         }
         let changed = vec![true; ranges.len()];
         find_covers(&mut ranges, changed);
-        Self { blocks: blocks.compress().into(), ranges: ranges.into(), len }
+        Self { index: index.into(), ranges: ranges.into(), len }
+    }
+}
+
+/// From addresses to the positions of their ranges. Nested blocks part the addresses into intervals; a range can have several.
+struct Index<P: Prefix> {
+    /// The first address of each interval, in order. Apart from the positions, so that more of them share a cache line.
+    starts: Vec<P::Slot>,
+    positions: Vec<u32>,
+}
+
+impl<P: Prefix> Index<P> {
+    #[inline]
+    fn find(&self, address: P::Slot) -> usize {
+        let behind = self.starts.partition_point(|start| *start <= address);
+        self.positions.get(behind.wrapping_sub(1)).map_or(0, |position| *position as usize)
+    }
+
+    /// The addresses from `start` on are those of another range. A later one for the same start wins.
+    fn push(&mut self, start: Option<P::Slot>, position: usize) {
+        let Some(start) = start else { return };
+        if self.starts.last() == Some(&start) {
+            self.positions.pop();
+        } else {
+            self.starts.push(start);
+        }
+        self.positions.push(position as u32);
     }
 }
 

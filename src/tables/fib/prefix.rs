@@ -5,9 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use iptrie::{IpPrefix, IpPrefixCovering, IpRootPrefix, Ipv4Prefix, Ipv6Prefix};
 
 /// A prefix of either family. In their order a prefix comes before all that it holds, and these before all others.
-pub(super) trait Prefix: IpRootPrefix + IpPrefixCovering<Self> + Ord {
+pub(super) trait Prefix: IpRootPrefix<Slot: Ord> + IpPrefixCovering<Self> + Ord {
     /// The two prefixes, longer by a bit, that make it up; `None` for that of a single address.
     fn halves(&self) -> Option<[Self; 2]>;
+
+    /// The address behind all that it holds; `None` if there is none.
+    fn behind(&self) -> Option<Self::Slot>;
 }
 
 impl Prefix for Ipv4Prefix {
@@ -16,6 +19,10 @@ impl Prefix for Ipv4Prefix {
         let half = |bits| Self::new(Ipv4Addr::from_bits(bits), self.len() + 1).ok();
         Some([half(self.bitslot())?, half(self.bitslot() | bit)?])
     }
+
+    fn behind(&self) -> Option<Self::Slot> {
+        (self.bitslot() | !self.bitmask()).checked_add(1)
+    }
 }
 
 impl Prefix for Ipv6Prefix {
@@ -23,6 +30,10 @@ impl Prefix for Ipv6Prefix {
         let bit = (1_u128 << 127).checked_shr(self.len().into())?;
         let half = |bits| Self::new(Ipv6Addr::from_bits(bits), self.len() + 1).ok();
         Some([half(self.bitslot())?, half(self.bitslot() | bit)?])
+    }
+
+    fn behind(&self) -> Option<Self::Slot> {
+        (self.bitslot() | !self.bitmask()).checked_add(1)
     }
 }
 
