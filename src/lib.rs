@@ -13,21 +13,23 @@
 //!
 //! 1. [`packet`]: addresses, buffers, header views, checksums, encapsulations. No I/O, no clock.
 //! 2. [`tables`]: the ENI maps, route tables, hosts and ports as a worker sees them.
-//! 3. [`pipeline`]: what happens to a burst, stage by stage; [`pipeline::Reason`] names every drop.
-//! 4. [`services`]: what the node answers itself (ARP, neighbour discovery, DHCP, router advertisements).
-//! 5. [`model`] and [`compile`]: from state documents to tables.
-//! 6. [`rcu`]: publish, pin, reclaim.
-//! 7. [`propagation`]: from FRR's BGP to changes of a gateway's routes.
-//! 8. [`node`]: configuration, workers, management thread, replay.
-//! 9. [`api`]: the control socket, what `warren show` prints, and captures.
-//! 10. [`trace`]: what becomes of a packet, step by step, through the same code.
-//! 11. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
+//! 3. [`flow`]: what a worker remembers of flows: the bindings of NAT and egress-only internet gateways.
+//! 4. [`pipeline`]: what happens to a burst, stage by stage; [`pipeline::Reason`] names every drop.
+//! 5. [`services`]: what the node answers itself (ARP, neighbour discovery, DHCP, router advertisements).
+//! 6. [`model`] and [`compile`]: from state documents to tables.
+//! 7. [`rcu`]: publish, pin, reclaim.
+//! 8. [`propagation`]: from FRR's BGP to changes of a gateway's routes.
+//! 9. [`node`]: configuration, workers, management thread, replay.
+//! 10. [`api`]: the control socket, what `warren show` prints, and captures.
+//! 11. [`trace`]: what becomes of a packet, step by step, through the same code.
+//! 12. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
 
 pub mod api;
 pub mod compile;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod ffi;
+pub mod flow;
 pub mod model;
 pub mod node;
 pub mod packet;

@@ -16,6 +16,10 @@ use std::{
 
 use warren::{
     compile::Compiler,
+    flow::{
+        Endpoint, Flow, Protocol,
+        nat::{self, Nat},
+    },
     model::router_mac,
     node::{
         capture::{Filter, Selection},
@@ -172,6 +176,29 @@ fn allocations(fleet: &Fleet, from: PortIndex, frame: &[u8], fate: Fate, capture
     counted
 }
 
+/// Flows through gateways, far more than fit at once: the allocations after construction.
+fn allocations_of_flows() -> u64 {
+    const CAPACITY: u32 = 1000;
+    let addresses = [1, 2];
+    let mut nat = Nat::new(CAPACITY);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for n in 0..20 * CAPACITY {
+        let now = Duration::from_millis(100 * u64::from(n));
+        nat.advance(now, 100);
+        let pool = nat::Pool { addresses: &addresses, block: (n % 64) as u8, share: 2 };
+        let pool = (n % 3 != 0).then_some(pool);
+        let (source, port) = (Endpoint { address: n.into(), port: 1 }, (n % 2) as u16);
+        let destination = Endpoint { address: 7, port };
+        let flow = Flow { gateway: u32::from(pool.is_none()), protocol: Protocol::Udp, source, destination };
+        if let Ok(outside) = nat.outbound(now, &nat.key(flow), 0, pool) {
+            assert_eq!(nat.inbound(now, &nat.key(Flow { source: outside, ..flow }), 0), Some(source));
+        }
+    }
+    let stats = nat.stats();
+    assert!(stats.expired > 0 && stats.refused_full > 0, "{stats:?}");
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
 #[test]
 fn a_worker_allocates_nothing_per_packet() {
     let fleet = Fleet::new(1000);
@@ -215,4 +242,5 @@ fn a_worker_allocates_nothing_per_packet() {
             assert_eq!(allocations(&fleet, from, &frame, fate, captured), 0, "{name}, captured: {captured}");
         }
     }
+    assert_eq!(allocations_of_flows(), 0, "bindings");
 }

@@ -207,8 +207,8 @@ pub fn routes(model: &Model) -> Table {
                 json!(subnet.vpc),
                 json!(routes.id),
                 json!(association),
-                json!(route.destination),
-                json!(route.target),
+                json!(route.destination.to_string()),
+                json!(route.target.id()),
             ]);
         }
     }

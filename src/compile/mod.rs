@@ -361,10 +361,12 @@ impl Compiler {
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
             lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
-            routes: Arc::new(RouteTable::new(routes.routes.iter().map(|route| {
-                let model::Target::Local = route.target;
-                (route.destination, Target::Local)
-            }))),
+            routes: Arc::new(RouteTable::new(routes.routes.iter().filter_map(
+                |route| match route.destination {
+                    model::Destination::Block(block) => Some((block, Target::Local)),
+                    model::Destination::PrefixList(_) => None,
+                },
+            ))),
         })
     }
 }

@@ -94,6 +94,11 @@ impl<T: Copy> HugeSlice<T> {
         Self { start, len }
     }
 
+    /// Memory, in bytes: of whole huge pages.
+    pub fn bytes(&self) -> usize {
+        Self::layout(self.len).size()
+    }
+
     fn layout(len: usize) -> Layout {
         let bytes = (len * size_of::<T>()).max(1).next_multiple_of(HUGE_PAGE);
         match Layout::from_size_align(bytes, HUGE_PAGE.max(align_of::<T>())) {
@@ -102,6 +107,12 @@ impl<T: Copy> HugeSlice<T> {
         }
     }
 }
+
+// SAFETY: it owns its elements, and nothing else points to them.
+unsafe impl<T: Send> Send for HugeSlice<T> {}
+
+// SAFETY: a shared reference to it gives shared references to its elements, and nothing else.
+unsafe impl<T: Sync> Sync for HugeSlice<T> {}
 
 impl<T> Deref for HugeSlice<T> {
     type Target = [T];

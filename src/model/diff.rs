@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Attachment, ById, DhcpOptions, Eni, Host, Id, Model, NameServer, Permission, RouteTable, SecurityGroup,
-    Subnet, Target, Traffic, Vpc, VpcDhcp,
+    Subnet, Traffic, Vpc, VpcDhcp,
 };
 
 /// The kinds of resource, in the order in which differences are listed.
@@ -332,8 +332,7 @@ impl Display for NameServer {
 
 impl Display for super::Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Target::Local = self.target;
-        write!(f, "{}:local", self.destination)
+        write!(f, "{}:{}", self.destination, self.target)
     }
 }
 

@@ -11,7 +11,9 @@
 mod diff;
 mod document;
 mod errors;
+mod gateways;
 mod raw;
+mod transit;
 mod validate;
 mod yaml;
 
@@ -27,6 +29,15 @@ pub use self::{
     diff::{Change, Diff, FieldChange, Kind, diff},
     document::{Document, load, read_documents},
     errors::{Errors, StateError},
+    gateways::{
+        BlockPublicAccess, Circuit, DirectConnectGateway, Edge, EgressOnlyInternetGateway, EndpointService,
+        InternetGateway, NatGateway, Peering, PrefixList, PublicAddress, Terminal, VirtualInterface,
+        VpcEndpoint, VpnConnection, VpnGateway, gateway_mac,
+    },
+    transit::{
+        AttachmentKind, ConnectPeer, GroupEni, MulticastDomain, TransitAttachment, TransitGateway,
+        TransitRoute, TransitRouteTable,
+    },
 };
 use crate::packet::{Mac, Vni};
 
@@ -57,6 +68,42 @@ pub struct Model {
     pub route_tables: ById<RouteTable>,
     /// The hosts of the underlay.
     pub hosts: ById<Host>,
+    /// The prefix lists.
+    pub prefix_lists: ById<PrefixList>,
+    /// The internet gateways.
+    pub internet_gateways: ById<InternetGateway>,
+    /// The egress-only internet gateways.
+    pub egress_only_gateways: ById<EgressOnlyInternetGateway>,
+    /// The NAT gateways.
+    pub nat_gateways: ById<NatGateway>,
+    /// The public addresses that something has, by their text.
+    pub public_addresses: ById<PublicAddress>,
+    /// The VPC peering connections.
+    pub peerings: ById<Peering>,
+    /// The virtual private gateways.
+    pub vpn_gateways: ById<VpnGateway>,
+    /// The VPN connections.
+    pub vpn_connections: ById<VpnConnection>,
+    /// The Direct Connect gateways.
+    pub direct_connect_gateways: ById<DirectConnectGateway>,
+    /// The virtual interfaces.
+    pub virtual_interfaces: ById<VirtualInterface>,
+    /// The VPC endpoints.
+    pub endpoints: ById<VpcEndpoint>,
+    /// The transit gateways.
+    pub transit_gateways: ById<TransitGateway>,
+    /// Their attachments.
+    pub transit_attachments: ById<TransitAttachment>,
+    /// Their route tables.
+    pub transit_tables: ById<TransitRouteTable>,
+    /// Their multicast domains.
+    pub multicast_domains: ById<MulticastDomain>,
+    /// Which hosts serve which gateway, by the gateway's id.
+    pub edges: ById<Edge>,
+    /// The links to the outside.
+    pub circuits: ById<Circuit>,
+    /// Whether public access is blocked, in the whole region.
+    pub block_public_access: BlockPublicAccess,
 }
 
 /// A DHCP option set: what the instances of the VPCs associated with it are told besides their addresses.
@@ -119,6 +166,9 @@ pub struct Vpc {
     pub cidrs6: Vec<Ipv6Net>,
     /// What its instances are told by DHCP besides their addresses (`DhcpOptionsId`).
     pub dhcp_options: VpcDhcp,
+    /// Whether subnets' route tables may hold no prefix inside the VPC but the local ones, as in 2020 (RT-7;
+    /// `Warren.Networks[].Legacy2020Local`).
+    pub legacy_2020_local: bool,
     /// What no packet depends on.
     pub descriptive: Descriptive,
 }
@@ -212,28 +262,93 @@ pub struct RouteTable {
     pub main: bool,
     /// The subnets explicitly associated with it, in the order stated.
     pub subnets: Vec<Id>,
-    /// Its routes, destinations unique: first the local route of each block of the VPC (RT-2), then the others as
-    /// stated.
+    /// The internet or virtual private gateway it is the gateway route table of, if of one (ING-1).
+    pub gateway: Option<Id>,
+    /// The virtual private gateways whose routes are propagated into it (`PropagatingVgws`).
+    pub propagating: Vec<Id>,
+    /// Its static routes, destinations unique: first the route of each block of the VPC, local unless stated otherwise (RT-2,
+    /// RT-7), then the others as stated. Routes that EC2 prints with `Origin: EnableVgwRoutePropagation` are not among them:
+    /// they are learned.
     pub routes: Vec<Route>,
     /// What no packet depends on.
     pub descriptive: Descriptive,
 }
 
 /// A route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// `DestinationCidrBlock` or `DestinationIpv6CidrBlock`.
-    pub destination: IpNet,
+    /// `DestinationCidrBlock`, `DestinationIpv6CidrBlock` or `DestinationPrefixListId`.
+    pub destination: Destination,
     /// Where its packets go.
     pub target: Target,
 }
 
-/// Where a route's packets go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// What a route is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A block.
+    Block(IpNet),
+    /// The blocks of a prefix list.
+    PrefixList(Id),
+}
+
+/// Where a route's packets go: a thing, never an address (RT-9). The thing exists in the model, or [`Target::Gone`] stands
+/// in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Within the VPC (`GatewayId: local`).
     Local,
+    /// An ENI of the VPC (`NetworkInterfaceId`).
+    Eni(Id),
+    /// An internet gateway (`GatewayId: igw-…`).
+    InternetGateway(Id),
+    /// An egress-only internet gateway (`EgressOnlyInternetGatewayId`).
+    EgressOnly(Id),
+    /// A NAT gateway (`NatGatewayId`).
+    Nat(Id),
+    /// A VPC peering connection (`VpcPeeringConnectionId`).
+    Peering(Id),
+    /// A transit gateway (`TransitGatewayId`).
+    Transit(Id),
+    /// A virtual private gateway (`GatewayId: vgw-…`).
+    VpnGateway(Id),
+    /// A gateway endpoint or a Gateway Load Balancer endpoint (`GatewayId` or `VpcEndpointId: vpce-…`).
+    Endpoint(Id),
+    /// What the state does not have (any more): the route is a blackhole (RT-12), as EC2 keeps it after the target is deleted.
+    Gone(Id),
+}
+
+impl Target {
+    /// The id of the target, `local` of the VPC itself.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Local => "local",
+            Self::Eni(id)
+            | Self::InternetGateway(id)
+            | Self::EgressOnly(id)
+            | Self::Nat(id)
+            | Self::Peering(id)
+            | Self::Transit(id)
+            | Self::VpnGateway(id)
+            | Self::Endpoint(id)
+            | Self::Gone(id) => id,
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Block(block) => block.fmt(f),
+            Self::PrefixList(id) => f.write_str(id),
+        }
+    }
 }
 
 /// A host of the underlay.

@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     compile::{Resolve, Site, SitePort, SiteRole, SiteUplink},
-    model::{Attachment, Eni, Host, Id, Model, Route, RouteTable, Subnet, Target, Vpc, VpcDhcp},
+    model::{Attachment, Destination, Eni, Host, Id, Model, Route, RouteTable, Subnet, Target, Vpc, VpcDhcp},
     packet::{Encapsulation, Mac, OuterChecksum, Vni},
     tables::{PortIndex, VlanMode},
 };
@@ -60,13 +60,16 @@ impl Fleet {
             };
             model.subnets.insert(Arc::clone(id), subnet);
         }
-        let routes =
-            blocks.iter().map(|block| Route { destination: IpNet::V4(*block), target: Target::Local });
+        let routes = blocks
+            .iter()
+            .map(|block| Route { destination: Destination::Block(IpNet::V4(*block)), target: Target::Local });
         let routes = RouteTable {
             id: Arc::clone(&table),
             vpc: Arc::clone(&vpc),
             main: true,
             subnets: Vec::new(),
+            gateway: None,
+            propagating: Vec::new(),
             routes: routes.collect(),
             descriptive: None,
         };
@@ -79,6 +82,7 @@ impl Fleet {
                 cidrs4: blocks,
                 cidrs6: Vec::new(),
                 dhcp_options: VpcDhcp::Region,
+                legacy_2020_local: false,
                 descriptive: None,
             },
         );

@@ -43,6 +43,13 @@ impl Sum {
         Self(self.0 + other.0)
     }
 
+    /// This sum without the other, which is part of it (RFC 1624 §3): taking a word away is adding its complement, and
+    /// complements of words add up to the complement of their sum.
+    #[inline]
+    pub const fn minus(self, other: Self) -> Self {
+        self.word(!other.fold())
+    }
+
     /// One more word, in host order.
     #[inline]
     pub const fn word(self, word: u16) -> Self {

@@ -68,20 +68,7 @@ impl Outer {
         if headers.protocol != protocol::UDP || headers.destination_port != encapsulation.port() {
             return Err(Reason::UnderlayProtocol);
         }
-        let (source, destination, ecn) = match headers.network {
-            Network::Ipv4 => {
-                check_ipv4(frame, headers, ip_checksum)?;
-                let (source, destination) = ipv4_addresses(frame);
-                let [tos] = get(frame, ETHERNET + 1).unwrap_or_default();
-                (mapped(IpAddr::V4(source.into())), mapped(IpAddr::V4(destination.into())), tos & 3)
-            }
-            Network::Ipv6 => {
-                let (source, destination) = ipv6_addresses(frame);
-                let [second] = get(frame, ETHERNET + 1).unwrap_or_default();
-                (source, destination, second >> 4 & 3)
-            }
-            Network::Arp => return Err(Reason::UnderlayProtocol),
-        };
+        let (source, destination, ecn) = outer_ip(frame, headers, ip_checksum)?;
         let l4 = usize::from(headers.l4);
         let udp: [u8; UDP + 8] = get(frame, l4).ok_or(Reason::Truncated)?;
         let end = l4 + usize::from(u16::from_be_bytes([udp[4], udp[5]]));
@@ -133,6 +120,29 @@ impl Outer {
     #[inline]
     pub fn strip<B: Buffer>(&self, buffer: &mut B) -> Result<(), Reason> {
         strip_outer(buffer, self.inner, self.end, self.ecn)
+    }
+}
+
+/// Source and destination address, [`mapped`], and ECN field of an outer IP header, whose checksum is verified.
+#[inline(always)]
+pub(super) fn outer_ip(
+    frame: &[u8],
+    headers: &Headers,
+    ip_checksum: Checked,
+) -> Result<(u128, u128, u8), Reason> {
+    match headers.network {
+        Network::Ipv4 => {
+            check_ipv4(frame, headers, ip_checksum)?;
+            let (source, destination) = ipv4_addresses(frame);
+            let [tos] = get(frame, ETHERNET + 1).unwrap_or_default();
+            Ok((mapped(IpAddr::V4(source.into())), mapped(IpAddr::V4(destination.into())), tos & 3))
+        }
+        Network::Ipv6 => {
+            let (source, destination) = ipv6_addresses(frame);
+            let [second] = get(frame, ETHERNET + 1).unwrap_or_default();
+            Ok((source, destination, second >> 4 & 3))
+        }
+        Network::Arp => Err(Reason::UnderlayProtocol),
     }
 }
 

@@ -130,12 +130,12 @@ impl OuterTemplate {
         let (udp, ip_sum, pseudo_sum) = match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 put(&mut bytes, 12, ethertype::IPV4.to_be_bytes());
-                let ip_sum = write_ipv4(&mut bytes, source, destination);
+                let ip_sum = write_ipv4(&mut bytes, source, destination, protocol::UDP);
                 (ETHERNET + 20, ip_sum, Sum::pseudo_v4(source, destination, protocol::UDP, 0))
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 put(&mut bytes, 12, ethertype::IPV6.to_be_bytes());
-                write_ipv6(&mut bytes, source, destination);
+                write_ipv6(&mut bytes, source, destination, protocol::UDP);
                 (ETHERNET + 40, Sum::ZERO, Sum::pseudo_v6(source, destination, protocol::UDP, 0))
             }
             _ => return None,
@@ -257,19 +257,19 @@ impl OuterTemplate {
 }
 
 /// An IPv4 header without total length, DSCP/ECN and checksum; returns the sum of the rest.
-fn write_ipv4(bytes: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr) -> Sum {
+pub(super) fn write_ipv4(bytes: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> Sum {
     // RFC 791 §3.1: version 4, five words; identification 0 (RFC 6864 §4.1: free in atomic datagrams); DF, so that the
-    // underlay never fragments; TTL 64; UDP.
-    let mut header = [0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol::UDP, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    // underlay never fragments; TTL 64.
+    let mut header = [0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     put(&mut header, 12, source.octets());
     put(&mut header, 16, destination.octets());
     put(bytes, ETHERNET, header);
     Sum::of(&header)
 }
 
-/// An IPv6 header without traffic class, flow label and payload length. RFC 8200 §3: UDP, hop limit 64.
-fn write_ipv6(bytes: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) {
-    put(bytes, ETHERNET, [0x60, 0, 0, 0, 0, 0, protocol::UDP, 64]);
+/// An IPv6 header without traffic class, flow label and payload length. RFC 8200 §3: hop limit 64.
+pub(super) fn write_ipv6(bytes: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr, protocol: u8) {
+    put(bytes, ETHERNET, [0x60, 0, 0, 0, 0, 0, protocol, 64]);
     put(bytes, ETHERNET + 8, source.octets());
     put(bytes, ETHERNET + 24, destination.octets());
 }

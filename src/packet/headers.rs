@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Buffer, bytes::get};
+use super::bytes::get;
 use crate::pipeline::Reason;
 
 /// Octets of an untagged Ethernet header, so the offset of the network header in any frame that [`parse`] accepts.
@@ -30,6 +30,8 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// UDP (RFC 768).
     pub const UDP: u8 = 17;
+    /// GRE (RFC 2784).
+    pub const GRE: u8 = 47;
     /// ICMPv6 (RFC 4443).
     pub const ICMPV6: u8 = 58;
 }
@@ -304,37 +306,52 @@ struct Chain<'a> {
     fragment: Fragment,
 }
 
+/// IPv6 extension headers (RFC 8200 §4, RFC 4302).
+pub(super) mod extension {
+    pub(in super::super) const HOP_BY_HOP: u8 = 0;
+    pub(in super::super) const ROUTING: u8 = 43;
+    pub(in super::super) const FRAGMENT: u8 = 44;
+    pub(in super::super) const AUTHENTICATION: u8 = 51;
+    pub(in super::super) const DESTINATION_OPTIONS: u8 = 60;
+
+    /// Whether a Next Header value is one's.
+    pub(in super::super) const fn is(kind: u8) -> bool {
+        matches!(kind, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
+    }
+
+    /// Octets of one that begins with these two.
+    pub(in super::super) fn len(kind: u8, [_, len]: [u8; 2]) -> usize {
+        match kind {
+            FRAGMENT => 8,
+            // RFC 4302 §2.2: the length in units of four octets, less two.
+            AUTHENTICATION => 8 + 4 * usize::from(len),
+            // RFC 8200 §4.3, §4.4, §4.6: the length in units of eight octets, without the first eight.
+            _ => 8 + 8 * usize::from(len),
+        }
+    }
+}
+
 /// Walks the extension headers of an IPv6 payload whose first Next Header value is `protocol`.
 fn extensions(payload: &[u8], mut protocol: u8) -> Result<Chain<'_>, Reason> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
-    const AUTHENTICATION: u8 = 51;
-    const DESTINATION_OPTIONS: u8 = 60;
-
     let mut rest = payload;
     let mut fragment = None;
     for position in 0..=MAX_EXTENSIONS {
-        let header_len = match (protocol, get(rest, 0)) {
-            // RFC 8200 §4.1: hop-by-hop options only directly behind the IPv6 header.
-            (HOP_BY_HOP, _) if position != 0 => return Err(Reason::Malformed),
-            // RFC 8200 §4.3, §4.4, §4.6: the length in units of eight octets, without the first eight.
-            (HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS, Some([_, len])) => 8 + 8 * usize::from(len),
-            // RFC 4302 §2.2: the length in units of four octets, less two.
-            (AUTHENTICATION, Some([_, len])) => 8 + 4 * usize::from(len),
-            (FRAGMENT, Some(_)) => 8,
-            (HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | AUTHENTICATION | FRAGMENT, None) => {
-                return Err(cut(fragment.unwrap_or(Fragment::Whole)));
-            }
-            _ => {
-                let fragment = fragment.unwrap_or(Fragment::Whole);
-                return Ok(Chain { transport: rest, protocol, fragment });
-            }
+        if !extension::is(protocol) {
+            let fragment = fragment.unwrap_or(Fragment::Whole);
+            return Ok(Chain { transport: rest, protocol, fragment });
+        }
+        // RFC 8200 §4.1: hop-by-hop options only directly behind the IPv6 header.
+        if protocol == extension::HOP_BY_HOP && position != 0 {
+            return Err(Reason::Malformed);
+        }
+        let header_len = match get(rest, 0) {
+            Some(octets) => extension::len(protocol, octets),
+            None => return Err(cut(fragment.unwrap_or(Fragment::Whole))),
         };
         let (header, behind) =
             rest.split_at_checked(header_len).ok_or_else(|| cut(fragment.unwrap_or(Fragment::Whole)))?;
         let next = header.first().copied().unwrap_or_default();
-        if protocol == FRAGMENT {
+        if protocol == extension::FRAGMENT {
             // RFC 8200 §4.5: offset in the upper 13 bits, M in the lowest.
             let field = u16::from_be_bytes(get(header, 2).unwrap_or_default());
             let (offset, more) = (field & 0xfff8, field & 1 != 0);
@@ -484,20 +501,6 @@ const fn mix(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Removes one 802.1Q or 802.1ad tag, if the frame has one, and says whether it did. A second tag stays, for [`parse`]
-/// to refuse.
-#[inline]
-pub fn strip_vlan<B: Buffer>(buffer: &mut B) -> bool {
-    let Some(head) = buffer.data_mut().first_chunk_mut::<18>() else {
-        return false;
-    };
-    if !matches!(u16::from_be_bytes([head[12], head[13]]), ethertype::VLAN | ethertype::SERVICE_VLAN) {
-        return false;
-    }
-    head.copy_within(0..12, 4);
-    buffer.trim_front(4)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -505,7 +508,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::packet::{HeapBuffer, sample};
+    use crate::packet::sample;
 
     const V4: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(10, 0, 1, 10), Ipv4Addr::new(10, 0, 2, 20));
     const V6: (Ipv6Addr, Ipv6Addr) = (Ipv6Addr::LOCALHOST, Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
@@ -629,20 +632,6 @@ mod tests {
         // ICMPv6 in IPv4 is no ICMPv6.
         let headers = parse(&sample::ipv4(V4, protocol::ICMPV6, 0, &[], &[135, 0, 0, 0])).unwrap();
         assert_eq!(headers.icmp_type(), None);
-    }
-
-    #[test]
-    fn strips_one_tag() {
-        let frame = sample::ipv4(V4, protocol::TCP, 0, &[], &TCP);
-        let tag = |frame: &[u8]| [&frame[..12], &[0x81, 0, 0x20, 7], &frame[12..]].concat();
-        let mut once = HeapBuffer::new(&tag(&frame));
-        assert!(strip_vlan(&mut once));
-        assert_eq!(once.data(), frame);
-        assert!(!strip_vlan(&mut once));
-        let mut twice = HeapBuffer::new(&tag(&tag(&frame)));
-        assert!(strip_vlan(&mut twice));
-        assert_eq!(parse(twice.data()), Err(Reason::Vlan));
-        assert!(!strip_vlan(&mut HeapBuffer::new(&tag(&frame)[..17])));
     }
 
     #[test]

@@ -11,21 +11,33 @@ mod bytes;
 pub mod checksum;
 mod decap;
 mod encap;
+mod ends;
 pub mod fragment;
+mod gre;
 mod headers;
 pub mod icmp;
+mod ip;
+pub mod nat64;
 pub mod nd;
+mod patch;
+mod quoted;
 mod readdress;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod tcp;
+mod translate;
+mod vlan;
 
 pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
 pub use decap::{Outer, apply_ecn, mapped, strip_outer, unmapped};
 pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};
+pub use gre::{Gre, GreTemplate};
 pub use headers::{
     ETHERNET, Fragment, Headers, Network, Plain, endpoints, ethertype, ethertype_of, flow_hash,
-    ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol, strip_vlan,
+    ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol,
 };
-pub use readdress::{readdress_v4, readdress_v6, set_ttl};
+pub use quoted::{Quoted, is_error, quoted, translate_error};
+pub use readdress::{readdress_v4, readdress_v6, set_ttl, ttl};
+pub use translate::{Address, Readdressed, Tuple, translate};
+pub use vlan::{push_vlan, strip_vlan, vlan_id};

@@ -1,9 +1,10 @@
-//! Other addresses for a packet, with all the checksums that cover them brought along (RFC 1624, RFC 3022 §4.2).
+//! Other addresses, or another time to live, for a packet, with all the checksums that cover them brought along (RFC 1624).
 
 use super::{
     bytes::{get, put},
-    checksum::Sum,
-    headers::{ETHERNET, Fragment, Headers, Network, protocol},
+    headers::{ETHERNET, Headers, Network},
+    patch::{apply, replace},
+    translate::{Address, Tuple, translate},
 };
 
 /// Offset of the IPv4 header checksum in a frame.
@@ -13,22 +14,34 @@ const TTL: usize = ETHERNET + 8;
 const HOP_LIMIT: usize = ETHERNET + 7;
 
 /// Gives an IPv4 packet, which [`super::parse`] found in the frame, other addresses, in host order.
+#[inline]
 pub fn readdress_v4(frame: &mut [u8], headers: &Headers, source: u32, destination: u32) {
-    let new = (u64::from(source) << 32 | u64::from(destination)).to_be_bytes();
-    if let Some(change) = replace(frame, ETHERNET + 12, new) {
-        apply(frame, IPV4_CHECKSUM, change);
-        apply_to_transport(frame, headers, change);
-    }
+    readdress(frame, headers, source, destination);
 }
 
 /// Gives an IPv6 packet, which [`super::parse`] found in the frame, other addresses, in host order.
+#[inline]
 pub fn readdress_v6(frame: &mut [u8], headers: &Headers, source: u128, destination: u128) {
-    let mut new = [0; 32];
-    put(&mut new, 0, source.to_be_bytes());
-    put(&mut new, 16, destination.to_be_bytes());
-    if let Some(change) = replace(frame, ETHERNET + 8, new) {
-        apply_to_transport(frame, headers, change);
+    readdress(frame, headers, source, destination);
+}
+
+#[inline]
+fn readdress<A: Address>(frame: &mut [u8], headers: &Headers, source: A, destination: A) {
+    if let Some(old) = Tuple::of(frame, headers) {
+        translate(frame, headers, &Tuple { source, destination, ..old });
     }
+}
+
+/// The time to live, or hop limit, of the packet in a frame; 0 for ARP.
+#[inline]
+pub fn ttl(frame: &[u8], headers: &Headers) -> u8 {
+    let at = match headers.network {
+        Network::Ipv4 => TTL,
+        Network::Ipv6 => HOP_LIMIT,
+        Network::Arp => return 0,
+    };
+    let [ttl] = get(frame, at).unwrap_or_default();
+    ttl
 }
 
 /// Sets the time to live, or hop limit, of the packet in a frame.
@@ -45,42 +58,6 @@ pub fn set_ttl(frame: &mut [u8], headers: &Headers, ttl: u8) {
     }
 }
 
-/// Writes whole 16-bit words and returns what that adds to a sum over them; `None` where the frame ends before them.
-fn replace<const N: usize>(frame: &mut [u8], at: usize, new: [u8; N]) -> Option<Sum> {
-    let old: [u8; N] = get(frame, at)?;
-    put(frame, at, new);
-    // Taking a word away is adding its complement, and complements of words add up to the complement of their sum.
-    Some(Sum::of(&new).word(!Sum::of(&old).fold()))
-}
-
-/// Brings a checksum field up to date.
-fn apply(frame: &mut [u8], at: usize, change: Sum) {
-    if let Some(checksum) = get(frame, at) {
-        put(frame, at, change.word(!u16::from_be_bytes(checksum)).checksum().to_be_bytes());
-    }
-}
-
-/// Brings the checksum up to date that covers the pseudo-header. A later fragment has none.
-fn apply_to_transport(frame: &mut [u8], headers: &Headers, change: Sum) {
-    if headers.fragment == Fragment::Later {
-        return;
-    }
-    let l4 = usize::from(headers.l4);
-    match (headers.protocol, headers.network) {
-        (protocol::TCP, _) => apply(frame, l4 + 16, change),
-        (protocol::ICMPV6, Network::Ipv6) => apply(frame, l4 + 2, change),
-        (protocol::UDP, _) => match get(frame, l4 + 6) {
-            // RFC 768: the sender computed none.
-            None | Some([0, 0]) => {}
-            Some(checksum) => {
-                let checksum = change.word(!u16::from_be_bytes(checksum)).udp_checksum();
-                put(frame, l4 + 6, checksum.to_be_bytes());
-            }
-        },
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
@@ -88,7 +65,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::packet::{ipv4_addresses, ipv6_addresses, parse};
+    use crate::packet::{checksum::Sum, ipv4_addresses, ipv6_addresses, parse};
 
     /// A frame with right checksums; `checksum_at` is the transport checksum's offset in the payload.
     fn frame(v6: Option<(u128, u128)>, v4: (u32, u32), protocol: u8, at: usize, payload: &[u8]) -> Vec<u8> {
@@ -148,6 +125,7 @@ mod tests {
             }
             prop_assert_eq!(&changed, &frame(v6.then_some(new6), new4, protocol, at, &payload));
             set_ttl(&mut changed, &headers, ttl);
+            prop_assert_eq!(super::ttl(&changed, &headers), ttl);
             if v6 {
                 prop_assert_eq!(changed[21], ttl);
             } else {

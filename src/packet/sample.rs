@@ -114,3 +114,93 @@ fn chain(extensions: &[(u8, u8, [u8; 6])], protocol: u8) -> (u8, Vec<u8>) {
     }
     (kinds[0], bytes)
 }
+
+/// The sum of a message of `protocol` and its pseudo-header, word by word; ICMP has none.
+pub(crate) fn transport_sum(ends: (IpAddr, IpAddr), protocol: u8, message: &[u8]) -> u16 {
+    let len = (message.len() as u32).to_be_bytes();
+    let addresses = match ends {
+        (IpAddr::V4(_), _) if protocol == protocol::ICMP => return naive(message),
+        (IpAddr::V4(a), IpAddr::V4(b)) => [a.octets(), b.octets()].concat(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => [a.octets(), b.octets()].concat(),
+        _ => panic!("two families"),
+    };
+    naive(&[&addresses[..], &len, &[0, 0, 0, protocol], message].concat())
+}
+
+/// A message with its checksum, at `at`, filled in.
+pub(crate) fn summed(ends: (IpAddr, IpAddr), protocol: u8, at: usize, message: &[u8]) -> Vec<u8> {
+    let mut message = message.to_vec();
+    message[at..at + 2].fill(0);
+    let checksum = match !transport_sum(ends, protocol, &message) {
+        0 if protocol == protocol::UDP => 0xffff,
+        checksum => checksum,
+    };
+    message[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+    message
+}
+
+/// A frame with a whole packet between two addresses of one family.
+pub(crate) fn packet(ends: (IpAddr, IpAddr), protocol: u8, payload: &[u8]) -> Vec<u8> {
+    match ends {
+        (IpAddr::V4(a), IpAddr::V4(b)) => ipv4((a, b), protocol, 0x4000, &[], payload),
+        (IpAddr::V6(a), IpAddr::V6(b)) => ipv6((a, b), protocol, payload),
+        _ => panic!("two families"),
+    }
+}
+
+/// What a flow's packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tcp,
+    Udp,
+    UdpWithoutChecksum,
+    EchoRequest,
+    EchoReply,
+}
+
+pub(crate) const KINDS: [Kind; 5] =
+    [Kind::Tcp, Kind::Udp, Kind::UdpWithoutChecksum, Kind::EchoRequest, Kind::EchoReply];
+
+impl Kind {
+    /// The protocol, and the whole message with `data`. An echo has the source port as its identifier if it is a request,
+    /// the destination port if a reply.
+    pub(crate) fn message(self, ends: (IpAddr, IpAddr), ports: (u16, u16), data: &[u8]) -> (u8, Vec<u8>) {
+        let v4 = ends.0.is_ipv4();
+        let words = |words: &[u16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
+        let icmp = if v4 { protocol::ICMP } else { protocol::ICMPV6 };
+        let (protocol, at, head) = match self {
+            Self::Tcp => (protocol::TCP, 16, words(&[ports.0, ports.1, 1, 2, 3, 4, 0x5018, 0xffff, 0, 0])),
+            Self::Udp | Self::UdpWithoutChecksum => {
+                (protocol::UDP, 6, words(&[ports.0, ports.1, 8 + data.len() as u16, 0]))
+            }
+            Self::EchoRequest => (icmp, 2, words(&[if v4 { 8 << 8 } else { 128 << 8 }, 0, ports.0, 1])),
+            Self::EchoReply => (icmp, 2, words(&[if v4 { 0 } else { 129 << 8 }, 0, ports.1, 1])),
+        };
+        let message = [&head[..], data].concat();
+        if self == Self::UdpWithoutChecksum {
+            return (protocol, message);
+        }
+        (protocol, summed(ends, protocol, at, &message))
+    }
+
+    /// The frame with it.
+    pub(crate) fn frame(self, ends: (IpAddr, IpAddr), ports: (u16, u16), data: &[u8]) -> Vec<u8> {
+        let (protocol, message) = self.message(ends, ports, data);
+        packet(ends, protocol, &message)
+    }
+
+    /// The ports as a tuple has them.
+    pub(crate) fn ports(self, ports: (u16, u16)) -> (u16, u16) {
+        match self {
+            Self::EchoRequest => (ports.0, 0),
+            Self::EchoReply => (0, ports.1),
+            _ => ports,
+        }
+    }
+}
+
+/// The sum over the transport message of a frame, with its pseudo-header: 0xffff if its checksum is right.
+pub(crate) fn summed_up(frame: &[u8], headers: &super::Headers) -> u16 {
+    let ends = super::endpoints(frame, headers.network).expect("an IP packet");
+    transport_sum(ends, headers.protocol, &frame[headers.l4.into()..headers.end()])
+}

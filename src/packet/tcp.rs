@@ -1,14 +1,25 @@
-//! TCP's maximum segment size, the one thing that the node changes in an instance's packet (RFC 6691, RFC 9293 §3.7.1).
+//! What the node does to TCP: it lowers a maximum segment size (RFC 6691, RFC 9293 §3.7.1), and resets a connection that a
+//! gateway has forgotten.
 
 use super::{
+    Buffer,
     bytes::{get, put},
     checksum::update,
+    encap::traffic_class,
+    ends::Ends,
     headers::{ETHERNET, Fragment, Headers, Network, ethertype, ethertype_of, protocol},
+    macs,
 };
 
-/// Flags octet of the header, and the one that opens a connection.
+/// Flags octet of the header, and its flags.
 const FLAGS: usize = 13;
+const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+
+/// Octets of a header without options.
+const HEADER: usize = 20;
 
 /// Whether a packet opens a TCP connection, so that it may tell a maximum segment size.
 #[inline]
@@ -71,6 +82,66 @@ fn find_mss(segment: &[u8]) -> Option<(usize, u16)> {
     }
 }
 
+/// Turns a frame with a TCP segment into the reset that answers it, as a closed port does (RFC 9293 §3.10.7.1): between the same
+/// MACs, addresses and ports in the other direction, with the DSCP of the segment (GW-12). `false`, changing nothing, for a
+/// reset, a fragment, a wrong checksum or header length, and where the segment comes from no single host or went to a group.
+#[must_use]
+#[inline(never)]
+pub fn reset<B: Buffer>(buffer: &mut B, headers: &Headers) -> bool {
+    let frame = buffer.data();
+    let (destination, source) = macs(frame);
+    let start = usize::from(headers.l4);
+    let (Some(ends), Some(segment)) = (Ends::of(frame, headers.network), frame.get(start..headers.end()))
+    else {
+        return false;
+    };
+    let (Some(answer), Some(surplus)) = (answer_to(segment), start.checked_sub(ends.headers_len())) else {
+        return false;
+    };
+    let sound = headers.protocol == protocol::TCP
+        && headers.fragment == Fragment::Whole
+        && ends.has_one_source()
+        && !(ends.to_group() || destination.is_group())
+        && ends.sum(protocol::TCP, segment).fold() == 0xffff;
+    if !sound {
+        return false;
+    }
+    let dscp = traffic_class(frame) & 0xfc;
+    buffer.truncate(start + HEADER);
+    buffer.trim_front(surplus);
+    let frame = buffer.data_mut();
+    let ends = ends.reversed();
+    ends.write(frame, (source, destination), dscp, protocol::TCP);
+    put(frame, ends.headers_len(), answer);
+    let checksum = ends.sum(protocol::TCP, &answer).checksum();
+    put(frame, ends.headers_len() + CHECKSUM, checksum.to_be_bytes());
+    true
+}
+
+/// The reset of a segment, without checksum; `None` where none may be sent.
+fn answer_to(segment: &[u8]) -> Option<[u8; HEADER]> {
+    let [a, b, c, d, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags] = get(segment, 0)?;
+    let header_len = usize::from(offset >> 4) * 4;
+    let data = segment.get(header_len..)?;
+    if header_len < HEADER || flags & RST != 0 {
+        return None;
+    }
+    // With an acknowledgement the reset has the sequence number that is expected; without, it acknowledges the segment.
+    let (sequence, acknowledged, reply) = if flags & ACK != 0 {
+        ([a0, a1, a2, a3], 0, RST)
+    } else {
+        // RFC 9293 §3.4: SYN and FIN count like an octet each.
+        let len = data.len() as u32 + u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
+        ([0; 4], u32::from_be_bytes([s0, s1, s2, s3]).wrapping_add(len), RST | ACK)
+    };
+    let mut answer = [0; HEADER];
+    put(&mut answer, 0, [c, d, a, b]);
+    put(&mut answer, 4, sequence);
+    put(&mut answer, 8, acknowledged.to_be_bytes());
+    put(&mut answer, 12, [(HEADER as u8 / 4) << 4, reply]);
+    Some(answer)
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -78,7 +149,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::packet::{checksum::tests::naive, headers::parse, sample};
+    use crate::packet::{HeapBuffer, checksum::tests::naive, headers::parse, sample, set_macs};
 
     /// The sum of a segment and its pseudo-header.
     fn sum(ends: (IpAddr, IpAddr), segment: &[u8]) -> u16 {
@@ -164,6 +235,68 @@ mod tests {
         assert_ne!(sum(v4, &still[34..]), 0xffff, "a wrong checksum stays wrong");
     }
 
+    fn reset_of(frame: &[u8]) -> Option<Vec<u8>> {
+        let mut buffer = HeapBuffer::new(&[frame, &[0xaa; 3]].concat());
+        let done = reset(&mut buffer, &parse(frame).unwrap());
+        if !done {
+            assert_eq!(buffer.data(), [frame, &[0xaa; 3]].concat(), "changed");
+        }
+        done.then(|| buffer.data().to_vec())
+    }
+
+    /// RFC 9293 §3.10.7.1; GW-12.
+    #[test]
+    fn a_reset_is_the_answer_of_a_closed_port() {
+        let v4 = ("10.0.1.10".parse().unwrap(), "10.0.1.20".parse().unwrap());
+        let v6 = ("fd00::a".parse().unwrap(), "fd00::b".parse().unwrap());
+        for ends in [v4, v6] {
+            let (a, b): (IpAddr, IpAddr) = ends;
+            for (flags, data, sequence, acknowledged, reply) in [
+                // Sequence number 0x01020304, acknowledgement number 0.
+                (0x02, 0, 0, 0x0102_0305, 0x14),
+                (0x03, 9, 0, 0x0102_030f, 0x14),
+                (0x00, 9, 0, 0x0102_030d, 0x14),
+                (0x18, 9, 0, 0, 0x04),
+            ] {
+                let found = reset_of(&frame(ends, flags, &[1; 8], &vec![7; data])).unwrap();
+                let mut segment = vec![0, 80, 0x9c, 0x40];
+                segment.extend(u32::to_be_bytes(sequence));
+                segment.extend(u32::to_be_bytes(acknowledged));
+                segment.extend([0x50, reply, 0, 0, 0, 0, 0, 0]);
+                let mut expected = sample::packet((b, a), 6, &sample::summed((b, a), 6, 16, &segment));
+                set_macs(&mut expected, sample::A, sample::B);
+                let l4 = if a.is_ipv4() { 34 } else { 54 };
+                assert_eq!(found[..14], expected[..14]);
+                assert_eq!(found[l4..], expected[l4..], "flags {flags:#x}");
+                let headers = parse(&found).unwrap();
+                assert_eq!(headers.end(), found.len());
+                assert_eq!(crate::packet::endpoints(&found, headers.network), Some((b, a)));
+                assert_eq!(reset_of(&found), None, "a reset is not answered");
+            }
+            let mut acknowledging = frame(ends, 0x10, &[], &[]);
+            let l4 = usize::from(parse(&acknowledging).unwrap().l4);
+            assert!(reset_of(&acknowledging).is_some());
+            acknowledging[l4 + 8] = 9;
+            assert_eq!(reset_of(&acknowledging), None, "a wrong checksum");
+            let mut to_all = frame(ends, 2, &[], &[]);
+            to_all[0] = 0x33;
+            assert_eq!(reset_of(&to_all), None, "to a group MAC");
+        }
+        let long = sample::summed(v4, 6, 16, &[&[0; 12][..], &[0x60, 2, 0, 0, 0, 0, 0, 0]].concat());
+        assert_eq!(reset_of(&sample::packet(v4, 6, &long)), None, "a header longer than the segment");
+        assert_eq!(reset_of(&sample::datagram(v4, 1, 2, &[0; 30])), None, "UDP");
+        let segment = frame(v4, 2, &[1; 4], &[]);
+        let fragment =
+            sample::ipv4(([10, 0, 1, 10].into(), [10, 0, 1, 20].into()), 6, 0x2000, &[], &segment[34..58]);
+        assert_eq!(reset_of(&fragment), None, "a fragment");
+        let group = ("10.0.1.10".parse().unwrap(), "224.0.0.1".parse().unwrap());
+        assert_eq!(reset_of(&frame(group, 2, &[], &[])), None, "to a group");
+        // IPv6 extension headers and IPv4 options are left out.
+        let optional =
+            sample::ipv4(([10, 0, 1, 10].into(), [10, 0, 1, 20].into()), 6, 0, &[1; 12], &segment[34..]);
+        assert_eq!(reset_of(&optional), reset_of(&segment));
+    }
+
     proptest! {
         #[test]
         fn checksums_stay_right(
@@ -190,6 +323,8 @@ mod tests {
             // Headers that are not the frame's, and options of any kind.
             let headers = parse(&frame).unwrap();
             clamp_mss(&mut bytes.clone(), &headers, mtu);
+            let _ = reset(&mut HeapBuffer::new(&bytes), &headers);
+            let _ = reset(&mut HeapBuffer::new(&frame), &headers);
             if bytes.len() >= 20 {
                 let mut syn = sample::ipv4(([10, 0, 1, 1].into(), [10, 0, 1, 2].into()), 6, 0, &[], &bytes);
                 syn[34 + FLAGS] |= SYN;

@@ -103,7 +103,7 @@ pub(super) fn parse_frame<B: Buffer>(vlan: VlanMode, frame: &mut B) -> Result<He
         return Err(Reason::MultiSegment);
     }
     match parse(frame.data()) {
-        Err(Reason::Vlan) if vlan == VlanMode::Strip && strip_vlan(frame) => parse(frame.data()),
+        Err(Reason::Vlan) if vlan == VlanMode::Strip && strip_vlan(frame).is_some() => parse(frame.data()),
         parsed => parsed,
     }
 }

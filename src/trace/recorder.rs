@@ -60,10 +60,12 @@ impl<'a> Recorder<'a> {
         let model = &self.node.model;
         let subnet = model.subnets.get(&model.enis.get(self.from.as_ref()?)?.subnet)?;
         let table = model.route_tables.get(&subnet.route_table)?;
-        let routes = table.routes.iter().filter(|route| route.destination.contains(&address));
-        let route = routes.max_by_key(|route| route.destination.prefix_len())?;
-        let model::Target::Local = route.target;
-        Some(format!("{}: {} → local", table.id, route.destination))
+        let routes = table.routes.iter().filter_map(|route| match &route.destination {
+            model::Destination::Block(block) if block.contains(&address) => Some((block, route)),
+            _ => None,
+        });
+        let (block, route) = routes.max_by_key(|(block, _)| block.prefix_len())?;
+        Some(format!("{}: {block} → {}", table.id, route.target))
     }
 
     fn came_from(&mut self, eni: &LocalEni) {

@@ -25,6 +25,9 @@ tests! {
     mss: 20_000;
     dhcp: 20_000;
     decap: 20_000;
+    translation: 20_000;
+    nat64: 20_000;
+    gre: 20_000;
     node: 10_000;
     state: 5_000;
     host_file: 10_000;

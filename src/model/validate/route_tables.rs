@@ -4,7 +4,7 @@ use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 
 use super::{Item, Source, Validation, each, value};
-use crate::model::{Errors, Id, Route, RouteTable, Target, Vpc, raw};
+use crate::model::{Destination, Errors, Id, Route, RouteTable, Target, Vpc, raw};
 
 pub(super) fn route_tables(sources: &[Source<'_>], state: &mut Validation) {
     let Validation { model, errors, doubtful } = state;
@@ -73,8 +73,16 @@ pub(super) fn route_tables(sources: &[Source<'_>], state: &mut Validation) {
         if let (Some(id), Some((vpc_id, vpc))) = (id, vpc) {
             let routes = with_local(vpc, stated);
             let descriptive = raw.notes.descriptive();
-            let table =
-                RouteTable { id: id.clone(), vpc: vpc_id.clone(), main, subnets, routes, descriptive };
+            let table = RouteTable {
+                id: id.clone(),
+                vpc: vpc_id.clone(),
+                main,
+                subnets,
+                gateway: None,
+                propagating: Vec::new(),
+                routes,
+                descriptive,
+            };
             model.route_tables.insert(id, table);
         }
     }
@@ -91,6 +99,8 @@ pub(super) fn route_tables(sources: &[Source<'_>], state: &mut Validation) {
             vpc: vpc.id.clone(),
             main: true,
             subnets,
+            gateway: None,
+            propagating: Vec::new(),
             routes,
             descriptive: None,
         };
@@ -159,7 +169,7 @@ fn routes(item: &Item<'_>, raw: &raw::RouteTable<'_>, vpc: Option<&Vpc>, errors:
             let problem = format!("{destination} is not a block of {}, so it cannot be local", vpc.id);
             item.wrong(at(key), problem, format!("write {}", blocks.join(" or ")), errors);
         }
-        routes.push(Route { destination, target });
+        routes.push(Route { destination: Destination::Block(destination), target });
     }
     routes
 }
@@ -208,9 +218,12 @@ fn blocks(vpc: &Vpc) -> impl Iterator<Item = IpNet> + '_ {
 
 /// The local route of each block of the VPC, stated or not (RT-2), then the others.
 fn with_local(vpc: &Vpc, stated: Vec<Route>) -> Vec<Route> {
-    let mut routes: Vec<Route> =
-        blocks(vpc).map(|destination| Route { destination, target: Target::Local }).collect();
-    let others = stated.into_iter().filter(|route| blocks(vpc).all(|block| block != route.destination));
+    let mut routes: Vec<Route> = blocks(vpc)
+        .map(|block| Route { destination: Destination::Block(block), target: Target::Local })
+        .collect();
+    let others = stated
+        .into_iter()
+        .filter(|route| blocks(vpc).all(|block| Destination::Block(block) != route.destination));
     routes.extend(others);
     routes
 }

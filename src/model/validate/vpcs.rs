@@ -135,7 +135,8 @@ pub(super) fn vpcs(sources: &[Source<'_>], vnis: &HashMap<&str, Option<Vni>>, st
         let vni = vni.copied().flatten().unwrap_or(UNKNOWN);
         let descriptive = raw.notes.descriptive();
         let dhcp_options = dhcp_options.unwrap_or_default();
-        let vpc = Vpc { id: id.clone(), vni, cidrs4, cidrs6, dhcp_options, descriptive };
+        let vpc =
+            Vpc { id: id.clone(), vni, cidrs4, cidrs6, dhcp_options, legacy_2020_local: false, descriptive };
         state.model.vpcs.insert(id, vpc);
     }
 }

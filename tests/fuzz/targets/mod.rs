@@ -1,5 +1,6 @@
 //! Functions that take any bytes, and panic where something does not hold.
 
+mod gateways;
 mod node;
 mod packets;
 mod routes;
@@ -20,6 +21,9 @@ pub(crate) fn named(name: &str) -> fn(&[u8]) {
         "mss" => packets::mss,
         "dhcp" => packets::dhcp,
         "decap" => packets::decap,
+        "translation" => gateways::translation,
+        "nat64" => gateways::nat64,
+        "gre" => gateways::gre,
         "node" => node::frames,
         "state" => texts::state,
         "host_file" => texts::host_file,

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use warren::{
     packet::{
         Buffer, Checked, ETHERNET, Encapsulation, Fragment, Headers, HeapBuffer, Mac, Network, Outer, Plain,
-        arp::Arp, flow_hash, fragment::split, icmp as echo, nd as discovery, parse, protocol, strip_vlan,
-        tcp::clamp_mss,
+        arp::Arp, flow_hash, fragment::split, icmp as echo, nd as discovery, parse, protocol, push_vlan,
+        strip_vlan, tcp::clamp_mss,
     },
     services::dhcp::{Lease, LeaseV4, LeaseV6, Options, Servers, answer},
 };
@@ -29,7 +29,7 @@ pub(crate) fn sum(bytes: &[u8]) -> u16 {
 }
 
 /// The sum of a whole packet's transport header and data, with the pseudo-header except for ICMP.
-fn transport_sum(frame: &[u8], headers: &Headers) -> u16 {
+pub(crate) fn transport_sum(frame: &[u8], headers: &Headers) -> u16 {
     let (addresses, pseudo) = match headers.network {
         Network::Ipv4 => (&frame[26..34], headers.protocol != protocol::ICMP),
         _ => (&frame[22..54], true),
@@ -62,7 +62,7 @@ pub(crate) fn repaired(frame: &[u8]) -> Vec<u8> {
 }
 
 /// What a parsed frame promises: offsets are within the packet, and the packet within the frame.
-fn check_headers(frame: &[u8], headers: &Headers) {
+pub(crate) fn check_headers(frame: &[u8], headers: &Headers) {
     let (l4, end) = (usize::from(headers.l4), headers.end());
     assert!(end <= frame.len(), "{headers:?}");
     let fixed = match headers.network {
@@ -92,8 +92,11 @@ pub(crate) fn headers(frame: &[u8]) {
         assert_eq!(parse(&frame[..headers.end().max(ETHERNET)]), Ok(headers));
     }
     let mut buffer = HeapBuffer::new(frame);
-    if strip_vlan(&mut buffer) {
+    if let Some(id) = strip_vlan(&mut buffer) {
         assert_eq!(buffer.data().len() + 4, frame.len());
+        let mut tagged = HeapBuffer::new(buffer.data());
+        push_vlan(&mut tagged, id).expect("headroom");
+        assert_eq!(tagged.data()[16..], frame[16..]);
         let _ = parse(buffer.data());
     }
 }

@@ -1,0 +1,217 @@
+//! A hash index: which entry of a table has a key. It holds neither keys nor entries, only their numbers and hashes, so
+//! that one table can be found by several keys.
+//!
+//! Open addressing with linear probing, from the first of the eight slots of a cache line, so that nearly every lookup
+//! reads one line of it. A gap is closed when a key goes (Knuth vol. 3, 6.4, algorithm R): there are no tombstones.
+
+use crate::ffi::{HugeSlice, prefetch};
+
+/// Slots of a cache line.
+const LINE: usize = 8;
+
+/// The share of the slots that are filled at the most, in percent.
+const FILL: usize = 80;
+
+/// The entry of an empty slot.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+struct Slot {
+    hash: u32,
+    entry: u32,
+}
+
+/// An index of up to a number of entries, by hashes that have to be well mixed and keyed.
+pub struct Index {
+    slots: HugeSlice<Slot>,
+    used: usize,
+    capacity: usize,
+}
+
+impl Index {
+    /// An empty index of up to `capacity` entries.
+    pub fn new(capacity: u32) -> Self {
+        let capacity = capacity as usize;
+        // More slots than keys, so that every probe ends.
+        let slots = (capacity * 100 / FILL + 1).next_multiple_of(LINE);
+        Self { slots: HugeSlice::new(slots, Slot { hash: 0, entry: NONE }), used: 0, capacity }
+    }
+
+    /// Memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.slots.bytes()
+    }
+
+    /// How many entries it holds.
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// Starts loading where a key with this hash would be.
+    #[inline]
+    pub fn prefetch(&self, hash: u32) {
+        if let Some(slot) = self.slots.get(self.home(hash)) {
+            prefetch(slot);
+        }
+    }
+
+    /// The entry with a hash that `is` the one sought.
+    #[inline]
+    pub fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.probe(hash, |slot| slot.hash == hash && is(slot.entry)).map(|(_, slot)| slot.entry)
+    }
+
+    /// Puts an entry in under a hash. An entry must not be under the same hash already. `false` if the index is full.
+    pub fn insert(&mut self, hash: u32, entry: u32) -> bool {
+        if self.used >= self.capacity || entry == NONE {
+            return false;
+        }
+        let mut at = self.home(hash);
+        while self.slots.get(at).is_some_and(|slot| slot.entry != NONE) {
+            at = self.next(at);
+        }
+        self.set(at, Slot { hash, entry });
+        self.used += 1;
+        true
+    }
+
+    /// Puts another entry in an entry's place; `false` if it is not there.
+    pub fn replace(&mut self, hash: u32, entry: u32, by: u32) -> bool {
+        let found = self.position(hash, entry);
+        if let Some(at) = found {
+            self.set(at, Slot { hash, entry: by });
+        }
+        found.is_some()
+    }
+
+    /// Takes an entry out from under a hash; `false` if it is not there.
+    pub fn remove(&mut self, hash: u32, entry: u32) -> bool {
+        let Some(mut gap) = self.position(hash, entry) else { return false };
+        let mut at = self.next(gap);
+        while let Some(&slot) = self.slots.get(at).filter(|slot| slot.entry != NONE) {
+            let home = self.home(slot.hash);
+            if self.distance(home, at) >= self.distance(gap, at) {
+                self.set(gap, slot);
+                gap = at;
+            }
+            at = self.next(at);
+        }
+        self.set(gap, Slot { hash: 0, entry: NONE });
+        self.used -= 1;
+        true
+    }
+
+    fn position(&self, hash: u32, entry: u32) -> Option<usize> {
+        self.probe(hash, |slot| slot.entry == entry && slot.hash == hash).map(|(at, _)| at)
+    }
+
+    /// The first slot that a predicate holds of, among those where keys with a hash are.
+    #[inline]
+    fn probe(&self, hash: u32, mut is: impl FnMut(Slot) -> bool) -> Option<(usize, Slot)> {
+        let mut at = self.home(hash);
+        loop {
+            let slot = *self.slots.get(at)?;
+            if slot.entry == NONE {
+                return None;
+            }
+            if is(slot) {
+                return Some((at, slot));
+            }
+            at = self.next(at);
+        }
+    }
+
+    /// The hash spread over the lines without a division.
+    #[inline]
+    fn home(&self, hash: u32) -> usize {
+        ((u64::from(hash) * (self.slots.len() / LINE) as u64) >> 32) as usize * LINE
+    }
+
+    #[inline]
+    fn next(&self, at: usize) -> usize {
+        if at + 1 < self.slots.len() { at + 1 } else { 0 }
+    }
+
+    /// Steps from one position to a later one, around the end.
+    #[inline]
+    fn distance(&self, from: usize, to: usize) -> usize {
+        if to >= from { to - from } else { to + self.slots.len() - from }
+    }
+
+    #[inline]
+    fn set(&mut self, at: usize, slot: Slot) {
+        if let Some(place) = self.slots.get_mut(at) {
+            *place = slot;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    /// Hashes of few values, and at the end of the index, so that keys collide and probes go round.
+    fn hash(key: u32) -> u32 {
+        u32::MAX - key % 7 * 0x0800_0000
+    }
+
+    proptest! {
+        #[test]
+        fn equals_a_naive_model(steps in vec((0u8..3, 0u32..60, 60u32..100), 0..200)) {
+            let mut index = Index::new(40);
+            // Entries by key.
+            let mut model: HashMap<u32, u32> = HashMap::new();
+            for (step, key, other) in steps {
+                let entry = model.get(&key).copied();
+                match step {
+                    0 if entry.is_none() => {
+                        let fits = model.len() < 40;
+                        prop_assert_eq!(index.insert(hash(key), key), fits);
+                        if fits {
+                            model.insert(key, key);
+                        }
+                    }
+                    1 => prop_assert_eq!(
+                        index.remove(hash(key), entry.unwrap_or(key)),
+                        model.remove(&key).is_some()
+                    ),
+                    _ => {
+                        let other = other + 100 * key;
+                        prop_assert_eq!(index.replace(hash(key), entry.unwrap_or(key), other), entry.is_some());
+                        model.entry(key).and_modify(|entry| *entry = other);
+                    }
+                }
+                prop_assert_eq!((index.len(), index.is_empty()), (model.len(), model.is_empty()));
+                for key in 0..60 {
+                    let entry = model.get(&key).copied();
+                    prop_assert_eq!(index.find(hash(key), |found| Some(found) == entry), entry);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nearly_every_key_of_a_full_index_lies_in_its_home_line() {
+        let secret = crate::tables::Secret::random();
+        let mut index = Index::new(100_000);
+        let hashes: Vec<u32> = (0..100_000).map(|key| secret.mix(key, 0) as u32).collect();
+        for (entry, &hash) in (0..).zip(&hashes) {
+            assert!(index.insert(hash, entry));
+        }
+        assert!(!index.insert(1, 100_000));
+        let home = (0..)
+            .zip(&hashes)
+            .filter(|&(entry, &hash)| index.position(hash, entry).unwrap() / LINE == index.home(hash) / LINE)
+            .count();
+        assert!(home > 85_000, "{home}");
+    }
+}
