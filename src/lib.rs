@@ -19,10 +19,11 @@
 //! 6. [`services`]: what the node answers itself (ARP, neighbour discovery, DHCP, router advertisements).
 //! 7. [`model`] and [`compile`]: from state documents to tables.
 //! 8. [`rcu`]: publish, pin, reclaim.
-//! 9. [`node`]: configuration, workers, management thread, replay.
-//! 10. [`api`]: the control socket, what `warren show` prints, and captures.
-//! 11. [`trace`]: what becomes of a packet, step by step, through the same code.
-//! 12. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
+//! 9. [`propagation`]: from FRR's BGP to changes of a gateway's routes.
+//! 10. [`node`]: configuration, workers, management thread, replay.
+//! 11. [`api`]: the control socket, what `warren show` prints, and captures.
+//! 12. [`trace`]: what becomes of a packet, step by step, through the same code.
+//! 13. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
 
 pub mod api;
 pub mod compile;
@@ -35,6 +36,7 @@ pub mod model;
 pub mod node;
 pub mod packet;
 pub mod pipeline;
+pub mod propagation;
 pub mod rcu;
 pub mod services;
 pub mod tables;

@@ -9,6 +9,7 @@
 
 mod enis;
 mod exits;
+mod fib;
 mod hosts;
 mod multicast;
 mod ports;
@@ -30,6 +31,7 @@ pub use exits::{
     PORTS_A_SHARE, Peer, PeerIndex, Private, SHARES, Seat, SubnetExits, TransitTable, TransitTarget,
     VpcExits, Wire, ZoneIndex, share_of_flow, share_of_port,
 };
+pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
 pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};

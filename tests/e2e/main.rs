@@ -26,6 +26,8 @@ mod live_update;
 mod nd;
 #[cfg(feature = "dpdk")]
 mod path_mtu;
+#[cfg(feature = "dpdk")]
+mod propagation;
 mod replay;
 #[cfg(feature = "dpdk")]
 mod replay_equals_daemon;

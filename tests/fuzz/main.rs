@@ -33,4 +33,5 @@ tests! {
     state: 5_000;
     host_file: 10_000;
     request: 20_000;
+    fpm: 20_000;
 }

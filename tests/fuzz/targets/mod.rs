@@ -3,6 +3,7 @@
 mod gateways;
 mod node;
 mod packets;
+mod routes;
 mod texts;
 
 /// The target with a name.
@@ -28,6 +29,7 @@ pub(crate) fn named(name: &str) -> fn(&[u8]) {
         "state" => texts::state,
         "host_file" => texts::host_file,
         "request" => texts::request,
+        "fpm" => routes::fpm,
         _ => panic!("no target `{name}`"),
     }
 }

@@ -1,0 +1,89 @@
+//! Longest-prefix match for tables that are big and change all the time: what a gateway learns by BGP.
+//!
+//! A [`Fib`] is immutable, and [`Fib::apply`] makes the next one, which shares all that did not change. For that, the
+//! routes of a family are kept in *ranges* of some hundred, each a level-compressed trie of its own: a change rebuilds the
+//! range that it lies in, whatever the size of the table. `family` says how ranges are found, split and merged.
+
+mod family;
+mod prefix;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use iptrie::{Ipv4Prefix, Ipv6Prefix};
+
+use family::Family;
+
+/// A longest-prefix match over up to millions of routes; a snapshot. IPv4 and IPv6 are independent (RT-3).
+#[derive(Clone)]
+pub struct Fib<T> {
+    v4: Family<Ipv4Prefix, T>,
+    v6: Family<Ipv6Prefix, T>,
+}
+
+impl<T: Copy + PartialEq> Fib<T> {
+    /// A table of these routes; of two with the same destination the later wins.
+    pub fn new(routes: impl IntoIterator<Item = (IpNet, T)>) -> Self {
+        Self::default().apply(routes.into_iter().map(|(destination, target)| (destination, Some(target))))
+    }
+
+    /// The table after these changes: a new target, or `None` for no route any more. Of two for the same destination the
+    /// later wins. Only the ranges that the changes lie in are built anew, so many changes at once cost far less than
+    /// each for itself.
+    #[must_use]
+    pub fn apply(&self, changes: impl IntoIterator<Item = (IpNet, Option<T>)>) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for (destination, target) in changes {
+            match destination {
+                IpNet::V4(net) => v4.push((Ipv4Prefix::from(net), target)),
+                IpNet::V6(net) => v6.push((Ipv6Prefix::from(net), target)),
+            }
+        }
+        Self { v4: self.v4.apply(v4), v6: self.v6.apply(v6) }
+    }
+
+    /// The target of the longest prefix that holds the IPv4 address (host byte order).
+    #[inline]
+    pub fn lookup_v4(&self, address: u32) -> Option<T> {
+        self.v4.lookup(&Ipv4Addr::from_bits(address))
+    }
+
+    /// The target of the longest prefix that holds the IPv6 address.
+    #[inline]
+    pub fn lookup_v6(&self, address: u128) -> Option<T> {
+        self.v6.lookup(&Ipv6Addr::from_bits(address))
+    }
+
+    /// The target of the route with exactly this destination.
+    pub fn get(&self, destination: IpNet) -> Option<T> {
+        match destination {
+            IpNet::V4(net) => self.v4.get(&net.into()),
+            IpNet::V6(net) => self.v6.get(&net.into()),
+        }
+    }
+
+    /// All routes, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (IpNet, T)> + '_ {
+        let v4 = self.v4.iter().map(|(prefix, target)| (IpNet::from(prefix), target));
+        v4.chain(self.v6.iter().map(|(prefix, target)| (IpNet::from(prefix), target)))
+    }
+
+    /// How many routes there are.
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Whether there is no route.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Copy + PartialEq> Default for Fib<T> {
+    fn default() -> Self {
+        Self { v4: Family::default(), v6: Family::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;
