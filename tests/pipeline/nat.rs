@@ -134,6 +134,8 @@ fn nobody_outside_begins_gw_14() {
         lab.drops(AT_A, &frame, Reason::NatNoState);
     }
     lab.drops(AT_A, &request(1, (0, 7), 0), Reason::NatNoState);
+    let anonymous = [0, 0, 0, 0, 0, 0, 0, 1];
+    lab.drops(AT_A, &sound(r1(), A, (CLIENT, SERVER), 1, &anonymous), Reason::NatNoState);
 }
 
 #[test]
