@@ -185,6 +185,12 @@ pub fn share_of_port(port: u16) -> Option<u8> {
     Some((port.checked_sub(1024)? / PORTS_A_SHARE) as u8)
 }
 
+/// The worker of a node, of so many, that has the state of a share's flows through every gateway that the node serves.
+#[inline]
+pub fn worker_of_share(share: u8, workers: usize) -> usize {
+    usize::from(share) % workers.max(1)
+}
+
 /// NAT ports of a share.
 pub const PORTS_A_SHARE: u16 = 1008;
 
@@ -213,6 +219,13 @@ impl Gateway {
     #[inline]
     pub fn seat(&self, share: u8) -> Seat {
         self.seats.get(usize::from(share)).copied().unwrap_or(Seat::Nobody)
+    }
+
+    /// How many shares a worker of this node has, of so many workers.
+    pub fn shares_of(&self, (worker, workers): (usize, usize)) -> u8 {
+        // As `worker_of_share` has it.
+        let seats = self.seats.iter().skip(worker).step_by(workers.max(1));
+        seats.filter(|&&seat| seat == Seat::Here).count() as u8
     }
 }
 
