@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
-use super::{HostIndex, Lpm, PortIndex, RouteTable, SubnetIndex};
+use super::{Fib, HostIndex, Lpm, PortIndex, RouteTable, SubnetIndex};
 use crate::{
     model::BlockPublicAccess,
     packet::{Mac, Vni, mapped},
@@ -39,6 +39,11 @@ pub struct CircuitIndex(pub u32);
 /// Circuits of a gateway: bit `n` is the `n`th of its [`Outside::circuits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CircuitSet(pub u32);
+
+impl CircuitSet {
+    /// The most circuits of a gateway.
+    pub const MOST: usize = 32;
+}
 
 /// What leads out of VPCs.
 pub struct Exits {
@@ -269,7 +274,7 @@ pub struct Outside {
     /// The gateway route table (ING-1).
     pub ingress: Option<Arc<RouteTable>>,
     /// Where destinations are, over which of `circuits`.
-    pub routes: Arc<Lpm<CircuitSet>>,
+    pub routes: Fib<CircuitSet>,
     /// The circuits, at most 32.
     pub circuits: SmallVec<[CircuitIndex; 4]>,
     /// Whether equal routes share traffic (PT-15), or the first in the set has it all (RT-20).
