@@ -115,6 +115,7 @@ impl Compiler {
             services: self.site.services(),
             vnis: Arc::new(vnis(model)),
             exits: Arc::new(Exits::none()),
+            outside: Arc::default(),
             multicast: Arc::new(Multicast::new([])),
         }
     }

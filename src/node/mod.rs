@@ -8,6 +8,7 @@ pub mod bench;
 #[cfg(feature = "dpdk")]
 pub mod bpf;
 pub mod capture;
+pub mod chores;
 pub mod clock;
 pub mod config;
 #[cfg(feature = "dpdk")]
@@ -15,6 +16,7 @@ pub mod daemon;
 pub mod fleet;
 pub mod manager;
 mod multicast;
+mod outside;
 pub mod replay;
 pub mod traffic;
 pub mod worker;
