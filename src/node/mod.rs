@@ -16,6 +16,7 @@ pub mod daemon;
 pub mod fleet;
 pub mod manager;
 mod multicast;
+pub mod nat_counters;
 mod outside;
 pub mod replay;
 pub mod traffic;
