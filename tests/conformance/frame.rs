@@ -1,6 +1,6 @@
 //! Frames from their description. What a description leaves out is as a usual guest sends it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use warren::{
 
 use super::{
     dhcp::{Dhcp, Dhcp6},
-    state::{Names, SERVICES},
+    state::{GATEWAY, INTERNET_PLACE, Names, OUTSIDE, SERVICES},
     suite::Family,
 };
 
@@ -19,8 +19,10 @@ use super::{
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Frame {
-    /// The ENI that sends it.
+    /// The ENI that sends it, or the place outside.
     pub from: Option<String>,
+    /// Sent from the internet: the edge that it comes in at.
+    pub edge: Option<String>,
     /// Sent: it comes from the services of that ENI's host instead.
     pub service: bool,
     /// Sent: it comes from the underlay instead.
@@ -37,6 +39,9 @@ pub struct Frame {
     pub count: Option<usize>,
     /// Expected: fields that may have any value.
     pub any: Vec<String>,
+    /// Expected: names for the values of fields that may have any from 1024 on, for later steps.
+    #[serde(rename = "as")]
+    pub names: BTreeMap<String, String>,
     pub eth: Eth,
     /// Of the family that the scenario runs with.
     pub ip: Option<Ip>,
@@ -154,6 +159,9 @@ pub struct Tcp {
     pub src: Option<u16>,
     pub dst: Option<u16>,
     pub flags: Option<String>,
+    pub seq: Option<u32>,
+    pub ack: Option<u32>,
+    pub window: Option<u16>,
     /// The maximum segment size option.
     pub mss: Option<u16>,
 }
@@ -172,8 +180,39 @@ pub struct Icmp {
     pub mtu: u32,
     /// The bytes behind the checksum, where the rest doesn't tell.
     pub body: String,
-    /// So much of the packet that was sent as an ICMP error may quote (RFC 1812 §4.3.2.3, RFC 4443 §2.4).
-    pub quote: bool,
+    /// What an ICMP error quotes.
+    pub quote: Quote,
+}
+
+/// What an ICMP error quotes: so much of a packet as it may (RFC 1812 §4.3.2.3, RFC 4443 §2.4).
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Quote {
+    /// Of the packet that was sent, or nothing.
+    Sent(bool),
+    /// Of this packet.
+    Packet(Box<Frame>),
+}
+
+impl Default for Quote {
+    fn default() -> Self {
+        Self::Sent(false)
+    }
+}
+
+impl Quote {
+    /// The frame around the packet that is quoted.
+    fn frame(&self, sent: &[u8], names: &Names<'_>) -> Option<Vec<u8>> {
+        match self {
+            Self::Sent(false) => None,
+            Self::Sent(true) => Some(sent.to_vec()),
+            Self::Packet(frame) => {
+                let mut frame = frame.clone();
+                (frame.eth.src, frame.eth.dst) = (Some("outside".to_owned()), Some("gateway".to_owned()));
+                Some(frame.build(names, &[]))
+            }
+        }
+    }
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -289,8 +328,10 @@ impl Frame {
         }
         let mac = |text: &Option<String>| text.as_ref().map(|text| names.mac(text));
         let reply = self.is_dhcp_reply();
+        let outside = self.from.as_deref().is_some_and(|from| names.is_outside(from));
         let source = mac(&self.eth.src).unwrap_or_else(|| match self.service {
             true => SERVICES,
+            false if outside => OUTSIDE,
             false if reply => names.mac(&format!("router({})", names.eni(self.client()).subnet)),
             false => names.eni(self.sender()).mac,
         });
@@ -300,6 +341,7 @@ impl Frame {
                 let (packet, destination) = self.packet(family, &ip, source, &names, sent);
                 let next_hop = || match self.service {
                     true => Some(ServicePort::ROUTER),
+                    false if outside => Some(GATEWAY),
                     false if reply => Some(names.next_hop(self.client(), destination)),
                     false => Some(names.next_hop(self.from.as_deref()?, destination)),
                 };
@@ -361,7 +403,14 @@ impl Frame {
         sent: &[u8],
     ) -> (Vec<u8>, IpAddr) {
         let dhcp = self.dhcp_ends(names);
-        let own = || dhcp.map_or_else(|| names.ip(&format!("ip({})", self.sender())), |(source, _)| source);
+        let own = || {
+            let usual = || match self.sender() {
+                INTERNET_PLACE => "internet(7)".to_owned(),
+                from if names.is_outside(from) => "site(7)".to_owned(),
+                eni => format!("ip({eni})"),
+            };
+            dhcp.map_or_else(|| names.ip(&usual()), |(source, _)| source)
+        };
         let source = ip.src.as_ref().map_or_else(own, |text| names.ip(text));
         let usual = || match self.nd.as_ref().map(|nd| (&*nd.kind, nd.target.as_ref())) {
             Some(("solicitation", Some(target))) => names.ip(&format!("solicited-node({target})")),
@@ -421,20 +470,9 @@ impl Frame {
             });
             let mut segment =
                 [tcp.src.unwrap_or(40_000), tcp.dst.unwrap_or(80)].map(u16::to_be_bytes).concat();
-            segment.extend([
-                0,
-                0,
-                0,
-                1,
-                0,
-                0,
-                0,
-                0,
-                (20 + options.len() as u8) << 2,
-                flags.sum(),
-                0xff,
-                0xff,
-            ]);
+            segment.extend([tcp.seq.unwrap_or(1), tcp.ack.unwrap_or(0)].map(u32::to_be_bytes).concat());
+            segment.extend([(20 + options.len() as u8) << 2, flags.sum()]);
+            segment.extend(tcp.window.unwrap_or(0xffff).to_be_bytes());
             segment.extend([0; 4]);
             segment.extend(options);
             let own = segment.len();
@@ -448,16 +486,17 @@ impl Frame {
         if let Some(icmp) = &self.icmp {
             let own = if v4 { protocol::ICMP } else { protocol::ICMPV6 };
             let (kind, code) = icmp.kind(v4);
+            let quoted = icmp.quote.frame(sent, names);
             let mut message = vec![kind, icmp.code.unwrap_or(code), 0, 0];
             match &*icmp.kind {
                 "echo" | "echo-reply" => {
                     message.extend([icmp.id, icmp.seq].map(u16::to_be_bytes).concat());
                     message.extend(sized(8));
                 }
-                _ if icmp.quote => {
+                _ if quoted.is_some() => {
                     message.extend(icmp.mtu.to_be_bytes());
                     let most = if v4 { 576 - 20 - 8 } else { 1280 - 40 - 8 };
-                    let packet = &sent[14..];
+                    let packet = quoted.as_ref().map_or(&[][..], |frame| &frame[14..]);
                     message.extend(&packet[..packet.len().min(most)]);
                 }
                 _ if self.size.is_some() => message.extend([vec![0; 4], sized(8)].concat()),
