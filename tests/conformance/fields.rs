@@ -24,7 +24,8 @@ pub fn with_any(expected: &[u8], actual: &[u8], value: &Value) -> Vec<u8> {
     }
     if v4 {
         bytes[24..26].fill(0);
-        let checksum = warren::packet::checksum::Sum::of(&bytes[14..34]).checksum();
+        let end = 14 + usize::from(bytes[14] & 15) * 4;
+        let checksum = warren::packet::checksum::Sum::of(&bytes[14..end]).checksum();
         bytes[24..26].copy_from_slice(&checksum.to_be_bytes());
     }
     bytes

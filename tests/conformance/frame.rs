@@ -29,7 +29,7 @@ pub struct Frame {
     pub underlay: Option<Underlay>,
     /// Sent: the congestion mark that each outer header gets on the way.
     pub marked: Option<u8>,
-    /// Expected: the ENI that gets it.
+    /// Expected: the ENI or the place outside that gets it.
     pub at: Option<String>,
     /// Expected: from the router's MAC of the receiver's subnet, to the receiver's MAC (FWD-6).
     pub routed: bool,
@@ -51,6 +51,7 @@ pub struct Frame {
     pub udp: Option<Udp>,
     pub tcp: Option<Tcp>,
     pub icmp: Option<Icmp>,
+    pub igmp: Option<Igmp>,
     pub nd: Option<Nd>,
     pub dhcp: Option<Dhcp>,
     pub dhcp6: Option<Dhcp6>,
@@ -217,6 +218,16 @@ impl Quote {
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub struct Igmp {
+    /// `query`, `report`, `leave`, `report-1`, `report-3`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// All groups, if there is none.
+    pub group: Option<String>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Nd {
     /// `solicitation`, `advertisement`, `router-solicitation`, `router-advertisement`, `redirect`.
     #[serde(rename = "type")]
@@ -305,6 +316,12 @@ impl Frame {
     }
 
     fn network(&self, family: Family) -> Option<(Family, Ip)> {
+        if self.igmp.is_some() {
+            // RFC 2236 §2: for the link, and with Router Alert (RFC 2113).
+            let ip = self.ipv4.clone().unwrap_or_default();
+            let options = "94040000".to_owned();
+            return Some((Family::Ipv4, Ip { ttl: Some(ip.ttl.unwrap_or(1)), options, ..ip }));
+        }
         let neutral = self.ip.clone().map(|ip| (family, ip));
         let v4 = || self.ipv4.clone().map(|ip| (Family::Ipv4, ip));
         let v6 = || self.ipv6.clone().map(|ip| (Family::Ipv6, ip));
@@ -420,6 +437,7 @@ impl Frame {
         let destination = match &ip.dst {
             Some(text) => names.ip(text),
             None if self.nd.is_some() => usual(),
+            None if self.igmp.is_some() => names.ip(self.igmp.as_ref().map_or("", Igmp::destination)),
             None => dhcp.unwrap_or_else(|| panic!("a packet without ip.dst")).1,
         };
         let header = match family {
@@ -504,6 +522,9 @@ impl Frame {
             }
             return (own, summed(message, 2, ends, own));
         }
+        if let Some(igmp) = &self.igmp {
+            return (protocol::IGMP, igmp.message(names));
+        }
         if let Some(nd) = &self.nd {
             return (
                 protocol::ICMPV6,
@@ -551,6 +572,39 @@ impl Icmp {
             ("time-exceeded", false) => (3, 0),
             (number, _) => (number.parse().expect("an ICMP type"), 0),
         }
+    }
+}
+
+impl Igmp {
+    /// RFC 2236 §9, RFC 3376 §4.2.14.
+    fn destination(&self) -> &str {
+        match (&*self.kind, &self.group) {
+            ("leave", _) => "224.0.0.2",
+            ("report-3", _) => "224.0.0.22",
+            (_, Some(group)) => group,
+            (_, None) => "224.0.0.1",
+        }
+    }
+
+    /// RFC 2236 §2, RFC 3376 §4.2.
+    fn message(&self, names: &Names<'_>) -> Vec<u8> {
+        let group = match self.group.as_ref().map(|group| names.ip(group)) {
+            Some(IpAddr::V4(group)) => group.octets(),
+            Some(IpAddr::V6(group)) => panic!("igmp.group {group}"),
+            None => [0; 4],
+        };
+        let mut message = match &*self.kind {
+            "query" => [&[0x11, 100, 0, 0][..], &group].concat(),
+            "report-1" => [&[0x12, 0, 0, 0][..], &group].concat(),
+            "report" => [&[0x16, 0, 0, 0][..], &group].concat(),
+            "leave" => [&[0x17, 0, 0, 0][..], &group].concat(),
+            // One record: the group without excluded sources, which is a join.
+            "report-3" => [&[0x22, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0][..], &group].concat(),
+            other => panic!("no IGMP message: {other}"),
+        };
+        let checksum = Sum::of(&message).checksum();
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        message
     }
 }
 

@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use warren::{model::Model, packet::macs};
 
 use super::{
     dhcp::says,
     fields,
     frame::Frame,
-    state::{Names, Stated, attach, merge, patch, place, settle},
+    state::{Names, Stated, attach, merge, merged, patch, place, settle},
     suite::{Family, Placement, Run, Scenario, Step, Suite},
     underlay::Wire,
 };
@@ -70,7 +70,7 @@ pub struct Fabric<'a, N> {
     model: Model,
     placement: &'a Placement,
     /// What expectations gave names to.
-    named: BTreeMap<String, u64>,
+    named: BTreeMap<String, Value>,
     /// Frames from outside so far.
     entries: usize,
     now: Duration,
@@ -164,7 +164,7 @@ impl<'a, N: Node> Fabric<'a, N> {
                 (None, Some(from)) => {
                     let (host, vlan) = self.entry(from, frame.edge.as_deref(), &state);
                     let number = self.suite.hosts.hosts[&host].number;
-                    (host, GATEWAY_PORT.to_owned(), self.wire.from_outside(&inner, number, vlan))
+                    (host, GATEWAY_PORT.to_owned(), self.wire.enter(&inner, number, vlan))
                 }
                 (None, None) => {
                     let at = names.eni(frame.sender()).attachment.as_ref();
@@ -331,7 +331,7 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     /// Against what the step expects.
-    fn compare(&self, step: &Step, sent: &Sent, named: &mut BTreeMap<String, u64>) -> Result<(), String> {
+    fn compare(&self, step: &Step, sent: &Sent, named: &mut BTreeMap<String, Value>) -> Result<(), String> {
         let names = self.names;
         let mut faults = self.seen.faults.clone();
         let mut arrived = self.arrived(&mut faults);
@@ -342,21 +342,33 @@ impl Comparison<'_> {
                 value.as_object_mut().map(|value| value.remove(key));
             }
             merge(&mut value, &fill(expected, named)?);
+            // Of several places, where it is doesn't matter.
+            let places = match value["at"].take() {
+                Value::Array(places) => places.iter().map(text).collect(),
+                Value::Null => return Err("an expectation without `at`".to_owned()),
+                place => vec![text(&place)],
+            };
             let frame = Frame::parse(&value)?;
-            let at = frame.at.clone().ok_or("an expectation without `at`")?;
-            let differences = |actual: &[u8]| self.differences(&value, sent, actual);
+            let differences = |(place, actual): &(String, Vec<u8>)| {
+                let value = merged(&value, &json!({ "at": place }));
+                self.differences(&value, sent, actual)
+            };
             for _ in 0..frame.count.unwrap_or(1) {
-                let mut here = arrived.iter().enumerate().filter(|(_, (place, _))| *place == at);
-                if let Some((index, _)) = here.find(|(_, (_, frame))| differences(frame).is_empty()) {
-                    let (_, actual) = arrived.remove(index);
+                let here = |it: &&(String, Vec<u8>)| places.contains(&it.0);
+                if let Some(index) = arrived.iter().position(|it| here(&it) && differences(it).is_empty()) {
+                    let (place, actual) = arrived.remove(index);
                     for (name, field) in &frame.names {
-                        named.insert(name.clone(), fields::read(&actual, field)?.into());
+                        let value = match &**field {
+                            "at" => place.clone().into(),
+                            field => fields::read(&actual, field)?.into(),
+                        };
+                        named.insert(name.clone(), value);
                     }
                     continue;
                 }
-                let first = arrived.iter().find(|(place, _)| *place == at);
-                let first = first.map_or_else(|| differences(&[]), |(_, frame)| differences(frame));
-                faults.push(format!("not seen at {at}: {}", first.join("\n      ")));
+                let nothing = (places[0].clone(), Vec::new());
+                let first = differences(arrived.iter().find(here).unwrap_or(&nothing));
+                faults.push(format!("not seen at {}: {}", places.join(" or "), first.join("\n      ")));
                 break;
             }
         }
@@ -380,7 +392,7 @@ impl Comparison<'_> {
                 continue;
             }
             let number = self.names.suite.hosts.hosts[host].number;
-            match self.wire.to_outside(frame, number) {
+            match self.wire.leave(frame, number) {
                 Ok((vlan, frame)) => match self.names.outside(host, vlan) {
                     Some(place) => arrived.push((place.to_owned(), frame)),
                     None => faults.push(format!("{host} sends on VLAN {vlan:?}, where nothing is")),
@@ -395,7 +407,7 @@ impl Comparison<'_> {
     fn differences(&self, value: &Value, sent: &Sent, actual: &[u8]) -> Vec<String> {
         let mut value = value.clone();
         let describe = |value: &Value| Frame::parse(value).unwrap_or_else(|error| panic!("{error}"));
-        for field in describe(&value).names.into_values() {
+        for field in describe(&value).names.into_values().filter(|field| field != "at") {
             match fields::read(actual, &field) {
                 Ok(number) if number >= 1024 => fields::set(&mut value, &field, number),
                 Ok(number) => return vec![format!("{field} is {number}")],
@@ -454,11 +466,15 @@ impl Comparison<'_> {
     }
 }
 
-/// With the numbers that expectations gave names to in place of `$name`.
-fn fill(value: &Value, named: &BTreeMap<String, u64>) -> Result<Value, String> {
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// With what expectations gave names to in place of `$name`.
+fn fill(value: &Value, named: &BTreeMap<String, Value>) -> Result<Value, String> {
     Ok(match value {
         Value::String(text) => match text.strip_prefix('$') {
-            Some(name) => (*named.get(name).ok_or(format!("nothing is named {text}"))?).into(),
+            Some(name) => named.get(name).ok_or(format!("nothing is named {text}"))?.clone(),
             None => value.clone(),
         },
         Value::Array(items) => items.iter().map(|item| fill(item, named)).collect::<Result<_, _>>()?,

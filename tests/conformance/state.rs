@@ -162,6 +162,13 @@ pub fn merge(value: &mut Value, patch: &Value) {
     }
 }
 
+/// As [`merge`], with the result.
+pub fn merged(value: &Value, patch: &Value) -> Value {
+    let mut value = value.clone();
+    merge(&mut value, patch);
+    value
+}
+
 /// A state as a document, for a daemon, and what is read from it.
 pub struct Stated {
     #[cfg(feature = "dpdk")]

@@ -93,7 +93,7 @@ impl Wire {
     }
 
     /// A frame from outside as it comes in at a host's gateway port.
-    pub fn from_outside(&self, frame: &[u8], host: u8, vlan: Option<u16>) -> Vec<u8> {
+    pub fn enter(&self, frame: &[u8], host: u8, vlan: Option<u16>) -> Vec<u8> {
         let mut frame = frame.to_vec();
         if frame[..6] == GATEWAY.0 {
             frame[..6].copy_from_slice(&Self::gateway_mac(host).0);
@@ -105,7 +105,7 @@ impl Wire {
     }
 
     /// The VLAN of a frame that left at a host's gateway port, and the frame without it.
-    pub fn to_outside(&self, frame: &[u8], host: u8) -> Result<(Option<u16>, Vec<u8>), String> {
+    pub fn leave(&self, frame: &[u8], host: u8) -> Result<(Option<u16>, Vec<u8>), String> {
         let mut frame = frame.to_vec();
         if frame[..12] != [OUTSIDE.0, Self::gateway_mac(host).0].concat() {
             return Err("other MACs than those of the link".to_owned());
