@@ -57,7 +57,8 @@ fn none(faults: &[Fault]) {
 
 /// The scenarios that this run of the tests is about.
 fn chosen(scenario: &Scenario) -> bool {
-    scenario.name.contains(&*std::env::var("WARREN_SCENARIO").unwrap_or_default())
+    let text = std::env::var("WARREN_SCENARIO").unwrap_or_default();
+    scenario.name.contains(&*text) || scenario.file.starts_with(&*text)
 }
 
 /// What fails on the pipeline alone.

@@ -318,7 +318,9 @@ impl Suite {
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-            .chain(fs::read_dir(folder.join("waiting")).into_iter().flatten().map(|entry| entry.unwrap().path()))
+            .chain(
+                fs::read_dir(folder.join("waiting")).into_iter().flatten().map(|entry| entry.unwrap().path()),
+            )
             .filter(|path| !path.ends_with("rules.yaml"))
             .collect();
         files.sort();
