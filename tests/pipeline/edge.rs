@@ -12,8 +12,8 @@ use warren::{
     packet::{Mac, mapped},
     tables::{
         Blocks, Destination, Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, HostIndex, Internet,
-        LocalEni, Lpm, NatGateway, Place, PortIndex, Private, Role, RouteTable, SHARES, Seat, SubnetExits,
-        Target, V4Key, VpcExits, Wire as Behind, ZoneIndex,
+        LocalEni, Lpm, NatGateway, OutsideNeighbours, Place, PortIndex, Private, Role, RouteTable, SHARES,
+        Seat, SubnetExits, Target, V4Key, VpcExits, Wire as Behind, ZoneIndex,
     },
 };
 
@@ -128,7 +128,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
     exits.privates.insert((v, bits(OWN)), bits(PUBLIC));
     exits.internet = smallvec![OUT];
     exits.wires.insert((OUT, 0), Behind::Internet);
-    let neighbours = Arc::get_mut(&mut exits.neighbours).unwrap();
+    let mut neighbours = OutsideNeighbours::default();
     for hop in ["198.18.0.254", "2001:db8:99::fe"] {
         neighbours.insert((OUT, 0, ip(hop)), ROUTER);
     }
@@ -144,6 +144,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
         mtu: 1500,
         control: None,
     };
+    lab.tables.outside = Arc::new(neighbours);
     lab.tables.exits = Arc::new(exits);
     lab.tables.ports[usize::from(OUT.0)].role = Role::Gateway(Arc::new(port));
     lab.tables.enis.v4.insert(V4Key::exact(v, bits(OWN)).slot(Destination {
