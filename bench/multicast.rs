@@ -57,8 +57,8 @@ impl Sink<Mbuf> for Device {
 
     fn hand_over(&mut self, _port: PortIndex, _vni: Vni, _frame: Mbuf) {}
 
-    fn owns_share(&self, _share: u8) -> bool {
-        true
+    fn workers(&self) -> (usize, usize) {
+        (0, 1)
     }
 
     fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: Mbuf) {}

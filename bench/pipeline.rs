@@ -40,8 +40,8 @@ impl Sink<HeapBuffer> for Keep {
         self.0.push(frame);
     }
 
-    fn owns_share(&self, _share: u8) -> bool {
-        true
+    fn workers(&self) -> (usize, usize) {
+        (0, 1)
     }
 
     fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: HeapBuffer) {}

@@ -277,6 +277,40 @@ pub fn services(snapshot: &Snapshot) -> Table {
     table
 }
 
+/// The workers' tables of NAT bindings, on a node that serves NAT gateways or egress-only internet gateways.
+pub fn nat(snapshot: &Snapshot) -> Table {
+    let columns = [
+        "worker",
+        "capacity",
+        "bindings",
+        "created",
+        "expired",
+        "error_port_allocation",
+        "refused_full",
+        "refused_no_state",
+        "unsolicited",
+    ];
+    let mut table = Table::new(&columns);
+    for (worker, counters) in snapshot.counters.iter().enumerate().take(snapshot.cpus.len()) {
+        let stats = counters.nat.read();
+        if stats.capacity > 0 {
+            let values = [
+                worker as u64,
+                stats.capacity,
+                stats.bindings,
+                stats.created,
+                stats.expired,
+                stats.refused_ports,
+                stats.refused_full,
+                stats.refused_no_state,
+                stats.unsolicited,
+            ];
+            table.row(values.map(|value| json!(value)));
+        }
+    }
+    table
+}
+
 /// The workers.
 pub fn workers(snapshot: &Snapshot) -> Table {
     let columns = [

@@ -4,6 +4,9 @@
 //! ENIs are changed shard by shard; what is small (the node's own ports, the hosts' templates) is made anew when
 //! something that it depends on changed.
 
+mod effective;
+mod exits;
+mod learned;
 mod lease;
 mod multicast;
 mod site;
@@ -13,14 +16,18 @@ use std::{net::IpAddr, sync::Arc};
 use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
+pub use effective::{Effective, MOST_PROPAGATED, Origin, State, attachment_of, effective, unusable};
+pub use learned::{Learned, LearnedTable, preferred};
 pub use site::{Link, Site, SitePort, SiteRole, SiteUplink};
+
+use exits::ExitsMemory;
 
 use crate::{
     model::{self, Diff, Id, Model, router_mac},
     packet::{ETHERNET, Mac, OuterTemplate, Vni},
     tables::{
         Addresses, Destination, Enis, Exits, Host, HostIndex, Hosts, LocalEni, MacKey, Multicast, Place,
-        Port, PortIndex, Reachability, Role, RouteTable, SubnetIndex, Tables, Target, V4Key, V6Key,
+        Port, PortIndex, Reachability, Role, SubnetIndex, Tables, V4Key, V6Key,
     },
 };
 
@@ -56,6 +63,11 @@ impl Numbers {
         }
     }
 
+    /// One more than the largest number in use.
+    fn len(&self) -> usize {
+        self.by_id.len() + self.free.len()
+    }
+
     fn get(&self, id: &str) -> Option<u32> {
         self.by_id.get(id).copied()
     }
@@ -72,6 +84,9 @@ pub struct Compiler {
     local: HashSet<Id>,
     /// The ENIs whose source/destination check is off.
     forwarding: HashSet<Id>,
+    /// What gateways have learned.
+    learned: Learned,
+    exits: ExitsMemory,
 }
 
 impl Compiler {
@@ -84,6 +99,8 @@ impl Compiler {
             domains: Numbers::default(),
             local: HashSet::new(),
             forwarding: HashSet::new(),
+            learned: Learned::default(),
+            exits: ExitsMemory::default(),
         }
     }
 
@@ -106,15 +123,17 @@ impl Compiler {
             self.insert(&mut enis, model, eni);
             self.note(eni);
         }
+        let exits = self.exits(model, &Exits::none());
+        self.insert_gateways(&mut enis, model);
         Tables {
             encapsulation: self.site.encapsulation,
-            ports: self.ports(model),
+            ports: self.ports(model, &exits),
             enis,
             hosts: Arc::new(self.hosts(model, resolve)),
             local: self.local_macs(model),
             services: self.site.services(),
             vnis: Arc::new(vnis(model)),
-            exits: Arc::new(Exits::none()),
+            exits: Arc::new(exits),
             multicast: Arc::new(Multicast::new([])),
         }
     }
@@ -173,7 +192,18 @@ impl Compiler {
         if !diff.vpcs.is_empty() {
             next.vnis = Arc::new(vnis(new));
         }
-        next.ports = self.ports(new);
+        let routed = outdated.iter().any(|id| self.exits.targets.contains(id));
+        let stated = !(diff.vpcs.is_empty()
+            && diff.subnets.is_empty()
+            && diff.route_tables.is_empty()
+            && diff.hosts.is_empty())
+            || exits_differ(old, new);
+        if stated || routed || forwarding_changed {
+            self.remove_gateways(&mut next.enis, old);
+            next.exits = Arc::new(self.exits(new, &tables.exits));
+            self.insert_gateways(&mut next.enis, new);
+        }
+        next.ports = self.ports(new, &next.exits);
         next.local = self.local_macs(new);
         next
     }
@@ -192,6 +222,76 @@ impl Compiler {
     /// The tables after the link-layer address of a next hop changed.
     pub fn update_hosts(&self, tables: &Tables, model: &Model, resolve: &dyn Resolve) -> Tables {
         Tables { hosts: Arc::new(self.hosts(model, resolve)), ..tables.clone() }
+    }
+
+    /// The tables after a gateway, or a transit gateway's attachment, has learned routes by BGP: all that it has, `None` for none.
+    pub fn update_learned(
+        &mut self,
+        tables: &Tables,
+        model: &Model,
+        gateways: impl IntoIterator<Item = (Id, Option<LearnedTable>)>,
+    ) -> Tables {
+        for (gateway, table) in gateways {
+            match table {
+                Some(table) => self.learned.gateways.insert(gateway, table),
+                None => self.learned.gateways.remove(&gateway),
+            };
+        }
+        let exits = self.exits(model, &tables.exits);
+        Tables { ports: self.ports(model, &exits), exits: Arc::new(exits), ..tables.clone() }
+    }
+
+    /// What gateways have learned.
+    pub fn learned(&self) -> &Learned {
+        &self.learned
+    }
+
+    fn exits(&mut self, model: &Model, before: &Exits) -> Exits {
+        let builder = exits::Builder {
+            model,
+            learned: &self.learned,
+            site: &self.site,
+            hosts: &self.hosts,
+            subnets: &self.subnets,
+            forwarding: &self.forwarding,
+            memory: &mut self.exits,
+        };
+        builder.build(before)
+    }
+
+    /// Puts the NAT gateways' addresses where those of ENIs are.
+    fn insert_gateways(&self, enis: &mut Enis, model: &Model) {
+        for gateway in model.nat_gateways.values() {
+            let (Some(destination), Some(vpc)) =
+                (self.nat_destination(gateway), model.vpcs.get(&gateway.vpc))
+            else {
+                continue;
+            };
+            for address in &gateway.addresses {
+                enis.v4.insert(V4Key::exact(vpc.vni, address.to_bits()).slot(destination));
+            }
+            enis.mac.insert(MacKey::slot(vpc.vni, destination));
+        }
+    }
+
+    fn remove_gateways(&self, enis: &mut Enis, model: &Model) {
+        for gateway in model.nat_gateways.values() {
+            let Some(vpc) = model.vpcs.get(&gateway.vpc) else { continue };
+            for address in &gateway.addresses {
+                enis.v4.remove(&V4Key::exact(vpc.vni, address.to_bits()));
+            }
+            enis.mac.remove(&MacKey::new(vpc.vni, model::gateway_mac(&gateway.id)));
+        }
+    }
+
+    fn nat_destination(&self, gateway: &model::NatGateway) -> Option<Destination> {
+        Some(Destination {
+            mac: model::gateway_mac(&gateway.id),
+            router_mac: router_mac(&gateway.subnet),
+            location: Place::Gateway(self.exits.index(&gateway.id)?).into(),
+            subnet: SubnetIndex(self.subnets.get(&gateway.subnet)?),
+            source_dest_check: true,
+        })
     }
 
     /// The next hops on the uplinks through which the model's hosts are reached.
@@ -269,7 +369,7 @@ impl Compiler {
     }
 
     fn hosts(&self, model: &Model, resolve: &dyn Resolve) -> Hosts {
-        let mut hosts = vec![None; self.hosts.by_id.len() + self.hosts.free.len()];
+        let mut hosts = vec![None; self.hosts.len()];
         for host in self.remote_hosts(model) {
             let Some(slot) = self.hosts.get(&host.id).and_then(|index| hosts.get_mut(index as usize)) else {
                 continue;
@@ -309,11 +409,11 @@ impl Compiler {
         Some(Host { template, uplink: link.uplink, reachability, max_inner })
     }
 
-    fn ports(&self, model: &Model) -> Box<[Port]> {
+    fn ports(&self, model: &Model, exits: &Exits) -> Box<[Port]> {
         let mut plugged: HashMap<&str, Arc<LocalEni>> = HashMap::new();
         for eni in self.local.iter().filter_map(|id| model.enis.get(id)) {
             if let Some(at) = &eni.attachment
-                && let Some(local) = self.local_eni(model, eni, &at.port)
+                && let Some(local) = self.local_eni(model, exits, eni, &at.port)
             {
                 plugged.insert(&at.port, Arc::new(local));
             }
@@ -341,12 +441,12 @@ impl Compiler {
         macs.collect()
     }
 
-    fn local_eni(&self, model: &Model, eni: &model::Eni, port: &str) -> Option<LocalEni> {
+    fn local_eni(&self, model: &Model, exits: &Exits, eni: &model::Eni, port: &str) -> Option<LocalEni> {
         let index = self.site.port(port)?;
         let mtu = self.site.ports.get(usize::from(index.0))?.mtu;
         let subnet = model.subnets.get(&eni.subnet)?;
         let vpc = model.vpcs.get(&eni.vpc)?;
-        let routes = model.route_tables.get(&subnet.route_table)?;
+        let index_of_subnet = SubnetIndex(self.subnets.get(&eni.subnet)?);
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
         let v6 =
             eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
@@ -357,7 +457,7 @@ impl Compiler {
             mac: eni.mac,
             router_mac: router_mac(&eni.subnet),
             location: Place::Local(index).into(),
-            subnet: SubnetIndex(self.subnets.get(&eni.subnet)?),
+            subnet: index_of_subnet,
             subnet_v4: subnet.cidr4,
             subnet_v6: subnet.cidr6,
             v4: Addresses::<u32>::new(v4, eni.prefixes4.iter().map(|prefix| prefix.network().to_bits())),
@@ -368,15 +468,31 @@ impl Compiler {
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
             lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
-            routes: Arc::new(RouteTable::new(routes.routes.iter().filter_map(
-                |route| match route.destination {
-                    model::Destination::Block(block) => Some((block, Target::Local)),
-                    model::Destination::PrefixList(_) => None,
-                },
-            ))),
-            steered: false,
+            routes: Arc::clone(&exits.subnet(index_of_subnet)?.routes),
+            steered: self.exits.steering.contains(&subnet.route_table),
         })
     }
+}
+
+/// Whether models differ in what leads out of VPCs, besides VPCs, subnets, route tables and hosts.
+fn exits_differ(old: &Model, new: &Model) -> bool {
+    old.prefix_lists != new.prefix_lists
+        || old.internet_gateways != new.internet_gateways
+        || old.egress_only_gateways != new.egress_only_gateways
+        || old.nat_gateways != new.nat_gateways
+        || old.public_addresses != new.public_addresses
+        || old.peerings != new.peerings
+        || old.vpn_gateways != new.vpn_gateways
+        || old.vpn_connections != new.vpn_connections
+        || old.direct_connect_gateways != new.direct_connect_gateways
+        || old.virtual_interfaces != new.virtual_interfaces
+        || old.endpoints != new.endpoints
+        || old.transit_gateways != new.transit_gateways
+        || old.transit_attachments != new.transit_attachments
+        || old.transit_tables != new.transit_tables
+        || old.edges != new.edges
+        || old.circuits != new.circuits
+        || old.block_public_access != new.block_public_access
 }
 
 fn vnis(model: &Model) -> HashSet<Vni> {

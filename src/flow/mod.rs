@@ -1,5 +1,5 @@
-//! What a worker remembers of flows: the bindings of NAT gateways and egress-only internet gateways ([`nat`]), and the
-//! pieces that they stand on.
+//! What a worker remembers of flows: the bindings of NAT gateways and egress-only internet gateways ([`nat`]), the pieces
+//! that they stand on, and the ports of datagrams in fragments.
 //!
 //! Each flow has one owner worker, so that there is one writer and neither locks nor atomics. All memory is allocated
 //! at construction, and a full table refuses new flows without touching those that it has. Nothing here has a clock:
@@ -11,11 +11,13 @@
 //! | [`Wheel`] | which entries are free, and when the others come due |
 //! | [`Groups`] | counts the entries that have something in common |
 //! | [`Tcp`] | how far a connection is |
+//! | [`Fragments`] | the ports of later fragments |
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod fragments;
 mod groups;
 mod index;
 pub mod nat;
@@ -25,6 +27,7 @@ mod wheel;
 
 use std::time::Duration;
 
+pub use fragments::{Datagram, Fragments, LIFETIME, Told};
 pub use groups::Groups;
 pub use index::Index;
 pub use tcp::{Phase, Side, Tcp};
@@ -32,7 +35,7 @@ pub use wheel::{SLOT_MILLIS, Wheel};
 
 use crate::{packet::protocol, tables::Secret};
 
-/// The protocols with flows that a NAT gateway knows (GW-10).
+/// The protocols of flows: those that a NAT gateway knows (GW-10), and the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Protocol {
@@ -43,6 +46,8 @@ pub enum Protocol {
     /// Echo of ICMP, or of ICMPv6 where the destination is an IPv6 address: the addresses say which, so that NAT64
     /// (GW-18) changes no protocol.
     Icmp,
+    /// Any other, which an egress-only gateway carries: both ports of a flow are its number.
+    Other,
 }
 
 impl Protocol {

@@ -35,10 +35,11 @@ pub enum Refusal {
     Ports,
     /// The worker's table of bindings is full: `nat_full`.
     Full,
-    /// A TCP packet that opens no connection, of one that is not known (any more): `nat_no_state`. Its sender gets a
-    /// reset (GW-12).
+    /// A TCP packet that opens no connection, of one that is not known (any more), where it would be translated:
+    /// `nat_no_state`. Its sender gets a reset (GW-12).
     Reset,
-    /// The same, but a reset itself, which gets no answer: `nat_no_state`.
+    /// A reset, of a connection that is not known (any more). It gets no answer, and needs no binding where it is not
+    /// translated: `nat_no_state`.
     NoState,
 }
 
@@ -176,16 +177,44 @@ impl Nat {
         tcp_flags: u8,
         pool: Option<Pool<'_>>,
     ) -> Result<Endpoint, Refusal> {
-        let now = millis(now);
-        if let Some(entry) = self.entry_inside(inside)
-            && let Some(binding) = self.pass(now, entry, Side::Initiator, tcp_flags)
-        {
-            if binding.suits(pool) {
-                return Ok(binding.nat());
-            }
-            self.remove(entry);
+        match self.established(now, inside, tcp_flags, pool.map(|pool| pool.addresses)) {
+            Some(nat) => Ok(nat),
+            None => self.begin(now, inside, tcp_flags, pool),
         }
-        let opened = self.open(now, inside, tcp_flags, pool);
+    }
+
+    /// The first half of [`Nat::outbound`], for callers to which a [`Pool`] is too dear for every packet: what the source
+    /// becomes if the flow has a binding. Of the pool it needs the addresses alone. [`Nat::begin`] is the other half.
+    #[inline]
+    pub fn established(
+        &mut self,
+        now: Duration,
+        inside: &Key,
+        tcp_flags: u8,
+        addresses: Option<&[u128]>,
+    ) -> Option<Endpoint> {
+        let entry = self.entry_inside(inside)?;
+        let binding = self.pass(millis(now), entry, Side::Initiator, tcp_flags)?;
+        if binding.suits(addresses) {
+            return Some(binding.nat());
+        }
+        self.remove(entry);
+        None
+    }
+
+    /// The second half of [`Nat::outbound`], of a flow that has no binding.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn begin(
+        &mut self,
+        now: Duration,
+        inside: &Key,
+        tcp_flags: u8,
+        pool: Option<Pool<'_>>,
+    ) -> Result<Endpoint, Refusal> {
+        let opened = self.open(millis(now), inside, tcp_flags, pool);
         match opened {
             Ok(_) => self.stats.created += 1,
             Err(Refusal::Ports) => self.stats.refused_ports += 1,
@@ -220,10 +249,12 @@ impl Nat {
         pool: Option<Pool<'_>>,
     ) -> Result<Endpoint, Refusal> {
         let found = self.entry_inside(inside).and_then(|entry| self.binding(entry));
-        if let Some(binding) = found.filter(|binding| binding.is_live(millis(now)) && binding.suits(pool)) {
+        if let Some(binding) = found
+            .filter(|binding| binding.is_live(millis(now)) && binding.suits(pool.map(|pool| pool.addresses)))
+        {
             return Ok(binding.nat());
         }
-        self.check(inside, tcp_flags)?;
+        self.check(inside, tcp_flags, pool.is_some())?;
         let Some(pool) = pool else { return Ok(inside.flow.source) };
         let mut places = self.addresses(inside, pool).map(|address| self.place(inside, pool, address));
         places.find_map(Result::ok).map(|place| place.outside.flow.source).ok_or(Refusal::Ports)
@@ -313,13 +344,13 @@ impl Nat {
         tcp_flags: u8,
         pool: Option<Pool<'_>>,
     ) -> Result<Endpoint, Refusal> {
-        self.check(inside, tcp_flags)?;
+        self.check(inside, tcp_flags, pool.is_some())?;
         let place = match pool {
             Some(pool) => self.choose(inside, pool).ok_or(Refusal::Ports)?,
             None => Place { outside: *inside, group: None, group_hash: 0 },
         };
         let nat = place.outside.flow.source;
-        let binding = Binding::new(&inside.flow, nat, now);
+        let binding = Binding::new(&inside.flow, nat, now, tcp_flags);
         let entry = self.wheel.take(now + u64::from(binding.timeout())).ok_or(Refusal::Full)?;
         if let Some(free) = self.bindings.get_mut(entry as usize) {
             *free = binding;
@@ -332,11 +363,12 @@ impl Nat {
         Ok(nat)
     }
 
-    /// Whether a flow that has no binding may have one.
-    fn check(&self, inside: &Key, tcp_flags: u8) -> Result<(), Refusal> {
+    /// Whether a flow that has no binding may have one. A TCP connection in its middle may if it is not translated: nothing of
+    /// it is lost, so that an egress-only gateway picks up the flows of a node that failed.
+    fn check(&self, inside: &Key, tcp_flags: u8, translated: bool) -> Result<(), Refusal> {
         match inside.flow.protocol {
             Protocol::Tcp if Tcp::resets(tcp_flags) => Err(Refusal::NoState),
-            Protocol::Tcp if !Tcp::opens(tcp_flags) => Err(Refusal::Reset),
+            Protocol::Tcp if translated && !Tcp::opens(tcp_flags) => Err(Refusal::Reset),
             _ if self.wheel.used() >= self.wheel.capacity() => Err(Refusal::Full),
             _ => Ok(()),
         }

@@ -33,6 +33,9 @@ impl Tcp {
     /// After the SYN that opens it.
     pub const OPENED: Self = Self(0);
 
+    /// In its middle, as somebody else has seen it open.
+    pub const PICKED_UP: Self = Self(Self::ANSWERED);
+
     const ANSWERED: u8 = 1;
     const FIN_OF_INITIATOR: u8 = 2;
     const FIN_OF_RESPONDER: u8 = 4;

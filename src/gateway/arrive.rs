@@ -16,10 +16,7 @@ use crate::{
 };
 
 /// What a packet's VPC and sender are until it is known which gateway it came in by.
-const OUTSIDE: Sender = match Vni::new(1) {
-    Some(vni) => Sender { vni, mac: Mac::ZERO },
-    None => unreachable!(),
-};
+const OUTSIDE: Sender = Sender { vni: Vni::FIRST, mac: Mac::ZERO };
 
 /// Takes the packets of a gateway port in.
 #[inline(never)]

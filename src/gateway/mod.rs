@@ -20,9 +20,11 @@ mod egress_only;
 mod internet;
 pub(crate) mod multicast;
 mod nat;
+mod nat64;
 mod outside;
 mod route;
 mod stateful;
+mod subject;
 mod way;
 
 pub(crate) use arrive::arrive;

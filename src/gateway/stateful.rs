@@ -1,25 +1,65 @@
 //! Gateways that remember flows: whose share a packet is in, and the state of a worker's shares.
+//!
+//! A flow's share is the same wherever it is computed, at the sender's node as at any that serves the gateway, so that all its
+//! packets meet at one worker of one node ([`crate::tables::SHARES`]).
+
+use std::time::Duration;
 
 use super::{
     egress_only, nat,
-    way::{Way, share},
+    subject::Subject,
+    way::{Way, to_host},
 };
 use crate::{
-    flow::nat::Nat,
-    packet::{Buffer, Sender, parse},
+    flow::{
+        Fragments,
+        nat::{Nat, NatStats},
+    },
+    packet::{Buffer, Sender, parse, set_macs},
     pipeline::{AtGateway, Context, Reason, Sink},
-    tables::{Gateway, GatewayIndex, GatewayKind},
+    tables::{Gateway, GatewayIndex, GatewayKind, Seat, worker_of_share},
 };
+
+/// Datagrams in fragments that a worker follows at once.
+const DATAGRAMS: usize = 4096;
 
 /// What a worker remembers of the flows through gateways.
 pub struct Flows {
     pub(super) nat: Nat,
+    pub(super) fragments: Fragments,
+    /// Of the next IPv4 packet that is made of one of IPv6 without such (RFC 7915 §5.1).
+    identification: u16,
 }
 
 impl Flows {
     /// Room for that many flows at once; a worker of a node that serves no such gateway needs none.
     pub fn new(bindings: u32) -> Self {
-        Self { nat: Nat::new(bindings) }
+        Self { nat: Nat::new(bindings), fragments: Fragments::new(DATAGRAMS), identification: 0 }
+    }
+
+    /// Whether it may hold any flows: a worker of a node that serves no such gateway has none to see to.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.nat.stats().capacity > 0
+    }
+
+    /// Removes some of the flows that have been idle for too long: to be called once a round.
+    #[inline]
+    pub fn advance(&mut self, now: Duration) {
+        // More than begin in a round.
+        const BUDGET: u32 = 64;
+        self.nat.advance(now, BUDGET);
+    }
+
+    /// What the table of bindings has done.
+    #[inline]
+    pub fn stats(&self) -> NatStats {
+        self.nat.stats()
+    }
+
+    pub(super) fn next_identification(&mut self) -> u16 {
+        self.identification = self.identification.wrapping_add(1);
+        self.identification
     }
 }
 
@@ -28,16 +68,32 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     way: Way<'_>,
     (index, gateway): (GatewayIndex, &Gateway),
-    frame: B,
+    mut frame: B,
 ) {
-    let share = share(gateway, &way, frame.data());
-    if !ctx.sink.owns_share(share) {
+    let subject = match Subject::of(ctx.flows, ctx.now, gateway, &way, frame.data()) {
+        Ok(subject) => subject,
+        Err(reason) => return ctx.drop(way.port, reason, frame),
+    };
+    let share = subject.share(gateway, &way);
+    match gateway.seat(share) {
+        Seat::Here => {}
+        // The sender's tables are older, or newer. Only who has the share may use its ports.
+        Seat::Host(host) if !way.passed_on => {
+            set_macs(frame.data_mut(), gateway.mac, gateway.mac);
+            return to_host(ctx, &way, host, frame);
+        }
+        Seat::Host(_) | Seat::Nobody => return ctx.drop(way.port, Reason::NotServed, frame),
+    }
+    let (worker, workers) = ctx.sink.workers();
+    if worker_of_share(share, workers) != worker {
         return ctx.sink.hand_share(share, way.at(index), frame);
     }
-    let way = Way { sender: Sender { vni: way.vni, mac: gateway.mac }, eni: None, ..way };
+    let way = Way { sender: Sender { vni: gateway.vni, mac: gateway.mac }, eni: None, ..way };
     match &gateway.kind {
-        GatewayKind::Nat(nat) => nat::pass(ctx, way, (index, gateway, nat), share, frame),
-        GatewayKind::EgressOnly(internet) => egress_only::pass(ctx, way, (index, gateway, internet), frame),
+        GatewayKind::Nat(nat) => nat::pass(ctx, way, (gateway, nat), (subject, share), frame),
+        GatewayKind::EgressOnly(internet) => {
+            egress_only::pass(ctx, way, (gateway, internet), &subject, frame);
+        }
         GatewayKind::Internet(_) | GatewayKind::Outside(_) => ctx.drop(way.port, Reason::NotServed, frame),
     }
 }

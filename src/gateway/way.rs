@@ -3,16 +3,17 @@
 use std::net::IpAddr;
 
 use super::{
-    internet, nat, outside,
+    internet, outside,
     route::{End, resolve},
     stateful,
+    subject::Subject,
 };
 use crate::{
     packet::{Buffer, ETHERNET, Headers, Sender, Vni, endpoints, flow_hash, parse, set_macs, tcp},
     pipeline::{AtGateway, Context, Reason, Sink, Step, encapsulate_as, fit, pass_on},
     tables::{
-        Destination, Gateway, GatewayIndex, GatewayKind, HostIndex, LocalEni, Place, PortIndex, Seat, Tables,
-        Target, ZoneIndex, share_of_flow, share_of_port,
+        Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, Place, PortIndex, Seat, Tables, Target,
+        ZoneIndex, share_of_flow,
     },
 };
 
@@ -41,6 +42,8 @@ pub(super) struct Way<'a> {
     pub(super) mtu: u16,
     /// Whether it comes from another node that serves the gateway, which goes no further than this.
     pub(super) passed_on: bool,
+    /// How many NAT gateways it has passed at this node.
+    pub(super) gateways: u8,
 }
 
 impl Way<'_> {
@@ -66,6 +69,7 @@ impl Way<'_> {
             zone: None,
             mtu: u16::MAX,
             passed_on: false,
+            gateways: 0,
         })
     }
 
@@ -145,7 +149,16 @@ pub(super) fn to_gateway<B: Buffer, S: Sink<B>>(
     let Some(gateway) = tables.exits.gateway(index) else {
         return ctx.drop(way.port, Reason::Blackhole, frame);
     };
-    match gateway.seat(share(gateway, &way, frame.data())) {
+    let share = match &gateway.kind {
+        GatewayKind::Internet(_) | GatewayKind::Outside(_) => share_of_flow(way.flow),
+        GatewayKind::EgressOnly(_) | GatewayKind::Nat(_) => {
+            match Subject::of(ctx.flows, ctx.now, gateway, &way, frame.data()) {
+                Ok(subject) => subject.share(gateway, &way),
+                Err(reason) => return ctx.drop(way.port, reason, frame),
+            }
+        }
+    };
+    match gateway.seat(share) {
         Seat::Here => {
             // What is too long for the gateway, is so at the sender's.
             let limit = way.mtu;
@@ -157,18 +170,6 @@ pub(super) fn to_gateway<B: Buffer, S: Sink<B>>(
             to_host(ctx, &way, host, frame);
         }
         Seat::Nobody => ctx.drop(way.port, Reason::Blackhole, frame),
-    }
-}
-
-/// The share of a gateway's flows that a packet belongs to: a packet to a NAT gateway's own address, by the port that it was
-/// given.
-pub(super) fn share(gateway: &Gateway, way: &Way<'_>, frame: &[u8]) -> u8 {
-    let flow = share_of_flow(way.flow);
-    match &gateway.kind {
-        GatewayKind::Nat(nat) if nat.has(way.destination) => {
-            nat::port_of(way, frame).and_then(share_of_port).unwrap_or(flow)
-        }
-        _ => flow,
     }
 }
 

@@ -441,8 +441,8 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Tapped<'_, B, T> {
         self.outputs.owns(port)
     }
 
-    fn owns_share(&self, share: u8) -> bool {
-        self.outputs.owns_share(share)
+    fn workers(&self) -> (usize, usize) {
+        self.outputs.workers()
     }
 
     fn hand_share(&mut self, share: u8, at: AtGateway, frame: B) {

@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod fleet;
 pub mod manager;
 mod multicast;
+pub mod nat_counters;
 pub mod replay;
 pub mod traffic;
 pub mod worker;

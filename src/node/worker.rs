@@ -20,6 +20,7 @@ use super::{
     capture::{Captures, Tapped, Taps},
     clock::{Clock, Moment},
     config::Idle,
+    nat_counters::NatCounters,
 };
 use crate::{
     ffi::cycles,
@@ -29,7 +30,7 @@ use crate::{
         self, Allowances, AtGateway, Burst, Context, Counter, Counters, MAX_BURST, News, Notes, Reason, Sink,
     },
     rcu::Reader,
-    tables::{PortIndex, Tables},
+    tables::{PortIndex, Tables, worker_of_share},
 };
 
 /// A queue that packets come from.
@@ -80,6 +81,8 @@ pub struct WorkerCounters {
     pub handed_over: Counter,
     /// Captures that the worker serves now.
     pub captures: Counter,
+    /// Its table of NAT bindings.
+    pub nat: CachePadded<NatCounters>,
 }
 
 impl WorkerCounters {
@@ -93,6 +96,7 @@ impl WorkerCounters {
             packets: Counter::default(),
             handed_over: Counter::default(),
             captures: Counter::default(),
+            nat: CachePadded::default(),
         }
     }
 }
@@ -124,11 +128,6 @@ impl<B> Plan<B> {
             news: ArrayQueue::new(NEWS),
             captures: Arc::new(Captures::new(workers)),
         }
-    }
-
-    /// The worker that has the state of a share of every gateway's flows.
-    pub fn owner_of_share(&self, share: u8) -> usize {
-        usize::from(share) % self.inboxes.len().max(1)
     }
 
     fn owner(&self, port: PortIndex) -> Option<usize> {
@@ -312,12 +311,17 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
         self.hand(port, Handed::Deliver(port, vni, frame), &mut unseen());
     }
 
-    fn owns_share(&self, share: u8) -> bool {
-        self.plan.owner_of_share(share) == self.worker
+    #[inline]
+    fn workers(&self) -> (usize, usize) {
+        (self.worker, self.plan.inboxes.len())
     }
 
     fn hand_share(&mut self, share: u8, at: AtGateway, frame: B) {
-        self.hand_to(self.plan.owner_of_share(share), Handed::Gateway(at, frame), &mut unseen());
+        self.hand_to(
+            worker_of_share(share, self.plan.inboxes.len()),
+            Handed::Gateway(at, frame),
+            &mut unseen(),
+        );
     }
 
     fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {
@@ -398,6 +402,10 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             queues.poll_tapped(ctx, taps)
         };
         tables.quiescent();
+        if flows.has_room() {
+            flows.advance(now);
+            counters.nat.publish(&flows.stats());
+        }
         counters.rounds.add(1);
         if found > 0 {
             counters.busy_rounds.add(1);

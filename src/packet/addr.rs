@@ -116,6 +116,11 @@ pub struct Vni(std::num::NonZeroU32);
 impl Vni {
     /// The largest identifier.
     pub const MAX: u32 = 0xff_ffff;
+    /// The least one.
+    pub const FIRST: Self = match Self::new(1) {
+        Some(first) => first,
+        None => unreachable!(),
+    };
 
     /// The identifier, if it fits 24 bits and is not zero.
     pub const fn new(value: u32) -> Option<Self> {

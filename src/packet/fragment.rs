@@ -1,10 +1,11 @@
-//! Fragmentation of IPv4 packets (RFC 791 §3.2). IPv6 has none on the way (RFC 8200 §5).
+//! Fragmentation of IPv4 packets (RFC 791 §3.2). IPv6 has none on the way (RFC 8200 §5). And what tells fragments apart.
 
 use super::{
     Buffer,
     bytes::{get, put},
     checksum::Sum,
-    headers::ETHERNET,
+    headers::{ETHERNET, Headers},
+    ip::Ip,
 };
 use crate::pipeline::Reason;
 
@@ -19,6 +20,13 @@ const LONGEST: usize = 60;
 /// Whether an IPv4 packet must not be cut.
 pub fn dont_fragment(frame: &[u8]) -> bool {
     get(frame, ETHERNET + 6).is_none_or(|field| u16::from_be_bytes(field) & DONT_FRAGMENT != 0)
+}
+
+/// What the fragments of a datagram have in common, and those of no other from the same source to the same destination by
+/// the same protocol have at the time (RFC 6864, RFC 8200 §4.5): 16 bits of IPv4, 32 of IPv6. `None` of what is no fragment.
+pub fn identification(frame: &[u8], headers: &Headers) -> Option<u32> {
+    let packet = frame.get(ETHERNET..headers.end())?;
+    Ip::read(headers.network, packet)?.part.map(|part| part.identification)
 }
 
 /// Cuts the first fragment off a frame with an IPv4 packet that is longer than `mtu` bytes: returns that fragment, in

@@ -462,25 +462,31 @@ pub fn endpoints(frame: &[u8], network: Network) -> Option<(IpAddr, IpAddr)> {
 pub fn flow_hash(frame: &[u8], headers: &Headers) -> u32 {
     let has_ports =
         headers.fragment == Fragment::Whole && matches!(headers.protocol, protocol::TCP | protocol::UDP);
-    let ports = if has_ports {
-        (u64::from(headers.source_port), u64::from(headers.destination_port))
-    } else {
-        (0, 0)
-    };
+    let ports = if has_ports { (headers.source_port, headers.destination_port) } else { (0, 0) };
     let (a, b) = match headers.network {
         Network::Ipv4 => {
             let (source, destination) = ipv4_addresses(frame);
-            (u64::from(source) | ports.0 << 32, u64::from(destination) | ports.1 << 32)
+            (end_v4(source, ports.0), end_v4(destination, ports.1))
         }
         Network::Ipv6 => {
             let (source, destination) = ipv6_addresses(frame);
-            let end =
-                |address: u128, port: u64| mix(address as u64 ^ HIGH, (address >> 64) as u64 ^ LOW ^ port);
-            (end(source, ports.0), end(destination, ports.1))
+            (end_v6(source, ports.0), end_v6(destination, ports.1))
         }
         Network::Arp => return 0,
     };
     hash_ends(a, b, headers.protocol)
+}
+
+/// One end of a flow, to be hashed.
+#[inline(always)]
+pub(super) const fn end_v4(address: u32, port: u16) -> u64 {
+    address as u64 | (port as u64) << 32
+}
+
+/// One end of a flow, to be hashed.
+#[inline(always)]
+pub(super) const fn end_v6(address: u128, port: u16) -> u64 {
+    mix(address as u64 ^ HIGH, (address >> 64) as u64 ^ LOW ^ port as u64)
 }
 
 // Digits of pi: any constants with irregular bits do.
@@ -490,7 +496,7 @@ const HIGH: u64 = 0x1319_8a2e_0370_7345;
 /// The hash of a flow between two ends. Ordering them makes it symmetric without losing which port belongs to which
 /// address.
 #[inline(always)]
-const fn hash_ends(a: u64, b: u64, protocol: u8) -> u32 {
+pub(super) const fn hash_ends(a: u64, b: u64, protocol: u8) -> u32 {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
     let hash = mix(low ^ LOW ^ (protocol as u64) << 48, high ^ HIGH);
     (hash ^ hash >> 32) as u32

@@ -42,6 +42,15 @@ pub const fn is_echo_request(headers: &Headers) -> bool {
         }
 }
 
+/// Whether a packet, whole or a first fragment, claims to be an echo request or reply.
+pub const fn is_echo(headers: &Headers) -> bool {
+    match (headers.network, headers.icmp_type()) {
+        (Network::Ipv4, Some(kind)) => matches!(kind, 0 | 8),
+        (Network::Ipv6, Some(kind)) => matches!(kind, 128 | 129),
+        _ => false,
+    }
+}
+
 /// Turns an echo request to a station into its reply, in place: a new packet with the same identifier, sequence number,
 /// data and DSCP. IPv4 options and IPv6 extension headers are left out, and so is what they ask for: a record of the
 /// route, or the way back (RFC 1122 §3.2.2.6), means nothing where no router is between the two.

@@ -21,12 +21,21 @@ const ACK: u8 = 0x10;
 /// Octets of a header without options.
 const HEADER: usize = 20;
 
+/// The flags of a TCP segment, which [`super::parse`] found in a frame: the octet of its header (RFC 9293 §3.1). 0 of all
+/// other packets and of later fragments.
+#[inline]
+pub fn flags(frame: &[u8], headers: &Headers) -> u8 {
+    if headers.protocol != protocol::TCP || headers.fragment == Fragment::Later {
+        return 0;
+    }
+    let [flags] = get(frame, usize::from(headers.l4) + FLAGS).unwrap_or_default();
+    flags
+}
+
 /// Whether a packet opens a TCP connection, so that it may tell a maximum segment size.
 #[inline]
 pub fn is_syn(frame: &[u8], headers: &Headers) -> bool {
-    headers.protocol == protocol::TCP
-        && headers.fragment == Fragment::Whole
-        && get(frame, usize::from(headers.l4) + FLAGS).is_some_and(|[flags]| flags & SYN != 0)
+    headers.fragment == Fragment::Whole && flags(frame, headers) & SYN != 0
 }
 
 /// Whether a frame has TCP right behind the fixed header of its IP packet, told by one octet. Behind IPv6 extension

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use super::{
     bytes::{get, put},
     checksum::Sum,
-    headers::{ETHERNET, Fragment, Headers, Network},
+    headers::{ETHERNET, Fragment, Headers, Network, end_v4, end_v6, hash_ends, protocol},
     patch::{Transport, apply, replace},
 };
 
@@ -23,6 +23,12 @@ pub trait Address: Copy + Debug + Eq {
 
     /// The sum of both addresses.
     fn sum(pair: (Self, Self)) -> Sum;
+
+    /// The address as both families write it ([`super::mapped`]).
+    fn mapped(self) -> u128;
+
+    /// One end of a flow, to be hashed.
+    fn end(self, port: u16) -> u64;
 }
 
 /// What other addresses add to sums.
@@ -54,6 +60,16 @@ impl Address for u32 {
     fn sum((source, destination): (Self, Self)) -> Sum {
         Sum::ZERO.dword(source).dword(destination)
     }
+
+    #[inline]
+    fn mapped(self) -> u128 {
+        0xffff_0000_0000 | u128::from(self)
+    }
+
+    #[inline]
+    fn end(self, port: u16) -> u64 {
+        end_v4(self, port)
+    }
 }
 
 impl Address for u128 {
@@ -76,6 +92,16 @@ impl Address for u128 {
     #[inline]
     fn sum((source, destination): (Self, Self)) -> Sum {
         Sum::of(&source.to_be_bytes()).plus(Sum::of(&destination.to_be_bytes()))
+    }
+
+    #[inline]
+    fn mapped(self) -> u128 {
+        self
+    }
+
+    #[inline]
+    fn end(self, port: u16) -> u64 {
+        end_v6(self, port)
     }
 }
 
@@ -110,6 +136,24 @@ impl<A: Address> Tuple<A> {
             (_, Some(icmp)) => icmp.ports(frame.get(headers.l4.into()..headers.end())?).unwrap_or_default(),
         };
         Some(Self { source, destination, source_port, destination_port })
+    }
+
+    /// What [`super::flow_hash`] is of the flow's unfragmented packets, by a protocol.
+    #[inline]
+    pub fn flow_hash(&self, protocol: u8) -> u32 {
+        let (from, to) = match protocol {
+            protocol::TCP | protocol::UDP => self.ports(),
+            _ => (0, 0),
+        };
+        hash_ends(self.source.end(from), self.destination.end(to), protocol)
+    }
+
+    /// With addresses as both families write them.
+    #[inline]
+    pub fn mapped(&self) -> Tuple<u128> {
+        let &Self { source, destination, source_port, destination_port } = self;
+        let (source, destination) = (source.mapped(), destination.mapped());
+        Tuple { source, destination, source_port, destination_port }
     }
 
     /// Of the packets in the other direction.

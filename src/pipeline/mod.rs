@@ -62,8 +62,9 @@ pub trait Sink<B>: Notes {
     /// [`deliver`].
     fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B);
 
-    /// Whether a share of a gateway's flows, whose state one worker has, is this worker's.
-    fn owns_share(&self, share: u8) -> bool;
+    /// The number of this worker, and how many the node has: which one has the state of a gateway's flows goes by their share
+    /// ([`crate::tables::worker_of_share`]).
+    fn workers(&self) -> (usize, usize);
 
     /// Gives a packet in a gateway to the worker that has its share, which calls [`crate::gateway::resume`].
     fn hand_share(&mut self, share: u8, at: AtGateway, frame: B);

@@ -78,6 +78,7 @@ reasons! {
     NatFull "nat_full" "The worker's table of NAT bindings is full: raise `gateway.bindings` in the host file.";
     NatNoState "nat_no_state" "To a NAT gateway's address without a binding (GW-14), or of a TCP connection that it does not know (any more): whoever is inside gets a reset (GW-12).";
     EigwUnsolicited "eigw_unsolicited" "To an address behind an egress-only internet gateway, and no reply (GW-21).";
+    TtlExpired "ttl_expired" "The time to live, or hop limit, ended at a NAT gateway: its sender is told (MTU-12).";
     FragOrphan "frag_orphan" "A later fragment whose first one has not been seen, at a gateway that needs its ports (GW-13).";
     Bpa "bpa" "VPC Block Public Access forbids it (GW-25).";
     NotServed "not_served" "For a gateway that this node does not serve.";

@@ -2,7 +2,7 @@
 //!
 //! Only `warren trace` does. For a worker, whose sink keeps the empty [`Notes::note`], nothing of it is compiled.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::{
     packet::{Mac, Outer, Vni},
@@ -54,6 +54,8 @@ pub enum Step<'a> {
     Peering(&'a Peer),
     /// A gateway gave it these addresses.
     Translated(IpAddr, IpAddr),
+    /// A NAT gateway has bound the first of these ends, inside, to the second, outside. A port is an ICMP echo's identifier.
+    Bound(SocketAddr, SocketAddr),
     /// It leaves for the outside over a VLAN of a port.
     Outside(PortIndex, u16),
     /// It came from a link-local service.

@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
-use super::{HostIndex, Lpm, PortIndex, RouteTable, SubnetIndex};
+use super::{Fib, HostIndex, Lpm, PortIndex, RouteTable, SubnetIndex};
 use crate::{
     model::BlockPublicAccess,
     packet::{Mac, Vni, mapped},
@@ -39,6 +39,11 @@ pub struct CircuitIndex(pub u32);
 /// Circuits of a gateway: bit `n` is the `n`th of its [`Outside::circuits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CircuitSet(pub u32);
+
+impl CircuitSet {
+    /// The most circuits of a gateway.
+    pub const MOST: usize = 32;
+}
 
 /// What leads out of VPCs.
 pub struct Exits {
@@ -180,6 +185,12 @@ pub fn share_of_port(port: u16) -> Option<u8> {
     Some((port.checked_sub(1024)? / PORTS_A_SHARE) as u8)
 }
 
+/// The worker of a node, of so many, that has the state of a share's flows through every gateway that the node serves.
+#[inline]
+pub fn worker_of_share(share: u8, workers: usize) -> usize {
+    usize::from(share) % workers.max(1)
+}
+
 /// NAT ports of a share.
 pub const PORTS_A_SHARE: u16 = 1008;
 
@@ -208,6 +219,13 @@ impl Gateway {
     #[inline]
     pub fn seat(&self, share: u8) -> Seat {
         self.seats.get(usize::from(share)).copied().unwrap_or(Seat::Nobody)
+    }
+
+    /// How many shares a worker of this node has, of so many workers.
+    pub fn shares_of(&self, (worker, workers): (usize, usize)) -> u8 {
+        // As `worker_of_share` has it.
+        let seats = self.seats.iter().skip(worker).step_by(workers.max(1));
+        seats.filter(|&&seat| seat == Seat::Here).count() as u8
     }
 }
 
@@ -256,7 +274,7 @@ pub struct Outside {
     /// The gateway route table (ING-1).
     pub ingress: Option<Arc<RouteTable>>,
     /// Where destinations are, over which of `circuits`.
-    pub routes: Arc<Lpm<CircuitSet>>,
+    pub routes: Fib<CircuitSet>,
     /// The circuits, at most 32.
     pub circuits: SmallVec<[CircuitIndex; 4]>,
     /// Whether equal routes share traffic (PT-15), or the first in the set has it all (RT-20).

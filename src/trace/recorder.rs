@@ -206,6 +206,12 @@ impl Notes for Recorder<'_> {
             Step::Translated(source, destination) => {
                 self.line("translate", Some("GW-1"), format!("from {source} to {destination}"));
             }
+            Step::Bound(inside, outside) => {
+                let text = format!(
+                    "{inside} inside is {outside} outside: a trace knows no bindings of the workers'"
+                );
+                self.line("bind", Some("GW-10"), text);
+            }
             Step::Outside(port, vlan) => {
                 let text = format!("out of port {}, VLAN {vlan}", self.node.port_name(port));
                 self.line("outside", None, text);
@@ -245,8 +251,8 @@ impl<B: Buffer> Sink<B> for Recorder<'_> {
         self.transmit(port, frame);
     }
 
-    fn owns_share(&self, _share: u8) -> bool {
-        true
+    fn workers(&self) -> (usize, usize) {
+        (0, 1)
     }
 
     fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: B) {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Endpoint, Flow, Phase, Protocol, Side, Tcp},
-    IDLE, Pool, TRANSITORY,
+    IDLE, TRANSITORY,
 };
 
 /// One binding, in one cache line. The flow is the one from inside, before ([`Binding::inside`]) and after
@@ -41,7 +41,7 @@ impl Binding {
     };
 
     /// The binding of a flow, whose first packet passes at `now`.
-    pub(super) fn new(inside: &Flow, nat: Endpoint, now: u64) -> Self {
+    pub(super) fn new(inside: &Flow, nat: Endpoint, now: u64, tcp_flags: u8) -> Self {
         Self {
             source: inside.source.address,
             nat: nat.address,
@@ -52,7 +52,11 @@ impl Binding {
             nat_port: nat.port,
             remote_port: inside.destination.port,
             protocol: inside.protocol,
-            tcp: Tcp::OPENED,
+            tcp: if Tcp::opens(tcp_flags) {
+                Tcp::OPENED
+            } else {
+                Tcp::PICKED_UP.after(Side::Initiator, tcp_flags)
+            },
         }
     }
 
@@ -85,9 +89,9 @@ impl Binding {
 
     /// Whether it is what the gateway may still use: an address that was taken from it may be another's by now.
     #[inline]
-    pub(super) fn suits(&self, pool: Option<Pool<'_>>) -> bool {
-        match pool {
-            Some(pool) => pool.addresses.contains(&self.nat),
+    pub(super) fn suits(&self, addresses: Option<&[u128]>) -> bool {
+        match addresses {
+            Some(addresses) => addresses.contains(&self.nat),
             None => !self.is_translated(),
         }
     }
@@ -103,7 +107,9 @@ impl Binding {
     pub(super) fn timeout(&self) -> u32 {
         let time = match (self.protocol, self.tcp.phase()) {
             (Protocol::Tcp, Phase::HalfOpen | Phase::Closed) => TRANSITORY,
-            (Protocol::Tcp, Phase::Established) | (Protocol::Udp | Protocol::Icmp, _) => IDLE,
+            (Protocol::Tcp, Phase::Established) | (Protocol::Udp | Protocol::Icmp | Protocol::Other, _) => {
+                IDLE
+            }
         };
         time.as_millis() as u32
     }

@@ -112,6 +112,19 @@ fn an_egress_only_gateway_translates_nothing_and_admits_replies_gw_21() {
     assert_eq!(table.back(inside, inside.source, 0), None, "idle");
 }
 
+#[test]
+fn an_egress_only_gateway_picks_up_connections_gw_21() {
+    let mut table = Table::new(10);
+    let inside = flow(Protocol::Tcp, end("2001:db8::a", 500), end("2001:db8:1::b", 80));
+    let key = table.nat.key(inside);
+    assert_eq!(table.nat.outbound(table.now, &key, RST, None), Err(NoState), "an end needs no binding");
+    assert_eq!(table.nat.outbound(table.now, &key, ACK, None), Ok(inside.source));
+    table.wait(IDLE - Duration::from_millis(1));
+    assert_eq!(table.back(inside, inside.source, ACK), Some(inside.source), "it is an established one");
+    table.wait(IDLE);
+    assert_eq!(table.back(inside, inside.source, ACK), None, "idle");
+}
+
 /// What packets make of a TCP connection, and what that may be idle for.
 fn tcp_lives() -> [(Vec<(Side, u8)>, Duration); 5] {
     use Side::{Initiator as I, Responder as R};
@@ -347,7 +360,9 @@ struct Model {
 impl Model {
     /// Until when it lives: the rules, replayed.
     fn end(&self, protocol: Protocol) -> Duration {
-        let (mut answered, mut fins, mut reset) = (false, BTreeSet::new(), false);
+        // One that does not begin with a SYN was picked up in its middle.
+        let picked_up = self.packets.first().is_some_and(|&(_, _, flags)| flags != SYN);
+        let (mut answered, mut fins, mut reset) = (picked_up, BTreeSet::new(), false);
         let mut end = Duration::ZERO;
         for &(at, side, flags) in &self.packets {
             let is_closed = reset || fins.len() == 2;
@@ -449,7 +464,8 @@ proptest! {
                     model.remove(&inside);
                     match got {
                         Ok(nat) => {
-                            prop_assert!(live < capacity as usize && (!is_tcp || flags == SYN));
+                            let may = !is_tcp || flags == SYN || pool.is_none() && flags != RST;
+                            prop_assert!(live < capacity as usize && may);
                             match pool {
                                 None => prop_assert_eq!(nat, inside.source),
                                 Some(_) => prop_assert!(
@@ -464,7 +480,9 @@ proptest! {
                         }
                         Err(Full) => prop_assert!(lately >= capacity as usize),
                         Err(NoState) => prop_assert!(is_tcp && flags == RST),
-                        Err(Reset) => prop_assert!(is_tcp && ![SYN, RST].contains(&flags)),
+                        Err(Reset) => {
+                            prop_assert!(is_tcp && pool.is_some() && ![SYN, RST].contains(&flags));
+                        }
                         Err(Ports) => prop_assert!(false, "the block has more ports than there are flows"),
                     }
                 }

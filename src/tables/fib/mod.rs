@@ -7,7 +7,7 @@
 mod family;
 mod prefix;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use iptrie::{Ipv4Prefix, Ipv6Prefix};
@@ -52,6 +52,15 @@ impl<T: Copy + PartialEq> Fib<T> {
     #[inline]
     pub fn lookup_v6(&self, address: u128) -> Option<T> {
         self.v6.lookup(&Ipv6Addr::from_bits(address))
+    }
+
+    /// The target of the longest prefix that holds the address.
+    #[inline]
+    pub fn lookup(&self, address: IpAddr) -> Option<T> {
+        match address {
+            IpAddr::V4(address) => self.lookup_v4(address.to_bits()),
+            IpAddr::V6(address) => self.lookup_v6(address.to_bits()),
+        }
     }
 
     /// The target of the route with exactly this destination.

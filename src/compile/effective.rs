@@ -1,0 +1,191 @@
+//! Which of a route table's routes are in force, and why the others are not.
+
+use hashbrown::{HashMap, HashSet};
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::learned::{Learned, routes_of};
+use crate::model::{self, AttachmentKind, Destination, EndpointService, Id, Model, Target};
+
+/// The most propagated routes of a table (BGP-6).
+pub const MOST_PROPAGATED: usize = 100;
+
+/// A route of a table, as it is in force or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// What it is for.
+    pub destination: IpNet,
+    /// Where it leads.
+    pub target: Target,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Whether it is in force.
+    pub state: State,
+}
+
+/// Where a route comes from. In the order of preference among equal destinations (RT-4).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// A block of the VPC (RT-2).
+    Local,
+    /// It is stated.
+    Static,
+    /// A prefix list is stated; the lowest id first (RT-15).
+    PrefixList(Id),
+    /// A virtual private gateway, or a transit gateway's attachment, propagates it.
+    Propagated(Id),
+}
+
+/// Whether a route is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is.
+    Active,
+    /// It is, but its target can't take packets: they are dropped (RT-12).
+    Blackhole(String),
+    /// Another route is, or none.
+    Unused(String),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::Static => f.write_str("static"),
+            Self::PrefixList(id) => write!(f, "prefix list {id}"),
+            Self::Propagated(id) => write!(f, "propagated by {id}"),
+        }
+    }
+}
+
+/// The blocks of a VPC.
+pub(super) fn blocks(vpc: &model::Vpc) -> impl Iterator<Item = IpNet> + '_ {
+    let four = vpc.cidrs4.iter().copied().map(IpNet::V4);
+    four.chain(vpc.cidrs6.iter().copied().map(IpNet::V6))
+}
+
+/// The routes of a VPC's route table, each in its state, by destination.
+pub fn effective(model: &Model, learned: &Learned, table: &model::RouteTable) -> Vec<Effective> {
+    let Some(vpc) = model.vpcs.get(&table.vpc) else { return Vec::new() };
+    let mut routes = Vec::new();
+    for route in &table.routes {
+        match &route.destination {
+            Destination::Block(block) => {
+                let origin = if route.target == Target::Local { Origin::Local } else { Origin::Static };
+                routes.push((*block, route.target.clone(), origin));
+            }
+            Destination::PrefixList(id) => {
+                let entries =
+                    model.prefix_lists.get(id).map(|list| list.entries.as_slice()).unwrap_or_default();
+                let origin = Origin::PrefixList(Id::clone(id));
+                routes.extend(entries.iter().map(|&entry| (entry, route.target.clone(), origin.clone())));
+            }
+        }
+    }
+    let mut refused = HashSet::new();
+    for gateway in table.propagating.iter().filter(|id| model.vpn_gateways.contains_key(*id)) {
+        let propagated: Vec<IpNet> = routes_of(model, learned, gateway)
+            .iter()
+            .map(|(prefix, _)| prefix)
+            .take(MOST_PROPAGATED * 100)
+            .collect();
+        for (prefix, n) in propagated.into_iter().zip(0..) {
+            if n >= MOST_PROPAGATED {
+                refused.insert(prefix);
+            }
+            let origin = Origin::Propagated(Id::clone(gateway));
+            routes.push((prefix, Target::VpnGateway(Id::clone(gateway)), origin));
+        }
+    }
+    let unused = |destination: &IpNet, origin: &Origin| match origin {
+        Origin::Propagated(_) if blocks(vpc).any(|block| block.contains(destination)) => {
+            Some("inside the VPC, where its own routes win (RT-5)".to_owned())
+        }
+        Origin::Propagated(_) if refused.contains(destination) => {
+            Some(format!("more than {MOST_PROPAGATED} propagated routes (BGP-6)"))
+        }
+        _ => None,
+    };
+    in_order(routes, unused, |target| unusable(model, &table.vpc, target))
+}
+
+/// Sorts candidates by destination and preference, and tells their states.
+fn in_order(
+    mut routes: Vec<(IpNet, Target, Origin)>,
+    unused: impl Fn(&IpNet, &Origin) -> Option<String>,
+    unusable: impl Fn(&Target) -> Option<String>,
+) -> Vec<Effective> {
+    // Stable: of equal ones the first that was stated.
+    routes.sort_by(|(a, _, x), (b, _, y)| (a, x).cmp(&(b, y)));
+    let mut chosen: HashMap<IpNet, Origin> = HashMap::new();
+    routes
+        .into_iter()
+        .map(|(destination, target, origin)| {
+            let state = if let Some(why) = unused(&destination, &origin) {
+                State::Unused(why)
+            } else if let Some(winner) = chosen.get(&destination) {
+                State::Unused(format!("{winner} wins (RT-4)"))
+            } else {
+                chosen.insert(destination, origin.clone());
+                unusable(&target).map_or(State::Active, State::Blackhole)
+            };
+            Effective { destination, target, origin, state }
+        })
+        .collect()
+}
+
+/// Why packets to a target of a VPC's route table go nowhere, if they do (RT-12).
+pub fn unusable(model: &Model, vpc: &str, target: &Target) -> Option<String> {
+    let attached = |of: Option<&Option<Id>>, id: &Id| match of {
+        Some(Some(of)) if **of == *vpc => unserved(model, id),
+        Some(_) => Some(format!("{id} is not attached to {vpc}")),
+        None => Some(format!("{id} is gone")),
+    };
+    match target {
+        Target::Local => None,
+        Target::Eni(id) => match model.enis.get(id) {
+            None => Some(format!("{id} is gone")),
+            Some(eni) if eni.attachment.is_none() => Some(format!("{id} is attached to no host")),
+            Some(_) => None,
+        },
+        Target::InternetGateway(id) => attached(model.internet_gateways.get(id).map(|it| &it.vpc), id),
+        Target::EgressOnly(id) => attached(model.egress_only_gateways.get(id).map(|it| &it.vpc), id),
+        Target::VpnGateway(id) => attached(model.vpn_gateways.get(id).map(|it| &it.vpc), id),
+        Target::Nat(id) => match model.nat_gateways.get(id) {
+            None => Some(format!("{id} is gone")),
+            Some(_) => unserved(model, id),
+        },
+        Target::Peering(id) => match model.peerings.get(id) {
+            None => Some(format!("{id} is gone")),
+            Some(peering) if !peering.active => Some(format!("{id} is not active")),
+            Some(_) => None,
+        },
+        Target::Transit(id) => match attachment_of(model, id, vpc) {
+            None => Some(format!("{vpc} is not attached to {id}")),
+            Some(attachment) if !attachment.available => Some(format!("{} is not available", attachment.id)),
+            Some(_) => None,
+        },
+        Target::Endpoint(id) => match model.endpoints.get(id).map(|endpoint| &endpoint.service) {
+            None => Some(format!("{id} is gone")),
+            Some(EndpointService::Gateway) => unserved(model, id),
+            Some(EndpointService::LoadBalancer { .. }) => Some(format!("{id}: appliances are not served")),
+        },
+        Target::Gone(id) => Some(format!("{id} is gone")),
+    }
+}
+
+/// Why nobody serves a gateway, if nobody does.
+fn unserved(model: &Model, id: &Id) -> Option<String> {
+    let served =
+        model.edges.get(id).is_some_and(|edge| edge.hosts.iter().any(|host| model.hosts.contains_key(host)));
+    (!served).then(|| format!("no host of Warren.Gateways serves {id}"))
+}
+
+/// A VPC's attachment to a transit gateway.
+pub fn attachment_of<'m>(model: &'m Model, gateway: &str, vpc: &str) -> Option<&'m model::TransitAttachment> {
+    model.transit_attachments.values().find(|attachment| {
+        *attachment.gateway == *gateway
+            && matches!(&attachment.kind, AttachmentKind::Vpc { vpc: of, .. } if **of == *vpc)
+    })
+}
