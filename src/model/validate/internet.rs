@@ -60,12 +60,14 @@ fn vpc<'s>(
             doubtful.insert(Id::from(item.id));
             continue;
         };
-        if let Some(other) = attached.replace(vpc.clone()) {
+        if let Some(other) = &attached {
             let problem = format!("is attached to {other} already (Resource.AlreadyAssociated)");
             item.wrong(key, problem, "attach a gateway to one VPC", errors);
         } else if let Some(other) = taken.insert(vpc.clone(), item.id) {
             let problem = format!("{vpc} has {other} attached already (InvalidParameterValue)");
             item.wrong(key, problem, "attach one gateway of a kind to a VPC", errors);
+        } else {
+            attached = Some(vpc.clone());
         }
     }
     attached
