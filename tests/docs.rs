@@ -77,9 +77,11 @@ fn every_counter_is_explained_and_no_other() {
 
 /// The fields of a struct in the source of the host file's reader.
 fn fields(name: &str) -> Vec<&'static str> {
-    const SOURCE: &str = include_str!("../src/node/config.rs");
-    let body =
-        SOURCE.split_once(&format!("struct {name} {{\n")).unwrap_or_else(|| panic!("no struct {name}")).1;
+    const SOURCES: [&str; 2] =
+        [include_str!("../src/node/config.rs"), include_str!("../src/node/config/edge.rs")];
+    let start = format!("struct {name} {{\n");
+    let body = SOURCES.iter().find_map(|source| Some(source.split_once(&start)?.1));
+    let body = body.unwrap_or_else(|| panic!("no struct {name}"));
     let lines = body.split_once("\n}").unwrap().0.lines().map(str::trim);
     let lines = lines.filter(|line| !line.starts_with(['#', '/']));
     lines.filter_map(|line| Some(line.trim_start_matches("pub ").split_once(':')?.0)).collect()
@@ -87,7 +89,13 @@ fn fields(name: &str) -> Vec<&'static str> {
 
 #[test]
 fn every_key_of_the_host_file_is_explained_and_no_other() {
-    let below = [("workers", "Workers"), ("eal", "Eal"), ("control", "Control")];
+    let below = [
+        ("workers", "Workers"),
+        ("eal", "Eal"),
+        ("control", "Control"),
+        ("gateway", "RawGateway"),
+        ("propagation", "Propagation"),
+    ];
     let mut keys = BTreeSet::new();
     for field in fields("RawHost") {
         match below.iter().find(|(key, _)| *key == field) {
@@ -95,6 +103,7 @@ fn every_key_of_the_host_file_is_explained_and_no_other() {
             None => drop(keys.insert(field.to_owned())),
         }
     }
+    keys.extend(fields("RawBgp").iter().map(|field| format!("bgp.{field}")));
     keys.extend(fields("RawPort").iter().map(|field| format!("port.{field}")));
     keys.extend(fields("StaticNeighbor").iter().map(|field| format!("port.neighbors.{field}")));
     let text = section(CONFIGURATION, "## Host file");
@@ -104,12 +113,18 @@ fn every_key_of_the_host_file_is_explained_and_no_other() {
 
 #[test]
 fn every_key_of_the_state_is_mentioned() {
-    let shapes = include_str!("../src/model/raw/shapes.rs").split_once("\nmaps! {").unwrap().1;
-    let shapes = shapes.split_once("\n}\n").unwrap().0;
+    let sources = [
+        include_str!("../src/model/raw/shapes.rs"),
+        include_str!("../src/model/raw/gateways.rs"),
+        include_str!("../src/model/raw/transit.rs"),
+    ];
+    let maps =
+        |source: &'static str| source.split_once("\nmaps! {").unwrap().1.split_once("\n}\n").unwrap().0;
     let text = section(CONFIGURATION, "## State");
     let words: BTreeSet<_> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-    let keys: Vec<_> = shapes.split('"').skip(1).step_by(2).collect();
-    assert!(keys.len() > 100, "{keys:?}");
+    let keys: Vec<_> =
+        sources.into_iter().flat_map(|source| maps(source).split('"').skip(1).step_by(2)).collect();
+    assert!(keys.len() > 300, "{keys:?}");
     let missing: Vec<_> = keys.iter().filter(|key| !words.contains(*key)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -49,7 +49,7 @@ pub struct Snapshot {
 /// A port's device.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// `instance`, `uplink` or `service`.
+    /// The role, as the host file says.
     pub role: &'static str,
     /// The device string.
     pub device: String,
@@ -99,7 +99,7 @@ pub fn hosts(snapshot: &Snapshot) -> Table {
     for host in sorted(&snapshot.model.hosts) {
         let way = snapshot.ways.iter().find(|(id, _)| *id == host.id).and_then(|(_, way)| *way);
         let neighbour = way.and_then(|(uplink, next_hop)| {
-            snapshot.neighbours.iter().find(|known| known.uplink == uplink.0 && known.address == next_hop)
+            snapshot.neighbours.iter().find(|known| known.link.port == uplink && known.address == next_hop)
         });
         let state = match (host.id == snapshot.host, way, neighbour) {
             (true, ..) => json!("self"),

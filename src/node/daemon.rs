@@ -19,6 +19,7 @@ use signal_hook::{
 };
 
 use super::{
+    chores::{self, Chores},
     clock::Clock,
     config::{HostConfig, PortConfig, RoleConfig},
     manager::Manager,
@@ -35,8 +36,9 @@ use crate::{
         TxQueue,
     },
     ffi::{allowed_cpus, cycles, pin_to_cpus},
-    model::{self, Model},
-    packet::{Buffer, HEADROOM, Mac, OuterChecksum},
+    gateway::Flows,
+    model::{self, Model, Warning},
+    packet::{HEADROOM, Mac, OuterChecksum},
     pipeline::{Burst, MAX_BURST, Reason},
     rcu::Reader,
     tables::{PortIndex, Tables},
@@ -134,7 +136,8 @@ fn data_room(ports: &[PortConfig]) -> u16 {
 
 /// Receive queues, and as many transmit queues, to ask a port's device for.
 fn queues(port: &PortConfig, workers: usize) -> usize {
-    let usual = if port.uplink().is_some() { workers } else { 1 };
+    let shared = port.uplink().is_some() || port.gateway().is_some();
+    let usual = if shared { workers } else { 1 };
     port.queues.map_or(usual, usize::from)
 }
 
@@ -189,6 +192,8 @@ struct Node {
     clock: Clock,
     cycles_per_second: u64,
     warned: Option<Instant>,
+    /// What the state in force has that is legal and surely wrong, as logged.
+    doubts: Vec<Warning>,
 }
 
 impl Node {
@@ -196,6 +201,8 @@ impl Node {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
+        let doubts = model::warnings(&model);
+        log(&doubts);
         let cpus = management_cpus(&config.workers.cores);
         let (count, room) = (buffers(&config), data_room(&config.ports));
         let eal = Arc::new(start_eal(&config, &cpus, count, room)?);
@@ -235,12 +242,21 @@ impl Node {
             clock: Clock::new(cycles_per_second),
             cycles_per_second,
             warned: None,
+            doubts,
             config,
         };
+        node.warn();
         for (worker, reader) in readers.into_iter().enumerate() {
             node.start_worker(worker, reader)?;
         }
         Ok(node)
+    }
+
+    /// Says what is legal and surely wrong between host file and state.
+    fn warn(&self) {
+        for warning in self.manager.warnings() {
+            tracing::warn!("{warning}");
+        }
     }
 
     fn start_worker(&mut self, worker: usize, reader: Reader<Tables>) -> Result<(), RunError> {
@@ -269,7 +285,8 @@ impl Node {
             reader,
             Arc::clone(counters),
             self.config.workers.burst,
-        );
+        )
+        .with_flows(Flows::new(self.config.bindings));
         let (eal, stop, idle) = (Arc::clone(&self.eal), Arc::clone(&self.stop), self.config.workers.idle);
         let clock = self.clock;
         let thread = thread::Builder::new()
@@ -359,33 +376,15 @@ impl Node {
 
     fn tick(&mut self) {
         let now = self.now();
-        self.hear(now);
-        while let Some((port, frame)) = self.plan.punted.pop() {
-            match self.manager.answer(port, frame.data()) {
-                Ok(Some(reply)) => self.send(port, &reply),
-                Ok(None) => {}
-                Err(reason) => self.own_counters.ports.port(port).drop(reason),
-            }
-        }
-        for (port, frame) in self.manager.tick(now) {
-            self.send(port, &frame);
-        }
+        let mut chores = Chores {
+            plan: &self.plan,
+            manager: &mut self.manager,
+            counters: &self.own_counters.ports,
+            frame: |frame: &[u8]| Mbuf::from_frame(&self.pool, frame),
+        };
+        chores.attend(now);
+        chores.tick(now);
         self.collect();
-    }
-
-    /// Takes in what workers have to tell.
-    fn hear(&mut self, now: Duration) {
-        while let Some(news) = self.plan.news.pop() {
-            self.manager.hear(now, news);
-        }
-    }
-
-    /// Sends a frame of the node's own. Without a buffer or with the worker's inbox full it is lost: whoever asked asks
-    /// again.
-    fn send(&self, port: PortIndex, frame: &[u8]) {
-        if let Some(frame) = Mbuf::from_frame(&self.pool, frame) {
-            let _ = self.plan.send(port, frame);
-        }
     }
 
     fn collect(&mut self) {
@@ -407,11 +406,13 @@ impl Node {
 
     fn apply(&mut self, model: Model) -> Reply {
         // What instances have been told so far, may be wrong from now on.
-        self.hear(self.now());
+        let now = self.now();
+        chores::hear(&self.plan, &mut self.manager, now);
         let diff = match self.manager.apply(model) {
             Ok(diff) => diff,
             Err(problems) => return Reply::Failed(problems.join("\n")),
         };
+        self.warn();
         let (generation, published) = (self.manager.generation(), Instant::now());
         while !self.manager.is_adopted(generation) && published.elapsed() < ADOPTION {
             thread::sleep(Duration::from_micros(50));
@@ -420,6 +421,11 @@ impl Node {
         let laggards = self.manager.laggards(generation);
         let (added, removed, changed) = (diff.added.len(), diff.removed.len(), diff.changed.len());
         tracing::info!(generation, added, removed, changed, ?laggards, "state applied");
+        if !diff.is_empty() {
+            let before = std::mem::replace(&mut self.doubts, model::warnings(self.manager.model()));
+            let new = |warning: &&Warning| before.binary_search(warning).is_err();
+            log(self.doubts.iter().filter(new));
+        }
         Reply::Applied(Applied {
             generation,
             adopted_after_us: adopted.then(|| published.elapsed().as_micros() as u64),
@@ -457,6 +463,19 @@ impl Node {
             cycles_per_second: self.cycles_per_second,
             model,
         }
+    }
+}
+
+/// Logs what is legal and surely wrong in a state: so much that the log stays readable.
+fn log<'w>(warnings: impl IntoIterator<Item = &'w Warning>) {
+    const MOST: usize = 20;
+    let mut warnings = warnings.into_iter();
+    for warning in warnings.by_ref().take(MOST) {
+        tracing::warn!("{warning}");
+    }
+    let more = warnings.count();
+    if more > 0 {
+        tracing::warn!("{more} more warnings of the state; `warren check` prints all");
     }
 }
 

@@ -8,6 +8,7 @@ pub mod bench;
 #[cfg(feature = "dpdk")]
 pub mod bpf;
 pub mod capture;
+pub mod chores;
 pub mod clock;
 pub mod config;
 #[cfg(feature = "dpdk")]
@@ -16,6 +17,7 @@ pub mod fleet;
 pub mod manager;
 mod multicast;
 pub mod nat_counters;
+mod outside;
 pub mod replay;
 pub mod traffic;
 pub mod worker;
