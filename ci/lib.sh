@@ -65,7 +65,7 @@ TEST_PACKAGES=(bird2 curl frr iperf iputils-arping iputils-tracepath isc-dhcp-cl
     socat tcpdump tshark udhcpc)
 
 # What the claims are shown with: daemons for routing and failover, clients, listeners.
-CLAIMS_PACKAGES=(bird2 curl frr iputils-arping isc-dhcp-client keepalived python3-minimal socat tcpdump udhcpc)
+CLAIMS_PACKAGES=(bird2 curl frr iputils-arping isc-dhcp-client keepalived python3-minimal tcpdump udhcpc)
 
 is_installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 

@@ -85,7 +85,7 @@ exits() {
 route() { exits "$(route_into "$1" "{$2, $3}")"; }
 
 # unroute TABLE DESTINATION: takes it out.
-unroute() { exits "/RouteTableId: $1\$/,/^- RouteTableId/ {/ $2,/d}"; }
+unroute() { exits "/RouteTableId: $1\$/,/^- RouteTableId/ {\\| $2,|d}"; }
 
 # server_sees INSTANCE ADDRESS SEEN: the web server answers with the address that it sees.
 server_sees() {
@@ -126,14 +126,24 @@ plug_circuits() {
 
 has_link() { ip -n "warren-$1" link show "$2"; }
 
+# It tells everybody the address that it sees.
+WEB_SERVER='import socket
+server = socket.create_server(("::", 80), family=socket.AF_INET6, dualstack_ipv6=True)
+while True:
+    client, (address, *_) = server.accept()
+    client.recv(4096)
+    client.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + address.removeprefix("::ffff:").encode())
+    client.close()'
+
+has_listener() { [[ -n $(in_ns "$1" ss -Hltn "sport = :$2") ]]; }
+
 plug_internet() {
     ip -n warren-host-b link set wan netns warren-internet && ip -n warren-internet link set wan address 02:00:00:00:ff:01 up
     for address in 198.51.100.254/24 2001:db8:ffff::fe/64; do in_ns internet ip address add "$address" dev wan nodad; done
     for address in "$WEB/32" "$WEB6/128"; do in_ns internet ip address add "$address" dev lo; done
     in_ns internet ip -6 route add 2001:db8:b1::/56 via 2001:db8:ffff::1
-    # shellcheck disable=SC2016 # socat's shell knows the variable.
-    start web internet socat TCP6-LISTEN:80,ipv6only=0,fork,reuseaddr \
-        SYSTEM:'printf "HTTP/1.0 200 OK\\r\\n\\r\\n%s" "${SOCAT_PEERADDR#\[\:\:ffff\:}" | tr -d "[]"'
+    start web internet python3 -c "$WEB_SERVER"
+    within 10 has_listener internet 80
 }
 
 # FRR's daemons give up root and have files of their own.
@@ -248,13 +258,13 @@ join_group() {
 
 leave_group() { in_ns "$1" ip address del "$GROUP/32" dev eth0; }
 
-# group_answers INSTANCE...: exactly these answer a ping of the group from eni-a1.
+# group_answers INSTANCE...: exactly these answer pings of the group from eni-a1.
 group_answers() {
     local report name
-    report=$(in_ns a1 ping -n -c 1 -W 1 -t 8 -I eth0 "$GROUP") || true
+    report=$(in_ns a1 ping -n -c 2 -i 0.2 -W 1 -t 8 -I eth0 "$GROUP") || true
     echo "$report"
-    (($(grep -c ' bytes from ' <<<"$report") == $#)) || return 1
     for name; do grep -q " bytes from ${IP4[$name]}: .* ttl=$(ttl "$name") " <<<"$report" || return 1; done
+    (($(sed -n 's/.* bytes from \([0-9.]*\):.*/\1/p' <<<"$report" | sort -u | wc -l) == $#))
 }
 
 no_group() {

@@ -1,6 +1,9 @@
 //! Multicast of a transit gateway with the kernel's own IGMPv2: members on two hosts that join and leave.
 
-use std::process::{Child, Stdio};
+use std::{
+    collections::BTreeSet,
+    process::{Child, Stdio},
+};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -45,6 +48,8 @@ fn guest(fleet: &Fleet, nic: &Nic) -> Netns {
     for interface in ["all", "eth0"] {
         guest.sysctl(&format!("net.ipv4.conf.{interface}.force_igmp_version=2"));
     }
+    // Members answer pings of the group.
+    guest.sysctl("net.ipv4.icmp_echo_ignore_broadcasts=0");
     guest.ip("route add 224.0.0.0/4 dev eth0");
     guest
 }
@@ -101,6 +106,13 @@ impl Drop for Smcroute<'_> {
     }
 }
 
+/// The members that answer pings of the group.
+fn answering(sender: &Netns) -> BTreeSet<String> {
+    let ping = sender.run("ping", "iputils-ping", &format!("-n -c 2 -i 0.2 -W 1 -t 8 {GROUP}"));
+    let from = |line: &str| Some(line.split(" bytes from ").nth(1)?.split(':').next()?.to_owned());
+    ping.out.lines().filter_map(from).collect()
+}
+
 /// MC-2, MC-4, MC-10: members on both hosts get a copy each, others none, and who has left no more.
 #[test]
 fn mc_2_mc_4_members_on_two_hosts_join_and_leave_by_igmp() {
@@ -134,22 +146,25 @@ fn mc_2_mc_4_members_on_two_hosts_join_and_leave_by_igmp() {
             assert_eq!(copies[guest], 0, "{what}: {guest}");
         }
     };
-    let members = || fleet.node("host-a").daemon.show("multicast").len();
+    let joined = |members: &[usize]| {
+        let wanted: BTreeSet<_> = members.iter().map(|&member| nics()[member + 1].v4().to_string()).collect();
+        wait_for("the members", || answering(sender) == wanted);
+    };
 
     send("before anybody joins", &[]);
     let iperf = Iperf::start(near);
     let smcroute = Smcroute::start(far);
     smcroute.tell("join");
-    wait_for("two members", || members() == 2);
+    joined(&[0, 1]);
     send("a member on each host", &[0, 1]);
     let another = Iperf::start(late);
-    wait_for("three members", || members() == 3);
+    joined(&[0, 1, 2]);
     send("another one joins", &[0, 1, 2]);
     smcroute.tell("leave");
-    wait_for("two members", || members() == 2);
+    joined(&[0, 2]);
     send("one leaves", &[0, 2]);
     drop(iperf);
     drop(another);
-    wait_for("no member", || members() == 0);
+    joined(&[]);
     send("all have left", &[]);
 }

@@ -65,7 +65,7 @@ fn pt_6_a_one_sided_peering_route_is_one_way() {
         &["main"],
         &[("10.2.0.0/16", "pcx-1-2")],
     );
-    let (fleet, [one, ..]) = fleet(&cloud, false);
+    let (fleet, [one, _two, _three]) = fleet(&cloud, false);
     one.ping("-c 3 -i 0.05", nics()[1].v4()).none();
     assert_eq!(fleet.node("host-b").daemon.drops("vm2", "no_route"), 3);
 }

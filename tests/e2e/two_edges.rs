@@ -31,7 +31,7 @@ fn cloud(edges: &[&str]) -> Cloud {
 
 /// How many packets an edge node has sent to the internet.
 fn sent(fleet: &Fleet, edge: &str) -> u64 {
-    fleet.node(edge).daemon.count("ports", &[("port", "wan")], "tx_packets")
+    fleet.node(edge).daemon.count("stats", &[("port", "wan")], "tx_packets")
 }
 
 /// The choice of the issue: flows are spread by rendezvous hashing, NAT ports are split, no state is shared.

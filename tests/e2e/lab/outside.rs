@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{fleet::Fleet, inside::Server, netns::Netns};
+use super::{fleet::Fleet, inside::Server, netns::Netns, wait_for};
 
 /// The server's addresses.
 pub const WEB4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 80);
@@ -37,6 +37,10 @@ impl Internet {
         namespace.ip(&to_vpcs);
         // A flow's replies may leave by another link of the bridge than the one before.
         namespace.sysctl("net.ipv6.fib_multipath_hash_policy=1");
+        let resolved = |log: &str| log.matches("neighbour outside resolved port=wan").count() >= 2;
+        for node in fleet.nodes.iter().filter(|node| node.is_edge) {
+            wait_for("the edge to resolve its next hops", || resolved(&node.daemon.log()));
+        }
         let server = Server::start(&namespace);
         Self { namespace, _server: server }
     }
