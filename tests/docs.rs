@@ -119,12 +119,18 @@ fn every_key_of_the_host_file_is_explained_and_no_other() {
 
 #[test]
 fn every_key_of_the_state_is_mentioned() {
-    let shapes = include_str!("../src/model/raw/shapes.rs").split_once("\nmaps! {").unwrap().1;
-    let shapes = shapes.split_once("\n}\n").unwrap().0;
+    let sources = [
+        include_str!("../src/model/raw/shapes.rs"),
+        include_str!("../src/model/raw/gateways.rs"),
+        include_str!("../src/model/raw/transit.rs"),
+    ];
+    let maps =
+        |source: &'static str| source.split_once("\nmaps! {").unwrap().1.split_once("\n}\n").unwrap().0;
     let text = section(CONFIGURATION, "## State");
     let words: BTreeSet<_> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-    let keys: Vec<_> = shapes.split('"').skip(1).step_by(2).collect();
-    assert!(keys.len() > 100, "{keys:?}");
+    let keys: Vec<_> =
+        sources.into_iter().flat_map(|source| maps(source).split('"').skip(1).step_by(2)).collect();
+    assert!(keys.len() > 300, "{keys:?}");
     let missing: Vec<_> = keys.iter().filter(|key| !words.contains(*key)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

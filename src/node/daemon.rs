@@ -38,7 +38,7 @@ use crate::{
     },
     ffi::{allowed_cpus, cycles, pin_to_cpus},
     gateway::Flows,
-    model::{self, Model},
+    model::{self, Model, Warning},
     packet::{HEADROOM, Mac, OuterChecksum},
     pipeline::{Burst, MAX_BURST, Reason},
     rcu::Reader,
@@ -194,6 +194,8 @@ struct Node {
     clock: Clock,
     cycles_per_second: u64,
     warned: Option<Instant>,
+    /// What the state in force has that is legal and surely wrong, as logged.
+    doubts: Vec<Warning>,
 }
 
 impl Node {
@@ -201,6 +203,8 @@ impl Node {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
+        let doubts = model::warnings(&model);
+        log(&doubts);
         let cpus = management_cpus(&config.workers.cores);
         let (count, room) = (buffers(&config), data_room(&config.ports));
         let eal = Arc::new(start_eal(&config, &cpus, count, room)?);
@@ -242,6 +246,7 @@ impl Node {
             clock: Clock::new(cycles_per_second),
             cycles_per_second,
             warned: None,
+            doubts,
             config,
         };
         node.warn();
@@ -432,6 +437,11 @@ impl Node {
         let laggards = self.manager.laggards(generation);
         let (added, removed, changed) = (diff.added.len(), diff.removed.len(), diff.changed.len());
         tracing::info!(generation, added, removed, changed, ?laggards, "state applied");
+        if !diff.is_empty() {
+            let before = std::mem::replace(&mut self.doubts, model::warnings(self.manager.model()));
+            let new = |warning: &&Warning| before.binary_search(warning).is_err();
+            log(self.doubts.iter().filter(new));
+        }
         Reply::Applied(Applied {
             generation,
             adopted_after_us: adopted.then(|| published.elapsed().as_micros() as u64),
@@ -471,6 +481,19 @@ impl Node {
             cycles_per_second: self.cycles_per_second,
             model,
         }
+    }
+}
+
+/// Logs what is legal and surely wrong in a state: so much that the log stays readable.
+fn log<'w>(warnings: impl IntoIterator<Item = &'w Warning>) {
+    const MOST: usize = 20;
+    let mut warnings = warnings.into_iter();
+    for warning in warnings.by_ref().take(MOST) {
+        tracing::warn!("{warning}");
+    }
+    let more = warnings.count();
+    if more > 0 {
+        tracing::warn!("{more} more warnings of the state; `warren check` prints all");
     }
 }
 

@@ -1,15 +1,19 @@
 //! State documents as they were written: any shape is read, what is wrong with it is kept and reported later.
 //!
 //! Nothing here stops at a mistake. Scalars are text; a value of the wrong kind, an unknown key and a repeated key
-//! are recorded where they are, and [`Check::check`] finds them with their paths. `shapes` lists the keys.
+//! are recorded where they are, and [`Check::check`] finds them with their paths. `shapes`, `gateways`
+//! and `transit` list the keys.
 
+mod gateways;
+mod maps;
 mod shapes;
+mod transit;
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-pub(super) use self::shapes::*;
+pub(super) use self::{gateways::*, shapes::*, transit::*};
 use super::Descriptive;
 
 /// The place of a value in a document, from the innermost step outwards.
@@ -41,6 +45,9 @@ pub(super) type Report<'r> = dyn FnMut(Path<'_>, &str, String, String) + 'r;
 pub(super) trait Check {
     /// Reports the mistakes in the value and below it. `resource` is the id of the resource around it.
     fn check(&self, path: Path<'_>, resource: &str, report: &mut Report<'_>);
+
+    /// Whether nothing of it has been read, as for a key left out.
+    fn is_missing(&self) -> bool;
 }
 
 /// The shape of a value; what it cannot be becomes [`Shape::wrong`]. The default is that of a key left out.
@@ -136,9 +143,31 @@ impl Text<'_> {
         if let Self::Value(text) = self { Some(text) } else { None }
     }
 
-    /// Whether the key was left out.
-    pub(super) fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing)
+    /// Whether there is text. The AWS CLI prints some keys that do not apply as empty text.
+    pub(super) fn is_stated(&self) -> bool {
+        self.get().is_some_and(|text| !text.is_empty())
+    }
+
+    /// Whether a resource whose `State` this is counts. EC2 goes on listing for a while what it has taken away.
+    pub(super) fn in_force(&self) -> bool {
+        const GONE: [&str; 15] = [
+            "deleted",
+            "deleting",
+            "detached",
+            "detaching",
+            "disabled",
+            "disabling",
+            "disassociated",
+            "disassociating",
+            "expired",
+            "failed",
+            "failing",
+            "rejected",
+            "rejecting",
+            "rolling-back",
+            "rollingBack",
+        ];
+        self.get().is_none_or(|state| GONE.iter().all(|gone| !gone.eq_ignore_ascii_case(state)))
     }
 }
 
@@ -164,6 +193,10 @@ impl Check for Text<'_> {
             report(path, resource, format!("is {kind}"), "write one value".to_owned());
         }
     }
+
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing)
+    }
 }
 
 /// A list of shapes.
@@ -182,11 +215,6 @@ impl<T> List<T> {
     /// The items; none if the key was left out.
     pub(super) fn items(&self) -> &[T] {
         if let Self::Items(items) = self { items } else { &[] }
-    }
-
-    /// Whether the key was left out.
-    pub(super) fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing)
     }
 }
 
@@ -234,6 +262,10 @@ impl<T: Check> Check for List<T> {
             }
         }
     }
+
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing)
+    }
 }
 
 /// What a map has besides the keys that count. Nothing, mostly, and then it costs one pointer.
@@ -252,6 +284,10 @@ struct NotesInner<'a> {
 impl<'a> Notes<'a> {
     fn wrong(kind: &'static str) -> Self {
         Self(Some(Box::new(NotesInner { wrong: Some(kind), ..NotesInner::default() })))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     fn inner(&mut self) -> &mut NotesInner<'a> {

@@ -1,72 +1,14 @@
 //! The keys of state documents: `aws ec2 describe-vpcs`, `-dhcp-options`, `-subnets`, `-security-groups`,
-//! `-network-interfaces` and `-route-tables` as the AWS CLI prints them, and Warren's own.
+//! `-network-interfaces` and `-route-tables` as the AWS CLI prints them, and Warren's own. `gateways` and `transit`
+//! have what leads out of VPCs.
 
-use std::borrow::Cow;
-
-use serde::de::{Deserialize, Deserializer, MapAccess};
-
-use super::{Check, Key, List, Notes, Path, Report, Shape, Text};
-
-/// Defines maps: their keys that count, and those that only describe.
-///
-/// A `resource` has its id first and keeps what describes it; a `part` drops that.
-macro_rules! maps {
-    ($(
-        $(#[$doc:meta])*
-        $role:ident $name:ident {
-            $($(#[$field_doc:meta])* $field:ident: $type:ty = $key:literal,)*
-        } described by [$($descriptive:literal),* $(,)?]
-    )*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Default)]
-        pub(in crate::model) struct $name<'a> {
-            $($(#[$field_doc])* pub(in crate::model) $field: $type,)*
-            /// The other keys.
-            pub(in crate::model) notes: Notes<'a>,
-        }
-
-        impl $name<'_> {
-            const KEYS: &'static [&'static str] = &[$($key),*];
-            const DESCRIPTIVE: &'static [&'static str] = &[$($descriptive),*];
-        }
-
-        impl<'de> Shape<'de> for $name<'de> {
-            fn wrong(kind: &'static str) -> Self {
-                Self { notes: Notes::wrong(kind), ..Self::default() }
-            }
-
-            fn map<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
-                let mut this = Self::default();
-                while let Some(Key(key)) = map.next_key()? {
-                    match &*key {
-                        $($key if this.$field.is_missing() => this.$field = map.next_value()?,)*
-                        $($key => this.notes.repeated(Cow::Borrowed($key), &mut map)?,)*
-                        _ => this.notes.other(key, Self::DESCRIPTIVE, maps!(@keep $role), &mut map)?,
-                    }
-                }
-                Ok(this)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name<'de> {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                super::deserialize(deserializer)
-            }
-        }
-
-        impl Check for $name<'_> {
-            fn check(&self, path: Path<'_>, resource: &str, report: &mut Report<'_>) {
-                let resource = maps!(@id $role self resource $($field)*);
-                self.notes.check(path, resource, &[Self::KEYS, Self::DESCRIPTIVE], report);
-                $(self.$field.check(Path::Key(&path, $key), resource, report);)*
-            }
-        }
-    )*};
-    (@keep resource) => { true };
-    (@keep part) => { false };
-    (@id resource $self:ident $resource:ident $id:ident $($field:ident)*) => { $self.$id.get().unwrap_or($resource) };
-    (@id part $self:ident $resource:ident $($field:ident)*) => { $resource };
-}
+use super::{
+    Address, Appliances, Circuit, DirectConnectAssociation, DirectConnectGateway, EgressOnlyInternetGateway,
+    Gateway, InternetGateway, List, MulticastDomain, NatGateway, Peering, PrefixList, PublicAccess, Text,
+    TransitAttachment, TransitConnect, TransitConnectPeer, TransitGateway, TransitPeering, TransitRouteTable,
+    TransitVpcAttachment, VirtualInterface, VpcEndpoint, VpnConnection, VpnGateway,
+    maps::{maps, prelude::*},
+};
 
 maps! {
     /// A document.
@@ -77,6 +19,27 @@ maps! {
         security_groups: List<SecurityGroup<'a>> = "SecurityGroups",
         enis: List<Eni<'a>> = "NetworkInterfaces",
         route_tables: List<RouteTable<'a>> = "RouteTables",
+        prefix_lists: List<PrefixList<'a>> = "PrefixLists",
+        internet_gateways: List<InternetGateway<'a>> = "InternetGateways",
+        egress_only_gateways: List<EgressOnlyInternetGateway<'a>> = "EgressOnlyInternetGateways",
+        nat_gateways: List<NatGateway<'a>> = "NatGateways",
+        addresses: List<Address<'a>> = "Addresses",
+        peerings: List<Peering<'a>> = "VpcPeeringConnections",
+        vpn_gateways: List<VpnGateway<'a>> = "VpnGateways",
+        vpn_connections: List<VpnConnection<'a>> = "VpnConnections",
+        virtual_interfaces: List<VirtualInterface<'a>> = "virtualInterfaces",
+        direct_connect_gateways: List<DirectConnectGateway<'a>> = "directConnectGateways",
+        direct_connect_associations: List<DirectConnectAssociation<'a>> = "directConnectGatewayAssociations",
+        endpoints: List<VpcEndpoint<'a>> = "VpcEndpoints",
+        transit_gateways: List<TransitGateway<'a>> = "TransitGateways",
+        transit_vpcs: List<TransitVpcAttachment<'a>> = "TransitGatewayVpcAttachments",
+        transit_peerings: List<TransitPeering<'a>> = "TransitGatewayPeeringAttachments",
+        transit_connects: List<TransitConnect<'a>> = "TransitGatewayConnects",
+        transit_connect_peers: List<TransitConnectPeer<'a>> = "TransitGatewayConnectPeers",
+        transit_attachments: List<TransitAttachment<'a>> = "TransitGatewayAttachments",
+        transit_tables: List<TransitRouteTable<'a>> = "TransitGatewayRouteTables",
+        multicast_domains: List<MulticastDomain<'a>> = "TransitGatewayMulticastDomains",
+        public_access: PublicAccess<'a> = "VpcBlockPublicAccessOptions",
         warren: Warren<'a> = "Warren",
     } described by []
 
@@ -85,6 +48,9 @@ maps! {
         hosts: List<Host<'a>> = "Hosts",
         attachments: List<Attachment<'a>> = "Attachments",
         networks: List<Network<'a>> = "Networks",
+        gateways: List<Gateway<'a>> = "Gateways",
+        circuits: List<Circuit<'a>> = "Circuits",
+        appliances: List<Appliances<'a>> = "Appliances",
     } described by []
 
     resource DhcpOptions {
@@ -158,7 +124,7 @@ maps! {
         to: Text<'a> = "ToPort",
         ranges4: List<Range4<'a>> = "IpRanges",
         ranges6: List<Range6<'a>> = "Ipv6Ranges",
-        prefix_lists: List<PrefixList<'a>> = "PrefixListIds",
+        prefix_lists: List<PrefixListId<'a>> = "PrefixListIds",
         groups: List<GroupPair<'a>> = "UserIdGroupPairs",
     } described by []
 
@@ -172,7 +138,7 @@ maps! {
         description: Text<'a> = "Description",
     } described by []
 
-    part PrefixList {
+    part PrefixListId {
         id: Text<'a> = "PrefixListId",
         description: Text<'a> = "Description",
     } described by []
@@ -195,8 +161,9 @@ maps! {
         prefixes6: List<Prefix6<'a>> = "Ipv6Prefixes",
         source_dest_check: Text<'a> = "SourceDestCheck",
         groups: List<Group<'a>> = "Groups",
+        association: PublicAssociation<'a> = "Association",
     } described by [
-        "AssociatedSubnets", "Association", "Attachment", "AvailabilityZone", "AvailabilityZoneId",
+        "AssociatedSubnets", "Attachment", "AvailabilityZone", "AvailabilityZoneId",
         "ConnectionTrackingConfiguration", "DenyAllIgwTraffic", "Description", "InterfaceType", "Ipv6Address",
         "Ipv6Native", "NetworkInterfaceArn", "Operator", "OutpostArn", "OwnerId", "PrivateDnsName", "PublicDnsName",
         "PublicIpDnsNameOptions", "RequesterId", "RequesterManaged", "Status", "TagSet", "Tags",
@@ -205,7 +172,15 @@ maps! {
     part Address4 {
         address: Text<'a> = "PrivateIpAddress",
         primary: Text<'a> = "Primary",
-    } described by ["Association", "PrivateDnsName"]
+        association: PublicAssociation<'a> = "Association",
+    } described by ["PrivateDnsName"]
+
+    /// The public address of an address.
+    part PublicAssociation {
+        public: Text<'a> = "PublicIp",
+    } described by [
+        "AllocationId", "AssociationId", "CarrierIp", "CustomerOwnedIp", "IpOwnerId", "PublicDnsName",
+    ]
 
     part Address6 {
         address: Text<'a> = "Ipv6Address",
@@ -228,8 +203,14 @@ maps! {
         id: Text<'a> = "RouteTableId",
         vpc: Text<'a> = "VpcId",
         associations: List<Association<'a>> = "Associations",
+        propagating: List<Propagating<'a>> = "PropagatingVgws",
         routes: List<Route<'a>> = "Routes",
-    } described by ["OwnerId", "PropagatingVgws", "RouteTableArn", "Tags"]
+    } described by ["OwnerId", "RouteTableArn", "Tags"]
+
+    /// A virtual private gateway whose routes come into a table.
+    part Propagating {
+        gateway: Text<'a> = "GatewayId",
+    } described by []
 
     /// Who uses a route table.
     part Association {
@@ -237,7 +218,8 @@ maps! {
         subnet: Text<'a> = "SubnetId",
         gateway: Text<'a> = "GatewayId",
         table: Text<'a> = "RouteTableId",
-    } described by ["AssociationState", "RouteTableAssociationId"]
+        state: BlockState<'a> = "AssociationState",
+    } described by ["PublicIpv4Pool", "RouteTableAssociationId"]
 
     part Route {
         destination4: Text<'a> = "DestinationCidrBlock",
@@ -255,7 +237,8 @@ maps! {
         transit: Text<'a> = "TransitGatewayId",
         endpoint: Text<'a> = "VpcEndpointId",
         peering: Text<'a> = "VpcPeeringConnectionId",
-    } described by ["InstanceOwnerId", "IpAddress", "Origin", "State"]
+        origin: Text<'a> = "Origin",
+    } described by ["InstanceOwnerId", "IpAddress", "State"]
 
     resource Host {
         id: Text<'a> = "HostId",
@@ -279,30 +262,11 @@ maps! {
     resource Network {
         vpc: Text<'a> = "VpcId",
         vni: Text<'a> = "Vni",
+        legacy: Text<'a> = "Legacy2020Local",
     } described by []
 }
 
-impl Warren<'_> {
-    /// Whether no part of it has been read, as for a key left out.
-    fn is_missing(&self) -> bool {
-        self.hosts.is_missing()
-            && self.attachments.is_missing()
-            && self.networks.is_missing()
-            && self.notes.0.is_none()
-    }
-}
-
-impl MetadataOptions<'_> {
-    fn is_missing(&self) -> bool {
-        self.hop_limit.is_missing() && self.notes.0.is_none()
-    }
-}
-
 impl BlockState<'_> {
-    fn is_missing(&self) -> bool {
-        self.state.is_missing() && self.notes.0.is_none()
-    }
-
     /// Whether the block counts. EC2 goes on listing blocks for a while that it has taken away.
     pub(in crate::model) fn in_force(&self) -> bool {
         matches!(self.state.get(), None | Some("associated" | "associating"))

@@ -15,7 +15,11 @@ use super::{
     value::Wrong,
 };
 use crate::{
-    model::{ById, Eni, Errors, Id, SecurityGroup, Subnet, raw, router_mac},
+    model::{
+        ById, Eni, Errors, Id, SecurityGroup, Subnet,
+        raw::{self, Check as _},
+        router_mac,
+    },
     packet::Mac,
 };
 
@@ -356,7 +360,7 @@ fn range4(block: Ipv4Net) -> String {
 }
 
 /// Whether the address may be an ENI's: in the subnet, and not reserved (ADDR-1).
-fn assignable4(subnet: &Subnet, address: Ipv4Addr) -> Result<(), Wrong> {
+pub(super) fn assignable4(subnet: &Subnet, address: Ipv4Addr) -> Result<(), Wrong> {
     let block = subnet.cidr4.ok_or_else(|| no_block(subnet, "IPv4"))?;
     if !block.contains(&address) {
         let problem = format!("{address} is not in {} ({block})", subnet.id);

@@ -3,15 +3,28 @@
 //! A resource with a mistake still enters the model with what is right in it, so that what refers to it finds it and
 //! one mistake is one error. Such a model is thrown away: [`model`] returns it only when there is no error at all.
 
+mod addresses;
 mod dhcp_options;
+mod direct_connect;
+mod edges;
+mod endpoints;
 mod enis;
 mod hosts;
+mod internet;
+mod multicast;
+mod nat_gateways;
 mod overlap;
+mod peerings;
+mod prefix_lists;
 mod route_tables;
+mod routes;
 mod security_groups;
 mod subnets;
+mod transit;
+mod transit_tables;
 mod value;
 mod vpcs;
+mod vpn;
 
 use std::fmt::Display;
 
@@ -20,7 +33,10 @@ use hashbrown::HashSet;
 pub(super) use self::value::region_of;
 
 use self::value::Wrong;
-use super::{ById, Errors, Id, Model, StateError, raw};
+use super::{
+    ById, Errors, Id, Model, StateError,
+    raw::{self, Check as _},
+};
 
 /// A document that has been read.
 pub(super) struct Source<'a> {
@@ -38,14 +54,29 @@ pub(super) struct Source<'a> {
 pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Errors> {
     let mut state = Validation { errors, ..Validation::default() };
     dhcp_options::dhcp_options(sources, &mut state);
-    let vnis = vpcs::networks(sources, &mut state);
-    vpcs::vpcs(sources, &vnis, &mut state);
+    let networks = vpcs::networks(sources, &mut state);
+    vpcs::vpcs(sources, &networks, &mut state);
     subnets::subnets(sources, &mut state);
     security_groups::security_groups(sources, &mut state);
-    route_tables::route_tables(sources, &mut state);
     enis::enis(sources, &mut state);
+    prefix_lists::prefix_lists(sources, &mut state);
+    internet::gateways(sources, &mut state);
+    internet::block_public_access(sources, &mut state);
+    nat_gateways::nat_gateways(sources, &mut state);
+    endpoints::endpoints(sources, &mut state);
+    addresses::public_addresses(sources, &mut state);
+    peerings::peerings(sources, &mut state);
+    transit::transit_gateways(sources, &mut state);
+    vpn::vpn_connections(sources, &mut state);
+    direct_connect::direct_connect(sources, &mut state);
+    transit::attachments(sources, &mut state);
+    transit_tables::tables(sources, &mut state);
+    multicast::domains(sources, &mut state);
+    route_tables::route_tables(sources, &mut state);
     hosts::hosts(sources, &mut state);
     hosts::attachments(sources, &mut state);
+    edges::edges(sources, &mut state);
+    edges::circuits(sources, &mut state);
     if state.errors.0.is_empty() { Ok(state.model) } else { Err(state.errors) }
 }
 

@@ -3,7 +3,10 @@
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::{Item, Source, Validation, each, value, value::Wrong};
-use crate::model::{Errors, Id, Peer, Permission, SecurityGroup, Traffic, raw};
+use crate::model::{
+    Errors, Id, Peer, Permission, SecurityGroup, Traffic,
+    raw::{self, Check as _},
+};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -99,7 +102,7 @@ macro_rules! raw_peers {
     )*};
 }
 
-raw_peers!(Range4.cidr Range6.cidr PrefixList.id GroupPair.id);
+raw_peers!(Range4.cidr Range6.cidr PrefixListId.id GroupPair.id);
 
 /// The peers of one kind in a rule.
 fn peers<'a, R: RawPeer<'a>, T>(

@@ -9,7 +9,7 @@ use super::{
     overlap::{Span, overlaps},
     value,
 };
-use crate::model::{Id, Subnet, Vpc};
+use crate::model::{Id, Subnet, Vpc, raw::Check as _};
 
 pub(super) fn subnets(sources: &[Source<'_>], state: &mut Validation) {
     let Validation { model, errors, doubtful } = state;

@@ -151,6 +151,87 @@ pub(super) fn cidr6(text: &str) -> Result<Ipv6Net, Wrong> {
     block(text, "IPv6", "2001:db8:b1:1::/64", Ipv6Net::trunc)
 }
 
+/// A block of either family.
+pub(super) fn cidr(text: &str) -> Result<IpNet, Wrong> {
+    if text.contains(':') { cidr6(text).map(IpNet::V6) } else { cidr4(text).map(IpNet::V4) }
+}
+
+/// A link's own address with the link's prefix, such as 169.254.255.1/30.
+pub(super) fn link(text: &str) -> Result<IpNet, Wrong> {
+    let link: IpNet = parsed(text, "an address with its prefix", "169.254.255.1/30")?;
+    match not_a_host(link.addr()) {
+        Some(kind) => Err(Wrong::new(format!("{} is {kind}", link.addr()), "write a unicast address")),
+        None if link.prefix_len() < link.max_prefix_len() => Ok(link),
+        None => {
+            let fix = "write the prefix length of the link, such as 169.254.255.1/30";
+            Err(Wrong::new(format!("{text} has no neighbours"), fix))
+        }
+    }
+}
+
+/// The address of the other end of a link; a prefix length behind it says nothing.
+pub(super) fn neighbour(text: &str) -> Result<IpAddr, Wrong> {
+    let address = text.split_once('/').map_or(text, |(address, _)| address);
+    let address = parsed(address, "an IP address", "169.254.255.2")?;
+    match not_a_host(address) {
+        None => Ok(address),
+        Some(kind) => Err(Wrong::new(format!("{address} is {kind}"), "write a unicast address")),
+    }
+}
+
+/// Whether the other end of a link is on it, and another than this one.
+pub(super) fn on_link(address: IpNet, peer: IpAddr) -> Result<(), Wrong> {
+    if address.contains(&peer) && address.addr() != peer {
+        return Ok(());
+    }
+    let fix = format!("write another address of {}", address.trunc());
+    Err(Wrong::new(format!("{peer} is not the other end of {address}"), fix))
+}
+
+/// A VLAN id.
+pub(super) fn vlan(text: &str) -> Result<u16, Wrong> {
+    number(text, 1..=4094, "a VLAN id")
+}
+
+/// A public IPv4 address.
+pub(super) fn public4(text: &str) -> Result<Ipv4Addr, Wrong> {
+    let address = address4(text)?;
+    match not_a_host(address.into()) {
+        None => Ok(address),
+        Some(kind) => Err(Wrong::new(format!("{address} is {kind}"), "write a unicast address")),
+    }
+}
+
+/// An IPv4 multicast group that routers forward: not one of 224.0.0.0/24 (MC-11).
+pub(super) fn group4(text: &str) -> Result<Ipv4Addr, Wrong> {
+    let group = address4(text)?;
+    let fix = "write one from 224.0.1.0 to 239.255.255.255";
+    match group.octets() {
+        _ if !group.is_multicast() => Err(Wrong::new(format!("{group} is no multicast group"), fix)),
+        [224, 0, 0, _] => {
+            Err(Wrong::new(format!("{group} is of 224.0.0.0/24, which stays on its link (MC-11)"), fix))
+        }
+        _ => Ok(group),
+    }
+}
+
+/// `enable` or `disable`, as options of transit gateways are written.
+pub(super) fn enabled(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "enable" => Ok(true),
+        "disable" => Ok(false),
+        _ => Err(Wrong::new(format!("{text} is neither enable nor disable"), "write enable or disable")),
+    }
+}
+
+/// One of some words.
+pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        Wrong::new(format!("{text} is not known here"), format!("write {}", words.join(" or ")))
+    })
+}
+
 /// An IPv4 block of a VPC or subnet: /16 to /28 (ADDR-1, ADDR-4).
 pub(super) fn vpc_cidr4(text: &str) -> Result<Ipv4Net, Wrong> {
     let block = cidr4(text)?;

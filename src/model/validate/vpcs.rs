@@ -8,7 +8,7 @@ use super::{
     value,
 };
 use crate::{
-    model::{Vpc, VpcDhcp},
+    model::{Vpc, VpcDhcp, raw::Check as _},
     packet::Vni,
 };
 
@@ -18,14 +18,19 @@ const BLOCKS: usize = 50;
 /// Stands in for a VNI that is missing or wrong, in a model that is thrown away.
 const UNKNOWN: Vni = Vni::new(1).unwrap();
 
-/// The VNIs by VPC; `None` for one that is wrong.
-pub(super) fn networks<'s>(
-    sources: &'s [Source<'_>],
-    state: &mut Validation,
-) -> HashMap<&'s str, Option<Vni>> {
+/// What a VPC is on the wire, and how it routes.
+#[derive(Clone, Copy)]
+pub(super) struct Network {
+    /// `None` for one that is wrong.
+    vni: Option<Vni>,
+    legacy_2020_local: bool,
+}
+
+/// The networks by VPC.
+pub(super) fn networks<'s>(sources: &'s [Source<'_>], state: &mut Validation) -> HashMap<&'s str, Network> {
     let vpcs: HashSet<&str> =
         each(sources, "Vpcs", |raw| &raw.vpcs, |vpc| &vpc.id).map(|(item, _)| item.id).collect();
-    let mut vnis = HashMap::new();
+    let mut networks = HashMap::new();
     let mut owners: HashMap<Vni, &str> = HashMap::new();
     let errors = &mut state.errors;
     for (item, raw) in each(sources, "Warren.Networks", |raw| &raw.warren.networks, |network| &network.vpc) {
@@ -41,16 +46,18 @@ pub(super) fn networks<'s>(
                 _ => drop(owners.insert(vni, item.id)),
             }
         }
+        let legacy = item.optional(&raw.legacy, "Legacy2020Local", value::boolean, errors);
+        let network = Network { vni, legacy_2020_local: legacy.unwrap_or(false) };
         if let Some(vpc) = vpc
-            && vnis.insert(vpc, vni).is_some()
+            && networks.insert(vpc, network).is_some()
         {
             item.wrong("VpcId", format!("{vpc} has a VNI already"), "give each VPC one VNI", errors);
         }
     }
-    vnis
+    networks
 }
 
-pub(super) fn vpcs(sources: &[Source<'_>], vnis: &HashMap<&str, Option<Vni>>, state: &mut Validation) {
+pub(super) fn vpcs(sources: &[Source<'_>], networks: &HashMap<&str, Network>, state: &mut Validation) {
     for (item, raw) in each(sources, "Vpcs", |raw| &raw.vpcs, |vpc| &vpc.id) {
         let errors = &mut state.errors;
         let before = errors.0.len();
@@ -123,8 +130,8 @@ pub(super) fn vpcs(sources: &[Source<'_>], vnis: &HashMap<&str, Option<Vni>>, st
         };
         let dhcp_options = item.optional(&raw.dhcp_options, "DhcpOptionsId", associated, errors);
 
-        let vni = vnis.get(item.id);
-        if vni.is_none() && !item.id.is_empty() {
+        let network = networks.get(item.id);
+        if network.is_none() && !item.id.is_empty() {
             let fix = format!("add {{VpcId: {}, Vni: 1 to {}}} to Warren.Networks", item.id, Vni::MAX);
             item.wrong("", "has no VNI", fix, errors);
         }
@@ -132,11 +139,11 @@ pub(super) fn vpcs(sources: &[Source<'_>], vnis: &HashMap<&str, Option<Vni>>, st
         if !sound {
             state.doubtful.insert(id.clone());
         }
-        let vni = vni.copied().flatten().unwrap_or(UNKNOWN);
+        let vni = network.and_then(|network| network.vni).unwrap_or(UNKNOWN);
+        let legacy_2020_local = network.is_some_and(|network| network.legacy_2020_local);
         let descriptive = raw.notes.descriptive();
         let dhcp_options = dhcp_options.unwrap_or_default();
-        let vpc =
-            Vpc { id: id.clone(), vni, cidrs4, cidrs6, dhcp_options, legacy_2020_local: false, descriptive };
+        let vpc = Vpc { id: id.clone(), vni, cidrs4, cidrs6, dhcp_options, legacy_2020_local, descriptive };
         state.model.vpcs.insert(id, vpc);
     }
 }

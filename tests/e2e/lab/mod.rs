@@ -4,6 +4,10 @@ pub mod captures;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
 #[cfg(feature = "dpdk")]
+pub mod frr;
+#[cfg(feature = "dpdk")]
+pub mod inside;
+#[cfg(feature = "dpdk")]
 pub mod netns;
 pub mod packets;
 #[cfg(feature = "dpdk")]

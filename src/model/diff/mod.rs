@@ -1,32 +1,68 @@
 //! What changed from one model to the next, for people and for the compiler.
 
+mod fields;
+mod text;
+
 use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use super::{
-    Attachment, ById, DhcpOptions, Eni, Host, Id, Model, NameServer, Permission, RouteTable, SecurityGroup,
-    Subnet, Traffic, Vpc, VpcDhcp,
-};
+use super::{BlockPublicAccess, ById, Id, Model};
 
 /// The kinds of resource, in the order in which differences are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// A [`DhcpOptions`].
+    /// A [`DhcpOptions`](super::DhcpOptions).
     DhcpOptions,
-    /// A [`Vpc`].
+    /// A [`Vpc`](super::Vpc).
     Vpc,
-    /// A [`Subnet`].
+    /// A [`Subnet`](super::Subnet).
     Subnet,
-    /// A [`SecurityGroup`].
+    /// A [`SecurityGroup`](super::SecurityGroup).
     SecurityGroup,
-    /// A [`RouteTable`].
+    /// A [`RouteTable`](super::RouteTable).
     RouteTable,
-    /// A [`Host`].
+    /// A [`Host`](super::Host).
     Host,
-    /// An [`Eni`].
+    /// An [`Eni`](super::Eni).
     Eni,
+    /// A [`PrefixList`](super::PrefixList).
+    PrefixList,
+    /// An [`InternetGateway`](super::InternetGateway).
+    InternetGateway,
+    /// An [`EgressOnlyInternetGateway`](super::EgressOnlyInternetGateway).
+    EgressOnlyInternetGateway,
+    /// A [`NatGateway`](super::NatGateway).
+    NatGateway,
+    /// A [`PublicAddress`](super::PublicAddress).
+    PublicAddress,
+    /// A [`Peering`](super::Peering).
+    VpcPeeringConnection,
+    /// A [`VpnGateway`](super::VpnGateway).
+    VpnGateway,
+    /// A [`VpnConnection`](super::VpnConnection).
+    VpnConnection,
+    /// A [`DirectConnectGateway`](super::DirectConnectGateway).
+    DirectConnectGateway,
+    /// A [`VirtualInterface`](super::VirtualInterface).
+    VirtualInterface,
+    /// A [`VpcEndpoint`](super::VpcEndpoint).
+    VpcEndpoint,
+    /// A [`TransitGateway`](super::TransitGateway).
+    TransitGateway,
+    /// A [`TransitAttachment`](super::TransitAttachment).
+    TransitGatewayAttachment,
+    /// A [`TransitRouteTable`](super::TransitRouteTable).
+    TransitGatewayRouteTable,
+    /// A [`MulticastDomain`](super::MulticastDomain).
+    TransitGatewayMulticastDomain,
+    /// An [`Edge`](super::Edge), by the gateway's id.
+    Edge,
+    /// A [`Circuit`](super::Circuit).
+    Circuit,
+    /// The [`BlockPublicAccess`] of the region, whose id is `block-public-access`.
+    BlockPublicAccess,
 }
 
 /// One resource that was added, removed or changed.
@@ -84,6 +120,10 @@ pub struct Diff {
     /// The ENIs that were added, removed or changed, which includes their attachments.
     #[serde(skip)]
     pub enis: Vec<Id>,
+    /// Whether anything changed that leads out of a VPC, or decides what does: a resource of any kind but DHCP option
+    /// sets, security groups, hosts and ENIs.
+    #[serde(skip)]
+    pub exits: bool,
 }
 
 impl Diff {
@@ -125,10 +165,46 @@ pub fn diff(old: &Model, new: &Model) -> Diff {
     diff.route_tables = diff.compare(&old.route_tables, &new.route_tables);
     diff.hosts = diff.compare(&old.hosts, &new.hosts);
     diff.enis = diff.compare(&old.enis, &new.enis);
+    let before = diff.len();
+    diff.compare(&old.prefix_lists, &new.prefix_lists);
+    diff.compare(&old.internet_gateways, &new.internet_gateways);
+    diff.compare(&old.egress_only_gateways, &new.egress_only_gateways);
+    diff.compare(&old.nat_gateways, &new.nat_gateways);
+    diff.compare(&old.public_addresses, &new.public_addresses);
+    diff.compare(&old.peerings, &new.peerings);
+    diff.compare(&old.vpn_gateways, &new.vpn_gateways);
+    diff.compare(&old.vpn_connections, &new.vpn_connections);
+    diff.compare(&old.direct_connect_gateways, &new.direct_connect_gateways);
+    diff.compare(&old.virtual_interfaces, &new.virtual_interfaces);
+    diff.compare(&old.endpoints, &new.endpoints);
+    diff.compare(&old.transit_gateways, &new.transit_gateways);
+    diff.compare(&old.transit_attachments, &new.transit_attachments);
+    diff.compare(&old.transit_tables, &new.transit_tables);
+    diff.compare(&old.multicast_domains, &new.multicast_domains);
+    diff.compare(&old.edges, &new.edges);
+    diff.compare(&old.circuits, &new.circuits);
+    diff.public_access(old.block_public_access, new.block_public_access);
+    let inside = [&diff.vpcs, &diff.subnets, &diff.route_tables];
+    diff.exits = diff.len() > before || inside.iter().any(|ids| !ids.is_empty());
     diff
 }
 
 impl Diff {
+    /// How many resources differ.
+    fn len(&self) -> usize {
+        self.added.len() + self.removed.len() + self.changed.len()
+    }
+
+    /// Adds the difference of the region's one setting.
+    fn public_access(&mut self, old: BlockPublicAccess, new: BlockPublicAccess) {
+        let mut fields = Fields(Vec::new());
+        fields.note("mode", &old, &new, text);
+        if !fields.0.is_empty() {
+            let id = Id::from("block-public-access");
+            self.changed.push(Change { kind: Kind::BlockPublicAccess, id, fields: fields.0 });
+        }
+    }
+
     /// Adds the differences of one kind of resource; returns their ids.
     fn compare<T: Resource>(&mut self, old: &ById<T>, new: &ById<T>) -> Vec<Id> {
         let starts = [self.added.len(), self.removed.len(), self.changed.len()];
@@ -209,159 +285,4 @@ fn text<T: Display + ?Sized>(item: &T) -> String {
 fn descriptive(item: &super::Descriptive) -> String {
     item.as_ref()
         .map_or_else(|| "none".to_owned(), |map| serde_json::Value::Object((**map).clone()).to_string())
-}
-
-impl Resource for DhcpOptions {
-    const KIND: Kind = Kind::DhcpOptions;
-
-    fn fields(&self, new: &Self, fields: &mut Fields) {
-        fields.note("domain_name", &self.domain_name, &new.domain_name, optional);
-        fields.note("domain_name_servers", &self.domain_name_servers, &new.domain_name_servers, |v| list(v));
-        fields.note("ntp_servers", &self.ntp_servers, &new.ntp_servers, |v| list(v));
-        fields
-            .note("netbios_name_servers", &self.netbios_name_servers, &new.netbios_name_servers, |v| list(v));
-        fields.note("netbios_node_type", &self.netbios_node_type, &new.netbios_node_type, optional);
-        fields.note("preferred_lifetime6", &self.preferred_lifetime6, &new.preferred_lifetime6, optional);
-        fields.note("descriptive", &self.descriptive, &new.descriptive, descriptive);
-    }
-}
-
-impl Resource for Vpc {
-    const KIND: Kind = Kind::Vpc;
-
-    fn fields(&self, new: &Self, fields: &mut Fields) {
-        fields.note("vni", &self.vni, &new.vni, text);
-        fields.note("cidrs4", &self.cidrs4, &new.cidrs4, |v| list(v));
-        fields.note("cidrs6", &self.cidrs6, &new.cidrs6, |v| list(v));
-        fields.note("dhcp_options", &self.dhcp_options, &new.dhcp_options, text);
-        fields.note("descriptive", &self.descriptive, &new.descriptive, descriptive);
-    }
-}
-
-impl Resource for Subnet {
-    const KIND: Kind = Kind::Subnet;
-
-    fn fields(&self, new: &Self, fields: &mut Fields) {
-        fields.note("vpc", &self.vpc, &new.vpc, text);
-        fields.note("zone", &self.zone, &new.zone, text);
-        fields.note("cidr4", &self.cidr4, &new.cidr4, optional);
-        fields.note("cidr6", &self.cidr6, &new.cidr6, optional);
-        fields.note("route_table", &self.route_table, &new.route_table, text);
-        fields.note("descriptive", &self.descriptive, &new.descriptive, descriptive);
-    }
-}
-
-impl Resource for Eni {
-    const KIND: Kind = Kind::Eni;
-
-    fn fields(&self, new: &Self, fields: &mut Fields) {
-        fields.note("vpc", &self.vpc, &new.vpc, text);
-        fields.note("subnet", &self.subnet, &new.subnet, text);
-        fields.note("mac", &self.mac, &new.mac, text);
-        fields.note("primary4", &self.primary4, &new.primary4, optional);
-        fields.note("secondary4", &self.secondary4, &new.secondary4, |v| list(v));
-        fields.note("prefixes4", &self.prefixes4, &new.prefixes4, |v| list(v));
-        fields.note("addresses6", &self.addresses6, &new.addresses6, |v| list(v));
-        fields.note("prefixes6", &self.prefixes6, &new.prefixes6, |v| list(v));
-        fields.note("source_dest_check", &self.source_dest_check, &new.source_dest_check, text);
-        fields.note("groups", &self.groups, &new.groups, |v| list(v));
-        fields.note("attachment", &self.attachment, &new.attachment, optional);
-        fields.note("descriptive", &self.descriptive, &new.descriptive, descriptive);
-    }
-}
-
-impl Resource for RouteTable {
-    const KIND: Kind = Kind::RouteTable;
-
-    fn fields(&self, new: &Self, fields: &mut Fields) {
-        fields.note("vpc", &self.vpc, &new.vpc, text);
-        fields.note("main", &self.main, &new.main, text);
-        fields.note("subnets", &self.subnets, &new.subnets, |v| list(v));
-        fields.note("routes", &self.routes, &new.routes, |v| list(v));
-        fields.note("descriptive", &self.descriptive, &new.descriptive, descriptive);
-    }
-}
-
-impl Resource for Host {
-    const KIND: Kind = Kind::Host;
-
-    fn fields(&self, new: &Self, fields: &mut Fields) {
-        fields.note("underlay", &self.underlay, &new.underlay, text);
-    }
-}
-
-impl Resource for SecurityGroup {
-    const KIND: Kind = Kind::SecurityGroup;
-
-    fn fields(&self, new: &Self, fields: &mut Fields) {
-        fields.note("vpc", &self.vpc, &new.vpc, text);
-        fields.note("ingress", &self.ingress, &new.ingress, |v| list(v));
-        fields.note("egress", &self.egress, &new.egress, |v| list(v));
-        fields.note("descriptive", &self.descriptive, &new.descriptive, descriptive);
-    }
-}
-
-impl Display for Attachment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.host, self.port)?;
-        if self.metadata_hop_limit == Self::METADATA_HOP_LIMIT {
-            return Ok(());
-        }
-        write!(f, " (metadata hop limit {})", self.metadata_hop_limit)
-    }
-}
-
-impl Display for VpcDhcp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Region => "the region's",
-            Self::None => "none",
-            Self::Set(id) => id,
-        })
-    }
-}
-
-impl Display for NameServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AmazonProvided => f.write_str(Self::AMAZON_PROVIDED),
-            Self::Address(address) => address.fmt(f),
-        }
-    }
-}
-
-impl Display for super::Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.destination, self.target)
-    }
-}
-
-impl Display for Permission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peers = self.ranges4.iter().map(|p| text(&p.peer));
-        let peers = peers.chain(self.ranges6.iter().map(|p| text(&p.peer)));
-        let peers = peers.chain(self.prefix_lists.iter().chain(&self.groups).map(|p| text(&p.peer)));
-        write!(f, "[{}: {}]", self.traffic, join(peers))
-    }
-}
-
-impl Display for Traffic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::All => f.write_str("all"),
-            Self::Ports { protocol, from, to } => {
-                let name = if protocol == 6 { "tcp" } else { "udp" };
-                if from == to { write!(f, "{name} {from}") } else { write!(f, "{name} {from}-{to}") }
-            }
-            Self::Icmp { protocol, kind, code } => {
-                let name = if protocol == 1 { "icmp" } else { "icmpv6" };
-                match (kind, code) {
-                    (None, _) => f.write_str(name),
-                    (Some(kind), None) => write!(f, "{name} {kind}"),
-                    (Some(kind), Some(code)) => write!(f, "{name} {kind}/{code}"),
-                }
-            }
-            Self::Protocol(number) => write!(f, "protocol {number}"),
-        }
-    }
 }

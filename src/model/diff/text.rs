@@ -1,0 +1,138 @@
+//! How the values of fields are told.
+
+use std::fmt::{self, Display};
+
+use super::{join, text};
+use crate::model::{
+    Attachment, AttachmentKind, BlockPublicAccess, ConnectPeer, EndpointService, GroupEni, NameServer,
+    Permission, Route, Terminal, Traffic, TransitRoute, VpcDhcp,
+};
+
+impl Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.port)?;
+        if self.metadata_hop_limit == Self::METADATA_HOP_LIMIT {
+            return Ok(());
+        }
+        write!(f, " (metadata hop limit {})", self.metadata_hop_limit)
+    }
+}
+
+impl Display for VpcDhcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Region => "the region's",
+            Self::None => "none",
+            Self::Set(id) => id,
+        })
+    }
+}
+
+impl Display for NameServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AmazonProvided => f.write_str(Self::AMAZON_PROVIDED),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+impl Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.destination, self.target)
+    }
+}
+
+impl Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peers = self.ranges4.iter().map(|p| text(&p.peer));
+        let peers = peers.chain(self.ranges6.iter().map(|p| text(&p.peer)));
+        let peers = peers.chain(self.prefix_lists.iter().chain(&self.groups).map(|p| text(&p.peer)));
+        write!(f, "[{}: {}]", self.traffic, join(peers))
+    }
+}
+
+impl Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::All => f.write_str("all"),
+            Self::Ports { protocol, from, to } => {
+                let name = if protocol == 6 { "tcp" } else { "udp" };
+                if from == to { write!(f, "{name} {from}") } else { write!(f, "{name} {from}-{to}") }
+            }
+            Self::Icmp { protocol, kind, code } => {
+                let name = if protocol == 1 { "icmp" } else { "icmpv6" };
+                match (kind, code) {
+                    (None, _) => f.write_str(name),
+                    (Some(kind), None) => write!(f, "{name} {kind}"),
+                    (Some(kind), Some(code)) => write!(f, "{name} {kind}/{code}"),
+                }
+            }
+            Self::Protocol(number) => write!(f, "protocol {number}"),
+        }
+    }
+}
+
+impl Display for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::VpnGateway(id) | Self::TransitGateway(id) | Self::DirectConnectGateway(id)) = self;
+        f.write_str(id)
+    }
+}
+
+impl Display for EndpointService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gateway => f.write_str("a gateway"),
+            Self::LoadBalancer { subnet, appliances } => {
+                write!(f, "{} in {subnet}", join(appliances.iter().map(text)))
+            }
+        }
+    }
+}
+
+impl Display for AttachmentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vpc { vpc, subnets, appliance_mode, ipv6 } => {
+                write!(f, "{vpc} by {}", join(subnets.iter().map(text)))?;
+                f.write_str(if *appliance_mode { " in appliance mode" } else { "" })?;
+                f.write_str(if *ipv6 { " with IPv6" } else { "" })
+            }
+            Self::Peering { peer, .. } => write!(f, "peer {peer}"),
+            Self::Vpn(id) | Self::DirectConnect(id) => f.write_str(id),
+            Self::Connect { transport, peers } => {
+                write!(f, "Connect over {transport} with {}", join(peers.iter().map(text)))
+            }
+        }
+    }
+}
+
+impl Display for ConnectPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}-{}", self.id, self.address, self.peer)
+    }
+}
+
+impl Display for TransitRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.destination, self.attachment.as_deref().unwrap_or("blackhole"))
+    }
+}
+
+impl Display for GroupEni {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.group, self.eni)
+    }
+}
+
+/// The words of `InternetGatewayBlockMode`.
+impl Display for BlockPublicAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Bidirectional => "block-bidirectional",
+            Self::Ingress => "block-ingress",
+        })
+    }
+}
