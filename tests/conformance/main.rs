@@ -3,7 +3,7 @@
 //!
 //! `cargo test --test conformance pure` runs it on the pipeline alone; `daemon` through `warren run`, which takes root and
 //! DPDK; `page` compares the generated page, and writes it with `WARREN_BLESS=1`. `WARREN_SCENARIO=TEXT` runs only
-//! scenarios whose name has it.
+//! scenarios whose name has it, or whose file begins with it.
 
 // Nothing outside uses a test's items; `pub` here means public to the other files.
 #![allow(unreachable_pub)]
