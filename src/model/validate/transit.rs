@@ -2,7 +2,7 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{Item, Source, Validation, each, value};
+use super::{Item, Source, Validation, each, in_order, value};
 use crate::model::{
     AttachmentKind, ById, ConnectPeer, Errors, Id, Model, TransitAttachment, TransitGateway, raw,
 };
@@ -282,12 +282,14 @@ fn connects(sources: &[Source<'_>], state: &mut Validation) {
             known.insert(id.clone(), attachment(id, gateway, &raw.state, kind, &raw.notes));
         }
     }
+    let start = errors.0.len();
     for (id, peers) in peers {
         for (item, _) in peers {
             let wrong = value::unresolved(id, "TransitGatewayConnects");
             errors.0.push(item.error("TransitGatewayAttachmentId", wrong));
         }
     }
+    in_order(errors, start);
 }
 
 /// The Connect peers by attachment.
