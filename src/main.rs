@@ -41,7 +41,7 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-    /// Validate a state and report every mistake.
+    /// Validate a state: report every mistake, and what is legal but surely wrong.
     Check {
         /// Files, or folders of *.yaml, *.yml and *.json files.
         #[arg(required = true)]
@@ -279,22 +279,20 @@ fn load(state: &[PathBuf]) -> Result<Model, Errors> {
 fn check(state: &[PathBuf], json: bool) -> Result<(), String> {
     match load(state) {
         Ok(model) => {
-            let counts = [
-                ("vpcs", model.vpcs.len()),
-                ("dhcp_options", model.dhcp_options.len()),
-                ("subnets", model.subnets.len()),
-                ("security_groups", model.security_groups.len()),
-                ("enis", model.enis.len()),
-                ("route_tables", model.route_tables.len()),
-                ("hosts", model.hosts.len()),
-            ];
+            let (counts, warnings) = (counts(&model), model::warnings(&model));
             if json {
                 let counts: serde_json::Map<_, _> =
                     counts.map(|(kind, n)| (kind.to_owned(), json!(n))).into_iter().collect();
-                println!("{}", json!({ "valid": true, "counts": counts, "errors": [] }));
+                let valid = json!({ "valid": true, "counts": counts, "errors": [], "warnings": warnings });
+                println!("{valid}");
             } else {
-                let counts = counts.map(|(kind, n)| format!("{n} {}", kind.replace('_', " ")));
+                let counts = counts.iter().filter(|(_, n)| *n > 0);
+                let counts: Vec<_> =
+                    counts.map(|(kind, n)| format!("{n} {}", kind.replace('_', " "))).collect();
                 println!("valid: {}", counts.join(", "));
+                for warning in warnings {
+                    println!("warning: {warning}");
+                }
             }
             Ok(())
         }
@@ -304,6 +302,36 @@ fn check(state: &[PathBuf], json: bool) -> Result<(), String> {
         }
         Err(errors) => Err(errors.to_string()),
     }
+}
+
+/// How many resources of each kind there are.
+fn counts(model: &Model) -> [(&'static str, usize); 24] {
+    [
+        ("vpcs", model.vpcs.len()),
+        ("dhcp_options", model.dhcp_options.len()),
+        ("subnets", model.subnets.len()),
+        ("security_groups", model.security_groups.len()),
+        ("enis", model.enis.len()),
+        ("route_tables", model.route_tables.len()),
+        ("prefix_lists", model.prefix_lists.len()),
+        ("internet_gateways", model.internet_gateways.len()),
+        ("egress_only_gateways", model.egress_only_gateways.len()),
+        ("nat_gateways", model.nat_gateways.len()),
+        ("public_addresses", model.public_addresses.len()),
+        ("peerings", model.peerings.len()),
+        ("vpn_gateways", model.vpn_gateways.len()),
+        ("vpn_connections", model.vpn_connections.len()),
+        ("direct_connect_gateways", model.direct_connect_gateways.len()),
+        ("virtual_interfaces", model.virtual_interfaces.len()),
+        ("endpoints", model.endpoints.len()),
+        ("transit_gateways", model.transit_gateways.len()),
+        ("transit_attachments", model.transit_attachments.len()),
+        ("transit_tables", model.transit_tables.len()),
+        ("multicast_domains", model.multicast_domains.len()),
+        ("edges", model.edges.len()),
+        ("circuits", model.circuits.len()),
+        ("hosts", model.hosts.len()),
+    ]
 }
 
 fn ask(daemon: &Daemon, request: &Request) -> Result<(), String> {

@@ -6,7 +6,7 @@
 //! [`StateError`]s that name the file, the path, the resource, the problem and the fix. A `Model` that exists is
 //! consistent: every reference resolves, no two blocks overlap, every address is where EC2 would allow it.
 //!
-//! [`diff()`] compares two models, for people and for the compiler.
+//! [`diff()`] compares two models, for people and for the compiler. [`warnings()`] finds what is legal and surely wrong.
 
 mod diff;
 mod document;
@@ -15,6 +15,7 @@ mod gateways;
 mod raw;
 mod transit;
 mod validate;
+mod warnings;
 mod yaml;
 
 use std::{
@@ -38,6 +39,7 @@ pub use self::{
         AttachmentKind, ConnectPeer, GroupEni, MulticastDomain, TransitAttachment, TransitGateway,
         TransitRoute, TransitRouteTable,
     },
+    warnings::{Warning, warnings},
 };
 use crate::packet::{Mac, Vni};
 

@@ -35,7 +35,7 @@ use crate::{
         TxQueue,
     },
     ffi::{allowed_cpus, cycles, pin_to_cpus},
-    model::{self, Model},
+    model::{self, Model, Warning},
     packet::{Buffer, HEADROOM, Mac, OuterChecksum},
     pipeline::{Burst, MAX_BURST, Reason},
     rcu::Reader,
@@ -189,6 +189,8 @@ struct Node {
     clock: Clock,
     cycles_per_second: u64,
     warned: Option<Instant>,
+    /// What the state in force has that is legal and surely wrong, as logged.
+    doubts: Vec<Warning>,
 }
 
 impl Node {
@@ -196,6 +198,8 @@ impl Node {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
+        let doubts = model::warnings(&model);
+        log(&doubts);
         let cpus = management_cpus(&config.workers.cores);
         let (count, room) = (buffers(&config), data_room(&config.ports));
         let eal = Arc::new(start_eal(&config, &cpus, count, room)?);
@@ -235,6 +239,7 @@ impl Node {
             clock: Clock::new(cycles_per_second),
             cycles_per_second,
             warned: None,
+            doubts,
             config,
         };
         for (worker, reader) in readers.into_iter().enumerate() {
@@ -420,6 +425,11 @@ impl Node {
         let laggards = self.manager.laggards(generation);
         let (added, removed, changed) = (diff.added.len(), diff.removed.len(), diff.changed.len());
         tracing::info!(generation, added, removed, changed, ?laggards, "state applied");
+        if !diff.is_empty() {
+            let before = std::mem::replace(&mut self.doubts, model::warnings(self.manager.model()));
+            let new = |warning: &&Warning| before.binary_search(warning).is_err();
+            log(self.doubts.iter().filter(new));
+        }
         Reply::Applied(Applied {
             generation,
             adopted_after_us: adopted.then(|| published.elapsed().as_micros() as u64),
@@ -457,6 +467,19 @@ impl Node {
             cycles_per_second: self.cycles_per_second,
             model,
         }
+    }
+}
+
+/// Logs what is legal and surely wrong in a state: so much that the log stays readable.
+fn log<'w>(warnings: impl IntoIterator<Item = &'w Warning>) {
+    const MOST: usize = 20;
+    let mut warnings = warnings.into_iter();
+    for warning in warnings.by_ref().take(MOST) {
+        tracing::warn!("{warning}");
+    }
+    let more = warnings.count();
+    if more > 0 {
+        tracing::warn!("{more} more warnings of the state; `warren check` prints all");
     }
 }
 

@@ -164,7 +164,8 @@ impl<'m> Routes<'m> {
                 }
                 continue;
             }
-            match self.resolve(key, id, table.map(|table| table.vpc)) {
+            let blackhole = raw.state.get() == Some("blackhole");
+            match self.resolve(key, id, table.map(|table| table.vpc), blackhole) {
                 Ok(target) => found = Some((key, target)),
                 Err(wrong) => {
                     errors.0.push(item.error(at(key), wrong));
@@ -179,8 +180,9 @@ impl<'m> Routes<'m> {
         found.filter(|_| sound)
     }
 
-    /// The thing that a key names; what the state does not have any more, by an id of the right shape, is gone (RT-12).
-    fn resolve(&self, key: &str, id: &str, vpc: Option<&Vpc>) -> Result<Target, Wrong> {
+    /// The thing that a key names. What the state does not have any more, by an id of the right shape, is gone (RT-12); so
+    /// is a gateway that was attached to another VPC since, if the route is known to be a blackhole.
+    fn resolve(&self, key: &str, id: &str, vpc: Option<&Vpc>, blackhole: bool) -> Result<Target, Wrong> {
         let model = self.model;
         let attached = |of: Option<&Id>| of.cloned();
         let (shapes, found): (&[&str], _) = match key {
@@ -210,10 +212,10 @@ impl<'m> Routes<'m> {
                 let found = find(&model.enis, &eni, |eni| Some(eni.vpc.clone()));
                 (&[], found.map(|(id, vpc)| (Target::Eni(id), vpc)))
             }
-            "TransitGatewayId" => (
-                &["tgw-"],
-                find(&model.transit_gateways, id, |_| None).map(|(id, _)| (Target::Transit(id), None)),
-            ),
+            "TransitGatewayId" => {
+                let found = find(&model.transit_gateways, id, |_| None);
+                (&["tgw-"], found.map(|(id, vpc)| (Target::Transit(id), vpc)))
+            }
             "VpcEndpointId" => {
                 let found = find(&model.endpoints, id, |endpoint| Some(endpoint.vpc.clone()));
                 (&["vpce-"], found.map(|(id, vpc)| (Target::Endpoint(id), vpc)))
@@ -228,11 +230,7 @@ impl<'m> Routes<'m> {
             }
         };
         match found {
-            Some((target, Some(other))) if vpc.is_some_and(|vpc| vpc.id != other) && !other.is_empty() => {
-                let problem = format!("{target} is of {other}, another VPC (InvalidParameterValue)");
-                Err(Wrong::new(problem, "name a target of the table's VPC"))
-            }
-            Some((target, _)) => Ok(target),
+            Some((target, owner)) => Self::of_vpc(target, owner, vpc, blackhole),
             None if shapes.iter().any(|shape| id.starts_with(shape)) => Ok(Target::Gone(Id::from(id))),
             None => {
                 let problem = format!("the target {id} is not known");
@@ -248,6 +246,28 @@ impl<'m> Routes<'m> {
                 Err(Wrong::new(problem, fix))
             }
         }
+    }
+
+    /// The target, if it is not of another VPC. `owner` is the VPC that it is of, or attached to.
+    fn of_vpc(
+        target: Target,
+        owner: Option<Id>,
+        vpc: Option<&Vpc>,
+        blackhole: bool,
+    ) -> Result<Target, Wrong> {
+        let other = owner.filter(|owner| vpc.is_some_and(|vpc| vpc.id != *owner) && !owner.is_empty());
+        // EC2 keeps the route to a gateway that was detached, so one that is attached to nothing stays (RT-12).
+        let Some(other) = other else { return Ok(target) };
+        let attachable =
+            matches!(target, Target::InternetGateway(_) | Target::EgressOnly(_) | Target::VpnGateway(_));
+        if attachable && blackhole {
+            return Ok(Target::Gone(Id::from(target.id())));
+        }
+        let problem = format!("{target} is of {other}, another VPC (InvalidParameterValue)");
+        let fix = "name a target of the table's VPC";
+        let detached =
+            if attachable { ", or write State: blackhole if it was detached from that" } else { "" };
+        Err(Wrong::new(problem, format!("{fix}{detached}")))
     }
 
     /// The only ENI of an instance.
@@ -312,6 +332,14 @@ impl<'m> Routes<'m> {
         }
     }
 
+    /// Whether an ENI is in the subnet that has the block.
+    fn is_in(&self, eni: &str, block: IpNet) -> bool {
+        let subnet = self.model.enis.get(eni).and_then(|eni| self.model.subnets.get(&eni.subnet));
+        subnet.is_some_and(|subnet| {
+            subnet.cidr4.map(IpNet::V4) == Some(block) || subnet.cidr6.map(IpNet::V6) == Some(block)
+        })
+    }
+
     fn is_load_balancer(&self, endpoint: &str) -> bool {
         let service = self.model.endpoints.get(endpoint).map(|endpoint| &endpoint.service);
         matches!(service, Some(crate::model::EndpointService::LoadBalancer { .. }))
@@ -365,6 +393,10 @@ impl<'m> Routes<'m> {
                 let problem =
                     format!("{block} is inside {}, but not a whole subnet (InvalidParameterValue)", vpc.id);
                 of_destination(problem, "write the whole block of a subnet (RT-8)".to_owned())
+            }
+            Target::Eni(id) if of_subnet && self.is_in(id, block) => {
+                let problem = format!("{id} is in the subnet {block} itself (InvalidParameterValue)");
+                Err((true, Wrong::new(problem, "choose an appliance in another subnet (ING-11)")))
             }
             _ if self.is_middlebox(target, of_gateway) => Ok(()),
             _ => {
