@@ -7,6 +7,7 @@ use warren::{
     model::Model,
     node::config::HostConfig,
     pipeline::Reason,
+    tables::Exits,
 };
 
 const CONFIGURATION: &str = include_str!("../docs/configuration.md");
@@ -54,6 +55,8 @@ fn every_counter_is_explained_and_no_other() {
         counters: Vec::new(),
         neighbours: Vec::new(),
         identities: Vec::new(),
+        exits: Arc::new(Exits::none()),
+        sessions: Vec::new(),
         ways: Vec::new(),
         cycles_per_second: 1,
     };
@@ -65,6 +68,9 @@ fn every_counter_is_explained_and_no_other() {
         ("## `warren show stats`", show::stats(&[], &[])),
         ("## `warren show ports`", show::ports(&snapshot)),
         ("## `warren show services`", show::services(&snapshot)),
+        ("## `warren show gateways`", show::gateways(&snapshot)),
+        ("## `warren show bgp`", show::bgp(&snapshot)),
+        ("## `warren show nat`", show::nat(&snapshot)),
         ("## `warren show workers`", show::workers(&snapshot)),
         ("## `warren show hosts`", show::hosts(&snapshot)),
     ] {
@@ -77,9 +83,11 @@ fn every_counter_is_explained_and_no_other() {
 
 /// The fields of a struct in the source of the host file's reader.
 fn fields(name: &str) -> Vec<&'static str> {
-    const SOURCE: &str = include_str!("../src/node/config.rs");
-    let body =
-        SOURCE.split_once(&format!("struct {name} {{\n")).unwrap_or_else(|| panic!("no struct {name}")).1;
+    const SOURCES: [&str; 2] =
+        [include_str!("../src/node/config.rs"), include_str!("../src/node/config/edge.rs")];
+    let start = format!("struct {name} {{\n");
+    let body = SOURCES.iter().find_map(|source| Some(source.split_once(&start)?.1));
+    let body = body.unwrap_or_else(|| panic!("no struct {name}"));
     let lines = body.split_once("\n}").unwrap().0.lines().map(str::trim);
     let lines = lines.filter(|line| !line.starts_with(['#', '/']));
     lines.filter_map(|line| Some(line.trim_start_matches("pub ").split_once(':')?.0)).collect()
@@ -87,7 +95,13 @@ fn fields(name: &str) -> Vec<&'static str> {
 
 #[test]
 fn every_key_of_the_host_file_is_explained_and_no_other() {
-    let below = [("workers", "Workers"), ("eal", "Eal"), ("control", "Control")];
+    let below = [
+        ("workers", "Workers"),
+        ("eal", "Eal"),
+        ("control", "Control"),
+        ("gateway", "RawGateway"),
+        ("propagation", "Propagation"),
+    ];
     let mut keys = BTreeSet::new();
     for field in fields("RawHost") {
         match below.iter().find(|(key, _)| *key == field) {
@@ -95,6 +109,7 @@ fn every_key_of_the_host_file_is_explained_and_no_other() {
             None => drop(keys.insert(field.to_owned())),
         }
     }
+    keys.extend(fields("RawBgp").iter().map(|field| format!("bgp.{field}")));
     keys.extend(fields("RawPort").iter().map(|field| format!("port.{field}")));
     keys.extend(fields("StaticNeighbor").iter().map(|field| format!("port.neighbors.{field}")));
     let text = section(CONFIGURATION, "## Host file");

@@ -123,7 +123,7 @@ impl Compiler {
             self.insert(&mut enis, model, eni);
             self.note(eni);
         }
-        let exits = self.exits(model, &Exits::none());
+        let exits = self.exits(model);
         self.insert_gateways(&mut enis, model);
         Tables {
             encapsulation: self.site.encapsulation,
@@ -134,6 +134,7 @@ impl Compiler {
             services: self.site.services(),
             vnis: Arc::new(vnis(model)),
             exits: Arc::new(exits),
+            outside: Arc::default(),
             multicast: Arc::new(Multicast::new([])),
         }
     }
@@ -200,7 +201,7 @@ impl Compiler {
             || exits_differ(old, new);
         if stated || routed || forwarding_changed {
             self.remove_gateways(&mut next.enis, old);
-            next.exits = Arc::new(self.exits(new, &tables.exits));
+            next.exits = Arc::new(self.exits(new));
             self.insert_gateways(&mut next.enis, new);
         }
         next.ports = self.ports(new, &next.exits);
@@ -237,7 +238,7 @@ impl Compiler {
                 None => self.learned.gateways.remove(&gateway),
             };
         }
-        let exits = self.exits(model, &tables.exits);
+        let exits = self.exits(model);
         Tables { ports: self.ports(model, &exits), exits: Arc::new(exits), ..tables.clone() }
     }
 
@@ -246,7 +247,7 @@ impl Compiler {
         &self.learned
     }
 
-    fn exits(&mut self, model: &Model, before: &Exits) -> Exits {
+    fn exits(&mut self, model: &Model) -> Exits {
         let builder = exits::Builder {
             model,
             learned: &self.learned,
@@ -256,7 +257,7 @@ impl Compiler {
             forwarding: &self.forwarding,
             memory: &mut self.exits,
         };
-        builder.build(before)
+        builder.build()
     }
 
     /// Puts the NAT gateways' addresses where those of ENIs are.

@@ -53,7 +53,7 @@ pub struct Fragments {
 }
 
 impl Fragments {
-    /// Room for so many datagrams, rounded up to a power of two: some 64 bytes each.
+    /// Room for so many datagrams, rounded up to a power of two: 80 bytes each.
     pub fn new(datagrams: usize) -> Self {
         let pairs = datagrams.div_ceil(2).max(1).next_power_of_two();
         Self { secret: Secret::random(), pairs: vec![[None; 2]; pairs].into() }

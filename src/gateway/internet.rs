@@ -114,9 +114,14 @@ fn inward<B: Buffer, S: Sink<B>>(
     frame: &mut B,
 ) -> Result<Inward, Reason> {
     let exits = &ctx.tables.exits;
+    // GW-9: nothing of the VPC's own comes from outside.
+    let is_false = |vni, source| exits.vpcs.get(&vni).is_some_and(|vpc| vpc.blocks.contain(source));
     let index = match way.destination {
         IpAddr::V4(address) => {
             let private = exits.publics.get(&address.to_bits()).ok_or(Reason::IgwNoPublic)?;
+            if is_false(private.vni, way.source) {
+                return Err(Reason::EdgeToEdge);
+            }
             let (source, _) = ipv4_addresses(frame.data());
             readdress(frame.data_mut(), &way.headers, (source, private.address));
             way.readdressed(frame.data());
@@ -126,6 +131,9 @@ fn inward<B: Buffer, S: Sink<B>>(
         IpAddr::V6(address) => {
             let vni = exits.public_v6.lookup_v6(address.to_bits()).ok_or(Reason::IgwNoPublic)?;
             let vpc = exits.vpcs.get(&vni).ok_or(Reason::IgwNoPublic)?;
+            if is_false(vni, way.source) {
+                return Err(Reason::EdgeToEdge);
+            }
             way.vni = vni;
             // GW-21: a subnet that answers through the egress-only gateway is reached by replies only.
             let answers = ctx.tables.owner(vni, way.destination).and_then(|owner| exits.subnet(owner.subnet));

@@ -186,7 +186,7 @@ fn source_outside<B: Buffer, S: Sink<B>>(
     let key = ctx.flows.nat.key(inside);
     let outside = if subject.is_error {
         ctx.flows.nat.find_inside(ctx.now, &key).ok_or(Reason::NatNoState)?
-    } else if subject.is_answer() {
+    } else if icmp::is_echo_reply(&way.headers) {
         // To whom nobody may ask (GW-14).
         return Err(Reason::NatNoState.into());
     } else {

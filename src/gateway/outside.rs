@@ -35,7 +35,7 @@ pub(super) fn transmit<B: Buffer, S: Sink<B>>(
     let Some(Role::Gateway(outside)) = tables.port(port).map(|port| &port.role) else {
         return ctx.drop(way.port, Reason::UnderlayUnreachable, frame);
     };
-    let Some(&neighbour) = tables.exits.neighbours.get(&(port, vlan, hop)) else {
+    let Some(&neighbour) = tables.outside.get(&(port, vlan, hop)) else {
         ctx.sink.tell(News::Wanted(port, vlan, hop));
         return ctx.drop(way.port, Reason::UnderlayUnresolved, frame);
     };

@@ -7,8 +7,7 @@ use super::{nat, stateful::Flows, way::Way};
 use crate::{
     flow::{Datagram, Endpoint, Flow, Protocol, Told},
     packet::{
-        Address, Fragment, Headers, Network, Tuple, fragment::identification, is_error, mapped, protocol,
-        quoted,
+        Address, Fragment, Headers, Network, Tuple, fragment::identification, is_error, mapped, quoted,
     },
     pipeline::Reason,
     tables::{Gateway, GatewayKind, share_of_flow, share_of_port},
@@ -110,10 +109,5 @@ impl Subject {
             source: Endpoint { address: source, port: ports.0 },
             destination: Endpoint { address: destination, port: ports.1 },
         }
-    }
-
-    /// Whether it is an ICMP echo reply: the identifier is the port of whoever asks, and the other is 0.
-    pub(super) fn is_answer(&self) -> bool {
-        matches!(self.protocol, protocol::ICMP | protocol::ICMPV6) && self.tuple.destination_port != 0
     }
 }

@@ -1,5 +1,7 @@
 //! The host file: who the node is, its cores, and its ports. `docs/configuration.md` explains every key.
 
+mod edge;
+
 use std::{
     fmt, fs,
     net::IpAddr,
@@ -10,6 +12,8 @@ use std::{
 use hashbrown::HashSet;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
+
+pub use edge::{BgpConfig, GatewayConfig, Propagation};
 
 use crate::{
     compile::{Site, SitePort, SiteRole, SiteUplink},
@@ -34,6 +38,12 @@ pub struct HostConfig {
     pub control: PathBuf,
     /// The ports, in the order of the file.
     pub ports: Vec<PortConfig>,
+    /// Flows through NAT gateways and egress-only internet gateways that a worker remembers at once.
+    pub bindings: u32,
+    /// The gateways whose routes are learned by BGP here.
+    pub bgp: Vec<BgpConfig>,
+    /// How learned routes go from host to host.
+    pub propagation: Propagation,
 }
 
 /// The poll-mode workers.
@@ -88,6 +98,10 @@ pub enum PortRole {
     Uplink,
     /// Link-local services of this host.
     Service,
+    /// The outside: the internet, circuits.
+    Gateway,
+    /// A routing daemon that speaks as a gateway port.
+    Control,
 }
 
 /// A port.
@@ -120,6 +134,10 @@ pub enum RoleConfig {
     Uplink(UplinkConfig),
     /// Link-local services of this host.
     Service(ServiceConfig),
+    /// The outside.
+    Gateway(GatewayConfig),
+    /// A routing daemon that speaks as the gateway port which names it.
+    Control,
 }
 
 impl PortConfig {
@@ -127,16 +145,26 @@ impl PortConfig {
     pub fn uplink(&self) -> Option<&UplinkConfig> {
         match &self.role {
             RoleConfig::Uplink(uplink) => Some(uplink),
-            RoleConfig::Instance | RoleConfig::Service(_) => None,
+            _ => None,
         }
     }
 
-    /// `instance`, `uplink` or `service`, as the host file says.
+    /// The gateway port's keys, if it is one.
+    pub fn gateway(&self) -> Option<&GatewayConfig> {
+        match &self.role {
+            RoleConfig::Gateway(gateway) => Some(gateway),
+            _ => None,
+        }
+    }
+
+    /// `instance`, `uplink` and so on, as the host file says.
     pub fn role_name(&self) -> &'static str {
         match &self.role {
             RoleConfig::Instance => "instance",
             RoleConfig::Uplink(_) => "uplink",
             RoleConfig::Service(_) => "service",
+            RoleConfig::Gateway(_) => "gateway",
+            RoleConfig::Control => "control",
         }
     }
 }
@@ -171,10 +199,13 @@ pub struct UplinkConfig {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StaticNeighbor {
-    /// Its underlay address.
+    /// Its address.
     pub address: IpAddr,
     /// Its MAC.
     pub mac: Mac,
+    /// The VLAN of a gateway port that it is on; 0 for frames without a tag.
+    #[serde(default)]
+    pub vlan: u16,
 }
 
 /// The file as written.
@@ -192,6 +223,12 @@ struct RawHost {
     control: Control,
     #[serde(default)]
     port: Vec<RawPort>,
+    #[serde(default)]
+    gateway: edge::RawGateway,
+    #[serde(default)]
+    bgp: Vec<edge::RawBgp>,
+    #[serde(default)]
+    propagation: Propagation,
 }
 
 #[derive(Default, Deserialize)]
@@ -221,6 +258,11 @@ struct RawPort {
     peer: Option<Mac>,
     identities_v4: Option<Ipv4Net>,
     identities_v6: Option<Ipv6Net>,
+    #[serde(default)]
+    addresses: Vec<IpNet>,
+    #[serde(default)]
+    next_hops: Vec<IpAddr>,
+    control: Option<String>,
 }
 
 /// The IPv4 identities of a service port that states none: of the shared address space (RFC 6598).
@@ -239,6 +281,9 @@ const DESCRIPTORS: u16 = 1024;
 const MTU_RANGE: std::ops::RangeInclusive<u16> = 68..=9600;
 /// The largest MTU of an ENI (MTU-1).
 const MAX_INSTANCE_MTU: u16 = 9001;
+
+const ONLY_SERVICE: &str = "only a port with role = \"service\" has one";
+const ONLY_GATEWAY: &str = "only a port with role = \"gateway\" has one";
 
 fn default_burst() -> usize {
     32
@@ -304,6 +349,9 @@ impl HostConfig {
                 ));
             }
         }
+        problems.extend(edge::check_controls(&ports));
+        let bindings = edge::check_bindings(&raw.gateway, &ports, &mut problems);
+        problems.extend(edge::check_propagation(&raw.bgp, &raw.propagation));
         let host: Arc<str> = raw.host.into();
         let control = raw.control.socket.unwrap_or_else(|| default_socket(&host));
         let config = Self {
@@ -313,6 +361,9 @@ impl HostConfig {
             eal: raw.eal,
             control,
             ports,
+            bindings,
+            bgp: raw.bgp.into_iter().map(BgpConfig::from).collect(),
+            propagation: raw.propagation,
             host,
         };
         if problems.is_empty() { Ok(config) } else { Err(problems) }
@@ -340,6 +391,11 @@ impl HostConfig {
                     pool_v4: service.pool_v4,
                     pool_v6: service.pool_v6,
                 })),
+                RoleConfig::Gateway(gateway) => {
+                    let mac = port.mac.unwrap_or_else(|| mac(PortIndex(index)));
+                    SiteRole::Gateway(Arc::new(self.gateway_port(gateway, mac, port.mtu)))
+                }
+                RoleConfig::Control => SiteRole::Control(self.spoken_for(&port.name)),
             },
         };
         Site {
@@ -410,7 +466,7 @@ fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
         problem("queues", "at least 1");
     }
     let mtu = raw.mtu.unwrap_or(match raw.role {
-        PortRole::Instance | PortRole::Service => INSTANCE_MTU,
+        PortRole::Instance | PortRole::Service | PortRole::Gateway | PortRole::Control => INSTANCE_MTU,
         PortRole::Uplink => UPLINK_MTU,
     });
     if !MTU_RANGE.contains(&mtu) {
@@ -418,37 +474,49 @@ fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
     } else if raw.role == PortRole::Instance && mtu > MAX_INSTANCE_MTU {
         problem("mtu", &format!("an ENI's is at most {MAX_INSTANCE_MTU}, not {mtu}"));
     }
-    let foreign = |keys: &[(&str, bool)]| {
-        let present = keys.iter().filter(|(_, present)| *present).map(|(key, _)| (*key).to_owned());
-        present.collect::<Vec<_>>()
-    };
-    let only_uplinks = foreign(&[
-        ("address", raw.address.is_some()),
-        ("gateway", raw.gateway.is_some()),
-        ("neighbors", !raw.neighbors.is_empty()),
-        ("udp_checksum", raw.udp_checksum.is_some()),
-        ("mac", raw.mac.is_some()),
-    ]);
-    let only_services = foreign(&[
-        ("services", raw.services.is_some()),
-        ("peer", raw.peer.is_some()),
-        ("identities_v4", raw.identities_v4.is_some()),
-        ("identities_v6", raw.identities_v6.is_some()),
-    ]);
-    if raw.role != PortRole::Uplink {
-        for key in only_uplinks {
-            problem(&key, "only an uplink has one; an instance's addresses are its ENI's, in the state");
-        }
-    }
-    if raw.role != PortRole::Service {
-        for key in only_services {
-            problem(&key, "only a port with role = \"service\" has one");
-        }
+    let (role, uplink, service, gateway) =
+        (raw.role, [PortRole::Uplink], [PortRole::Service], [PortRole::Gateway]);
+    let linked = [PortRole::Uplink, PortRole::Gateway];
+    let not_here: [(&str, bool, &[PortRole], &str); 13] = [
+        (
+            "address",
+            raw.address.is_some(),
+            &uplink,
+            "only an uplink has one; an instance's addresses are its ENI's, in the state, a gateway port's its `addresses`",
+        ),
+        ("gateway", raw.gateway.is_some(), &uplink, "only an uplink has one; a gateway port has `next_hops`"),
+        ("udp_checksum", raw.udp_checksum.is_some(), &uplink, "only an uplink has one"),
+        ("neighbors", !raw.neighbors.is_empty(), &linked, "only an uplink and a gateway port have some"),
+        (
+            "mac",
+            raw.mac.is_some(),
+            &linked,
+            "only an uplink and a gateway port have one; an instance's is its ENI's, in the state",
+        ),
+        ("services", raw.services.is_some(), &service, ONLY_SERVICE),
+        ("peer", raw.peer.is_some(), &service, ONLY_SERVICE),
+        ("identities_v4", raw.identities_v4.is_some(), &service, ONLY_SERVICE),
+        ("identities_v6", raw.identities_v6.is_some(), &service, ONLY_SERVICE),
+        ("addresses", !raw.addresses.is_empty(), &gateway, ONLY_GATEWAY),
+        ("next_hops", !raw.next_hops.is_empty(), &gateway, ONLY_GATEWAY),
+        ("control", raw.control.is_some(), &gateway, ONLY_GATEWAY),
+        (
+            "vlan",
+            raw.vlan != VlanMode::Refuse,
+            &[PortRole::Instance, PortRole::Uplink, PortRole::Service],
+            "tags on a gateway port tell circuits apart and stay; leave it out",
+        ),
+    ];
+    for (key, _, _, text) in not_here.iter().filter(|(_, stated, roles, _)| *stated && !roles.contains(&role))
+    {
+        problem(key, text);
     }
     let role = match raw.role {
         PortRole::Instance => Some(RoleConfig::Instance),
         PortRole::Uplink => check_uplink(&raw, &mut problem).map(RoleConfig::Uplink),
         PortRole::Service => Some(RoleConfig::Service(check_service(&raw, &mut problem))),
+        PortRole::Gateway => Some(RoleConfig::Gateway(edge::check_gateway(&raw, &mut problem))),
+        PortRole::Control => Some(RoleConfig::Control),
     };
     match role {
         Some(role) if problems.is_empty() => Ok(PortConfig {
@@ -479,9 +547,10 @@ fn check_uplink(raw: &RawPort, problem: &mut impl FnMut(&str, &str)) -> Option<U
         if !address.contains(&neighbor.address) {
             problem("neighbors", &format!("{} is not on the link {link}", neighbor.address));
         }
-        if !neighbor.mac.is_unicast() {
-            problem("neighbors", &format!("{}: the MAC {} is not unicast", neighbor.address, neighbor.mac));
+        if neighbor.vlan != 0 {
+            problem("neighbors", &format!("{}: vlan: an uplink has none", neighbor.address));
         }
+        check_mac(neighbor, problem);
     }
     Some(UplinkConfig {
         address,
@@ -489,6 +558,12 @@ fn check_uplink(raw: &RawPort, problem: &mut impl FnMut(&str, &str)) -> Option<U
         neighbors: raw.neighbors.clone(),
         checksum: raw.udp_checksum.unwrap_or_default(),
     })
+}
+
+fn check_mac(neighbor: &StaticNeighbor, problem: &mut impl FnMut(&str, &str)) {
+    if !neighbor.mac.is_unicast() {
+        problem("neighbors", &format!("{}: the MAC {} is not unicast", neighbor.address, neighbor.mac));
+    }
 }
 
 /// The keys that only a service port has.
@@ -513,104 +588,4 @@ fn check_service(raw: &RawPort, problem: &mut impl FnMut(&str, &str)) -> Service
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_example_is_read() {
-        let config = HostConfig::read(Path::new("examples/host-a.toml")).unwrap();
-        assert_eq!(config.state, Path::new("examples/two-hosts.state.yaml"));
-        assert_eq!(config.ports.len(), 3);
-        let uplink = config.ports[2].uplink().unwrap();
-        assert_eq!(uplink.address.to_string(), "192.0.2.1/24");
-        assert_eq!(uplink.neighbors.len(), 1);
-        assert!(config.warnings().is_empty());
-    }
-
-    #[test]
-    fn a_service_port_has_its_own_keys() {
-        let port = |name: &str, keys: &str| {
-            format!("[[port]]\nname = \"{name}\"\nrole = \"service\"\ndevice = \"net_null0\"\n{keys}\n")
-        };
-        let parse = |ports: &str| {
-            let node = "host = \"h\"\nstate = \"s\"\nworkers = { cores = [1] }\n";
-            HostConfig::parse(&format!("{node}{ports}"), Path::new("/"))
-        };
-        let one = parse(&port("svc", "identities_v4 = \"198.18.0.0/16\"")).unwrap();
-        let RoleConfig::Service(service) = &one.ports[0].role else { panic!("{one:?}") };
-        assert_eq!(service.services, LinkLocal::ALL);
-        assert_eq!(service.pool_v4.to_string(), "198.18.0.0/16");
-        let parts = port("a", "services = [\"dns\"]") + &port("b", "services = [\"metadata\", \"time\"]");
-        assert!(parse(&parts).is_ok());
-        for (ports, expected) in [
-            (port("a", "") + &port("b", ""), "port `b`: services: port `a` leads to Metadata too"),
-            (port("a", "services = []"), "port `a`: services: at least one"),
-            (port("a", "identities_v4 = \"10.0.0.0/24\""), "port `a`: identities_v4: a /8 to /20"),
-            (port("a", "identities_v6 = \"fd00::/64\""), "port `a`: identities_v6: at most a /48"),
-            (port("a", "address = \"10.0.0.1/24\""), "port `a`: address: only an uplink"),
-            (
-                port("a", "").replace("service", "instance") + "peer = \"02:00:00:00:00:01\"",
-                "port `a`: peer: only",
-            ),
-        ] {
-            let problems = parse(&ports).unwrap_err();
-            assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{problems:?}");
-        }
-    }
-
-    #[test]
-    fn every_problem_is_named() {
-        let text = r#"
-            host = "h"
-            state = "s.yaml"
-            workers = { cores = [], burst = 1000 }
-            [[port]]
-            name = "vm0"
-            role = "instance"
-            device = "net_null0"
-            mtu = 9002
-            address = "192.0.2.1/24"
-            [[port]]
-            name = "vm0"
-            role = "uplink"
-            device = "net_null1"
-            mac = "01:00:00:00:00:01"
-        "#;
-        let problems = HostConfig::parse(text, Path::new("")).unwrap_err();
-        for expected in [
-            "workers.cores",
-            "workers.burst",
-            "port `vm0`: mtu: an ENI's is at most 9001",
-            "port `vm0`: address: only an uplink",
-            "port[1].name: `vm0` is another",
-            "port `vm0`: mac: must be unicast",
-            "port `vm0`: address: an uplink needs",
-        ] {
-            assert!(
-                problems.iter().any(|problem| problem.starts_with(expected)),
-                "{expected}: {problems:#?}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_that_names_it() {
-        let problems = HostConfig::parse("host = \"h\"\ncolour = 1", Path::new("")).unwrap_err();
-        assert!(problems[0].contains("colour"), "{problems:?}");
-    }
-
-    #[test]
-    fn an_uplink_too_small_for_the_instances_is_warned_of() {
-        let text = r#"
-            host = "h"
-            state = "s.yaml"
-            workers = { cores = [1] }
-            port = [
-              { name = "vm0", role = "instance", device = "net_null0" },
-              { name = "up", role = "uplink", device = "net_null1", address = "192.0.2.1/24", mtu = 1500 },
-            ]
-        "#;
-        let config = HostConfig::parse(text, Path::new("")).unwrap();
-        assert!(config.warnings()[0].contains("1550 would carry them"), "{:?}", config.warnings());
-    }
-}
+mod tests;

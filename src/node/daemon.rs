@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam::channel::{Receiver, Select, Sender, TryRecvError, unbounded};
 use hashbrown::HashMap;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -19,9 +19,11 @@ use signal_hook::{
 };
 
 use super::{
+    chores::{self, Chores},
     clock::Clock,
     config::{HostConfig, PortConfig, RoleConfig},
     manager::Manager,
+    propagation::Propagation,
     worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, WorkerCounters},
 };
 use crate::{
@@ -35,8 +37,9 @@ use crate::{
         TxQueue,
     },
     ffi::{allowed_cpus, cycles, pin_to_cpus},
+    gateway::Flows,
     model::{self, Model, Warning},
-    packet::{Buffer, HEADROOM, Mac, OuterChecksum},
+    packet::{HEADROOM, Mac, OuterChecksum},
     pipeline::{Burst, MAX_BURST, Reason},
     rcu::Reader,
     tables::{PortIndex, Tables},
@@ -134,7 +137,8 @@ fn data_room(ports: &[PortConfig]) -> u16 {
 
 /// Receive queues, and as many transmit queues, to ask a port's device for.
 fn queues(port: &PortConfig, workers: usize) -> usize {
-    let usual = if port.uplink().is_some() { workers } else { 1 };
+    let shared = port.uplink().is_some() || port.gateway().is_some();
+    let usual = if shared { workers } else { 1 };
     port.queues.map_or(usual, usize::from)
 }
 
@@ -177,6 +181,7 @@ struct OpenPort {
 struct Node {
     config: HostConfig,
     manager: Manager,
+    propagation: Propagation,
     workers: Vec<WorkerThread>,
     stop: Arc<AtomicBool>,
     counters: Vec<Arc<WorkerCounters>>,
@@ -222,12 +227,14 @@ impl Node {
         let mac = |index: PortIndex| macs.get(usize::from(index.0)).copied().unwrap_or_default();
         let (manager, readers) = Manager::new(&config, config.site(mac), model, workers)
             .map_err(|problems| RunError(problems.join("\n")))?;
+        let propagation = Propagation::start(&config).map_err(RunError)?;
         let owners = ports.iter().map(|port| port.owner).collect();
         let receivers =
             ports.iter().map(|port| u32::from(port.setup.rx_queues).min(workers as u32)).collect();
         let cycles_per_second = measure_cycles();
         let mut node = Self {
             manager,
+            propagation,
             workers: Vec::new(),
             stop: Arc::default(),
             counters: (0..workers).map(|_| Arc::new(WorkerCounters::new(config.ports.len()))).collect(),
@@ -242,10 +249,18 @@ impl Node {
             doubts,
             config,
         };
+        node.warn();
         for (worker, reader) in readers.into_iter().enumerate() {
             node.start_worker(worker, reader)?;
         }
         Ok(node)
+    }
+
+    /// Says what is legal and surely wrong between host file and state.
+    fn warn(&self) {
+        for warning in self.manager.warnings() {
+            tracing::warn!("{warning}");
+        }
     }
 
     fn start_worker(&mut self, worker: usize, reader: Reader<Tables>) -> Result<(), RunError> {
@@ -274,7 +289,8 @@ impl Node {
             reader,
             Arc::clone(counters),
             self.config.workers.burst,
-        );
+        )
+        .with_flows(Flows::new(self.config.bindings));
         let (eal, stop, idle) = (Arc::clone(&self.eal), Arc::clone(&self.stop), self.config.workers.idle);
         let clock = self.clock;
         let thread = thread::Builder::new()
@@ -315,22 +331,24 @@ impl Node {
             "running"
         );
         let mut next_tick = Instant::now();
+        let (zebras, hosts) = self.propagation.receivers();
+        let mut select = Select::new();
+        let calling = select.recv(&called);
+        select.recv(&zebras);
+        select.recv(&hosts);
         let signal = loop {
-            match called.recv_deadline(next_tick) {
-                Ok(Call::Apply(model, reply)) => {
-                    let _ = reply.send(self.apply(*model));
-                }
-                Ok(Call::Look(reply)) => {
-                    let _ = reply.send(Arc::new(self.snapshot()));
-                }
-                Ok(Call::Node(reply)) => {
-                    let _ = reply.send(Box::new(self.manager.node()));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.tick();
-                    next_tick = Instant::now() + TICK;
-                }
-                Err(RecvTimeoutError::Disconnected) => break SIGTERM,
+            match select.ready_deadline(next_tick) {
+                Ok(ready) if ready == calling => match called.try_recv() {
+                    Ok(call) => self.answer(call),
+                    Err(TryRecvError::Empty) => {}
+                    Err(TryRecvError::Disconnected) => break SIGTERM,
+                },
+                Ok(_) => self.propagation.attend(&mut self.manager),
+                Err(_) => {}
+            }
+            if Instant::now() >= next_tick {
+                self.tick();
+                next_tick = Instant::now() + TICK;
             }
             match signals.try_recv() {
                 Ok(SIGHUP) => reread(&self.config.state, &calls),
@@ -342,6 +360,15 @@ impl Node {
         drop(server);
         self.shut_down();
         Ok(())
+    }
+
+    fn answer(&mut self, call: Call) {
+        // Who asked may have gone.
+        match call {
+            Call::Apply(model, reply) => drop(reply.send(self.apply(*model))),
+            Call::Look(reply) => drop(reply.send(Arc::new(self.snapshot()))),
+            Call::Node(reply) => drop(reply.send(Box::new(self.manager.node()))),
+        }
     }
 
     fn shut_down(self) {
@@ -364,33 +391,15 @@ impl Node {
 
     fn tick(&mut self) {
         let now = self.now();
-        self.hear(now);
-        while let Some((port, frame)) = self.plan.punted.pop() {
-            match self.manager.answer(port, frame.data()) {
-                Ok(Some(reply)) => self.send(port, &reply),
-                Ok(None) => {}
-                Err(reason) => self.own_counters.ports.port(port).drop(reason),
-            }
-        }
-        for (port, frame) in self.manager.tick(now) {
-            self.send(port, &frame);
-        }
+        let mut chores = Chores {
+            plan: &self.plan,
+            manager: &mut self.manager,
+            counters: &self.own_counters.ports,
+            frame: |frame: &[u8]| Mbuf::from_frame(&self.pool, frame),
+        };
+        chores.attend(now);
+        chores.tick(now);
         self.collect();
-    }
-
-    /// Takes in what workers have to tell.
-    fn hear(&mut self, now: Duration) {
-        while let Some(news) = self.plan.news.pop() {
-            self.manager.hear(now, news);
-        }
-    }
-
-    /// Sends a frame of the node's own. Without a buffer or with the worker's inbox full it is lost: whoever asked asks
-    /// again.
-    fn send(&self, port: PortIndex, frame: &[u8]) {
-        if let Some(frame) = Mbuf::from_frame(&self.pool, frame) {
-            let _ = self.plan.send(port, frame);
-        }
     }
 
     fn collect(&mut self) {
@@ -412,11 +421,14 @@ impl Node {
 
     fn apply(&mut self, model: Model) -> Reply {
         // What instances have been told so far, may be wrong from now on.
-        self.hear(self.now());
+        let now = self.now();
+        chores::hear(&self.plan, &mut self.manager, now);
         let diff = match self.manager.apply(model) {
             Ok(diff) => diff,
             Err(problems) => return Reply::Failed(problems.join("\n")),
         };
+        self.warn();
+        self.propagation.tell(&mut self.manager);
         let (generation, published) = (self.manager.generation(), Instant::now());
         while !self.manager.is_adopted(generation) && published.elapsed() < ADOPTION {
             thread::sleep(Duration::from_micros(50));
@@ -463,6 +475,8 @@ impl Node {
             counters: self.counters.iter().chain([&self.own_counters]).cloned().collect(),
             neighbours: self.manager.neighbours(),
             identities: self.manager.identities(),
+            exits: Arc::clone(&self.manager.tables().exits),
+            sessions: self.propagation.sessions(),
             ways: model.hosts.values().map(way).collect(),
             cycles_per_second: self.cycles_per_second,
             model,

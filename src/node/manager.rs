@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
-use super::{config::HostConfig, multicast::Groups};
+use super::{
+    config::HostConfig,
+    learned::{self, Heard, Routes, Tell},
+    multicast::Groups,
+    outside::{self, Outside},
+};
 use crate::{
     compile::{Compiler, Resolve, Site, SitePort, SiteRole},
     model::{self, Diff, Id, Model},
@@ -17,14 +22,14 @@ use crate::{
         Learned,
         advertiser::Advertiser,
         dhcp,
-        neighbours::{Neighbour, Neighbours, build_request},
+        neighbours::{Hop, Link, Neighbour, Neighbours, build_request},
         told::{self, Told},
     },
     tables::{Asker, LocalEni, PortIndex, Role, Tables},
     trace::Node,
 };
 
-/// The model in force, its tables, and the underlay's neighbours.
+/// The model in force, its tables, and the neighbours on the links.
 pub struct Manager {
     compiler: Compiler,
     tables: Publisher<Tables>,
@@ -33,6 +38,10 @@ pub struct Manager {
     told: Told,
     advertiser: Advertiser,
     groups: Groups,
+    outside: Outside,
+    routes: Routes,
+    /// What other hosts are to be told of learned routes.
+    tell: Vec<Tell>,
     /// The last time that it was told.
     now: Duration,
     /// Frames to send at the next tick.
@@ -41,7 +50,7 @@ pub struct Manager {
 
 impl Resolve for Neighbours {
     fn resolve(&self, uplink: PortIndex, next_hop: IpAddr) -> Option<Mac> {
-        self.resolved(uplink.0, next_hop)
+        self.resolved(Link::untagged(uplink), next_hop)
     }
 }
 
@@ -85,8 +94,10 @@ impl Manager {
         let mut neighbours = Neighbours::default();
         let uplinks = config.ports.iter().zip(0..).filter_map(|(port, index)| Some((index, port.uplink()?)));
         neighbours.set_static(uplinks.flat_map(|(index, uplink)| {
-            uplink.neighbors.iter().map(move |neighbor| ((index, neighbor.address), neighbor.mac))
+            let link = Link::untagged(PortIndex(index));
+            uplink.neighbors.iter().map(move |neighbor| ((link, neighbor.address), neighbor.mac))
         }));
+        let mut outside = Outside::new(config, &site, &model);
         let mut compiler = Compiler::new(site);
         neighbours.set_wanted(next_hops(&compiler, &model));
         let tables = compiler.build(&model, &neighbours);
@@ -94,10 +105,29 @@ impl Manager {
         advertiser.set_enis(local_enis(&tables));
         let mut groups = Groups::default();
         groups.set_state(Duration::ZERO, &mut compiler, &model, &tables);
-        let tables = Tables { multicast: groups.changed().unwrap_or_default(), ..tables };
+        let tables = Tables {
+            multicast: groups.changed().unwrap_or_default(),
+            outside: outside.changed().unwrap_or_default(),
+            ..tables
+        };
         let (tables, readers) = Publisher::new(tables, workers);
         let (model, told, pending, now) = (Arc::new(model), Told::default(), Vec::new(), Duration::ZERO);
-        Ok((Self { compiler, tables, model, neighbours, told, advertiser, groups, now, pending }, readers))
+        let (routes, tell) = (Routes::default(), Vec::new());
+        let manager = Self {
+            compiler,
+            tables,
+            model,
+            neighbours,
+            told,
+            advertiser,
+            groups,
+            outside,
+            routes,
+            tell,
+            now,
+            pending,
+        };
+        Ok((manager, readers))
     }
 
     /// The model in force.
@@ -124,6 +154,11 @@ impl Manager {
         }
     }
 
+    /// What of the state in force is legal but surely wrong on this node.
+    pub fn warnings(&self) -> Vec<String> {
+        outside::warnings(self.compiler.site(), &self.model)
+    }
+
     /// How many tables have been published.
     pub fn generation(&self) -> u64 {
         self.tables.generation()
@@ -132,6 +167,11 @@ impl Manager {
     /// The underlay's neighbours.
     pub fn neighbours(&self) -> Vec<Neighbour> {
         self.neighbours.snapshot()
+    }
+
+    /// The neighbours on the links of gateway ports.
+    pub fn neighbours_outside(&self) -> Vec<Neighbour> {
+        self.outside.neighbours()
     }
 
     /// Puts a validated model in force, whole, and says what that changed. The workers adopt it within a round each.
@@ -150,7 +190,18 @@ impl Manager {
         }
         let mut tables =
             self.compiler.update(self.tables.current(), &self.model, &model, &diff, &self.neighbours);
+        if !self.routes.is_empty() && learned::differ(&self.model, &model) {
+            let (learned, tell) = self.routes.set_state(&model);
+            self.tell.extend(tell);
+            tables = self.compiler.update_learned(&tables, &model, learned);
+        }
         self.advertiser.set_enis(local_enis(&tables));
+        if model.circuits != self.model.circuits {
+            self.outside.set_state(self.compiler.site(), &model);
+            if let Some(outside) = self.outside.changed() {
+                tables.outside = outside;
+            }
+        }
         if !(model.multicast_domains.is_empty() && self.model.multicast_domains.is_empty()) {
             self.groups.set_state(self.now, &mut self.compiler, &model, &tables);
             if let Some(multicast) = self.groups.changed() {
@@ -180,7 +231,12 @@ impl Manager {
         self.now = now;
         match news {
             News::Neighbour(uplink, heard) => self.learned(now, uplink, heard),
-            News::Outside(..) | News::Wanted(..) => {}
+            News::Outside(port, vlan, heard) => {
+                if self.outside.learned(now, Link { port, vlan }, heard) {
+                    tracing::info!(port = %self.port_name(port), vlan, address = %heard.address, mac = %heard.mac, "neighbour outside resolved");
+                }
+            }
+            News::Wanted(port, vlan, address) => self.outside.wanted(Link { port, vlan }, address),
             News::Told(port, address, mac) => {
                 let tables = self.tables.current();
                 let Some(eni) = tables.local_eni(port) else { return };
@@ -191,6 +247,19 @@ impl Manager {
                 }
             }
         }
+    }
+
+    /// Puts in force what has been heard of gateways' routes by BGP.
+    pub fn learn(&mut self, heard: Vec<Heard>) {
+        let (learned, tell) = self.routes.hear(&self.model, heard);
+        self.tell.extend(tell);
+        let tables = self.compiler.update_learned(self.tables.current(), &self.model, learned);
+        self.tables.publish(tables);
+    }
+
+    /// What other hosts are to be told of learned routes since the last time.
+    pub fn take_tell(&mut self) -> Vec<Tell> {
+        std::mem::take(&mut self.tell)
     }
 
     /// What the management thread answers to a packet of an instance by itself, changing nothing: DHCP.
@@ -226,8 +295,15 @@ impl Manager {
         }
     }
 
+    /// Publishes the neighbours outside, if they have changed: once for all that was heard before.
+    pub fn publish_outside(&mut self) {
+        if let Some(outside) = self.outside.changed() {
+            self.tables.publish(Tables { outside, ..self.tables.current().clone() });
+        }
+    }
+
     fn learned(&mut self, now: Duration, uplink: PortIndex, heard: Learned) {
-        if self.neighbours.learned(now, uplink.0, heard.address, heard.mac) {
+        if self.neighbours.learned(now, Link::untagged(uplink), heard.address, heard.mac) {
             tracing::info!(uplink = %self.port_name(uplink), address = %heard.address, mac = %heard.mac, "underlay neighbour resolved");
             self.publish_hosts();
         }
@@ -242,17 +318,19 @@ impl Manager {
         if due.changed {
             self.publish_hosts();
         }
+        let outside = self.outside.tick(now);
+        self.publish_outside();
         let site = self.compiler.site();
         let frame = |request| {
             let request: &crate::services::neighbours::Request = request;
-            let port = PortIndex(request.uplink);
+            let port = request.link.port;
             let uplink = site.uplink(port)?;
             Some((port, build_request(uplink.mac, uplink.address, request)?.to_vec()))
         };
         let requests = due.requests.iter().filter_map(frame);
         let advertisements =
             self.advertiser.tick(now).into_iter().map(|(port, due)| (port, due.frame().to_vec()));
-        self.pending.drain(..).chain(requests).chain(advertisements).chain(groups).collect()
+        self.pending.drain(..).chain(requests).chain(outside).chain(advertisements).chain(groups).collect()
     }
 
     /// Frees tables that no worker sees any more. Returns the generation that replaced the oldest one still kept, and the
@@ -331,8 +409,9 @@ fn local_enis(tables: &Tables) -> impl Iterator<Item = (PortIndex, &LocalEni)> {
     (0..tables.ports.len() as u16).map(PortIndex).filter_map(|port| Some((port, tables.local_eni(port)?)))
 }
 
-fn next_hops(compiler: &Compiler, model: &Model) -> Vec<(u16, IpAddr)> {
-    compiler.next_hops(model).into_iter().map(|(uplink, next_hop)| (uplink.0, next_hop)).collect()
+fn next_hops(compiler: &Compiler, model: &Model) -> Vec<Hop> {
+    let hops = compiler.next_hops(model).into_iter();
+    hops.map(|(uplink, next_hop)| (Link::untagged(uplink), next_hop)).collect()
 }
 
 /// Whether a frame of an instance is an IGMP message.
@@ -377,6 +456,7 @@ pub(crate) fn check_site(site: &Site, model: &Model) -> Vec<String> {
             )),
         }
     }
+    problems.extend(outside::check_circuits(site, model));
     problems.sort();
     problems
 }

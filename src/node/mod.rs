@@ -8,14 +8,18 @@ pub mod bench;
 #[cfg(feature = "dpdk")]
 pub mod bpf;
 pub mod capture;
+pub mod chores;
 pub mod clock;
 pub mod config;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
 pub mod fleet;
+pub mod learned;
 pub mod manager;
 mod multicast;
 pub mod nat_counters;
+mod outside;
+pub mod propagation;
 pub mod replay;
 pub mod traffic;
 pub mod worker;

@@ -17,11 +17,13 @@ use pcap_file::{
 };
 
 use super::{
+    chores::Chores,
     config::HostConfig,
     manager::Manager,
     worker::{Plan, Receive, Transmit, Worker, WorkerCounters},
 };
 use crate::{
+    gateway::Flows,
     model::Model,
     packet::{Buffer, HeapBuffer, Mac},
     pipeline::Burst,
@@ -94,32 +96,25 @@ pub fn replay(config: &HostConfig, model: Model, inputs: &[Input], out: &Path) -
         reader,
         Arc::clone(&counters),
         config.workers.burst,
-    );
+    )
+    .with_flows(Flows::new(config.bindings));
 
     let mut packets = 0;
     while let Some((port, time, frame)) = next(&mut captures)? {
         *clock.borrow_mut() = time;
-        for (uplink, frame) in manager.tick(time) {
-            // A full inbox can't be: it is emptied in each round.
-            let _ = plan.send(uplink, HeapBuffer::new(&frame));
-        }
+        let mut chores = Chores {
+            plan: &plan,
+            manager: &mut manager,
+            counters: &counters.ports,
+            frame: |frame: &[u8]| Some(HeapBuffer::new(frame)),
+        };
+        chores.tick(time);
         if let Some(feed) = feeds.get(usize::from(port.0)) {
             feed.0.borrow_mut().push(HeapBuffer::new(&frame));
         }
         worker.round(time);
-        while let Some(news) = plan.news.pop() {
-            manager.hear(time, news);
-        }
-        let mut answered = false;
-        while let Some((port, frame)) = plan.punted.pop() {
-            match manager.answer(port, frame.data()) {
-                Ok(Some(reply)) => answered |= plan.send(port, HeapBuffer::new(&reply)).is_ok(),
-                Ok(None) => {}
-                Err(reason) => counters.ports.port(port).drop(reason),
-            }
-        }
         // The answers leave at once too, also behind the last packet.
-        if answered {
+        if chores.attend(time) {
             worker.round(time);
         }
         manager.collect();

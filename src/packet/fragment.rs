@@ -192,6 +192,19 @@ mod tests {
     }
 
     #[test]
+    fn fragments_have_an_identification_and_whole_packets_none() {
+        let of = |frame: &[u8]| identification(frame, &crate::packet::parse(frame).unwrap());
+        for (field, is_fragment) in [(0, false), (0x4000, false), (0x2000, true), (3, true), (0x2003, true)] {
+            let frame = sample::ipv4(ENDS, 17, field, &[], &[5; 24]);
+            assert_eq!(of(&frame), is_fragment.then(|| word(&frame, 4).into()), "{field:#x}");
+        }
+        let mut frame = [&[0; 12][..], &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 44, 9], &[7; 32]].concat();
+        frame.extend([17, 0, 0, 1, 1, 2, 3, 4]);
+        frame.extend([9; 16]);
+        assert_eq!(of(&frame), Some(0x0102_0304));
+    }
+
+    #[test]
     fn what_is_not_cut() {
         let refused = |field, mtu| fragments(&sample::ipv4(ENDS, 17, field, &[], &[5; 200]), mtu).err();
         assert_eq!(refused(0, 219), None);

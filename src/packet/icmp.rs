@@ -45,8 +45,17 @@ pub const fn is_echo_request(headers: &Headers) -> bool {
 /// Whether a packet, whole or a first fragment, claims to be an echo request or reply.
 pub const fn is_echo(headers: &Headers) -> bool {
     match (headers.network, headers.icmp_type()) {
-        (Network::Ipv4, Some(kind)) => matches!(kind, 0 | 8),
-        (Network::Ipv6, Some(kind)) => matches!(kind, 128 | 129),
+        (Network::Ipv4, Some(kind)) => kind == 8 || is_echo_reply(headers),
+        (Network::Ipv6, Some(kind)) => kind == 128 || is_echo_reply(headers),
+        _ => false,
+    }
+}
+
+/// Whether a packet, whole or a first fragment, claims to be an echo reply.
+pub const fn is_echo_reply(headers: &Headers) -> bool {
+    match (headers.network, headers.icmp_type()) {
+        (Network::Ipv4, Some(kind)) => kind == 0,
+        (Network::Ipv6, Some(kind)) => kind == 129,
         _ => false,
     }
 }

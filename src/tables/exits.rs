@@ -73,8 +73,6 @@ pub struct Exits {
     pub public_v6: Lpm<Vni>,
     /// What is behind a VLAN of a gateway port of this node; VLAN 0 is no tag.
     pub wires: HashMap<(PortIndex, u16), Wire, FxBuildHasher>,
-    /// The link-layer addresses of neighbours outside, by gateway port and VLAN.
-    pub neighbours: Arc<HashMap<(PortIndex, u16, IpAddr), Mac, FxBuildHasher>>,
     /// The other hosts that serve a gateway, which may send packets of the outside into a VPC (P-4).
     pub edges: HashSet<(GatewayIndex, HostIndex), FxBuildHasher>,
     /// For each VPC, the other hosts that serve a gateway from which packets come into it. Geneve names the gateway; with VXLAN
@@ -384,6 +382,9 @@ pub enum TransitTarget {
     Ecmp(u32),
 }
 
+/// The link-layer addresses of neighbours outside, by gateway port, VLAN and address.
+pub type OutsideNeighbours = HashMap<(PortIndex, u16, IpAddr), Mac, FxBuildHasher>;
+
 /// A gateway port of this node.
 #[derive(Clone, Debug)]
 pub struct GatewayPort {
@@ -431,7 +432,6 @@ impl Exits {
             privates: HashMap::default(),
             public_v6: Lpm::new([]),
             wires: HashMap::default(),
-            neighbours: Arc::default(),
             edges: HashSet::default(),
             edges_of: HashSet::default(),
         }

@@ -28,8 +28,8 @@ pub use enis::{
 pub use exits::{
     Attachment, AttachmentIndex, AttachmentKind, Blocks, Circuit, CircuitIndex, CircuitKind, CircuitSet,
     Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, Internet, NatGateway, Outside, OutsideKind,
-    PORTS_A_SHARE, Peer, PeerIndex, Private, SHARES, Seat, SubnetExits, TransitTable, TransitTarget,
-    VpcExits, Wire, ZoneIndex, share_of_flow, share_of_port, worker_of_share,
+    OutsideNeighbours, PORTS_A_SHARE, Peer, PeerIndex, Private, SHARES, Seat, SubnetExits, TransitTable,
+    TransitTarget, VpcExits, Wire, ZoneIndex, share_of_flow, share_of_port, worker_of_share,
 };
 pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
@@ -73,6 +73,8 @@ pub struct Tables {
     pub vnis: Arc<HashSet<Vni>>,
     /// What leads out of VPCs.
     pub exits: Arc<Exits>,
+    /// The neighbours outside.
+    pub outside: Arc<OutsideNeighbours>,
     /// The transit gateways' multicast domains.
     pub multicast: Arc<Multicast>,
 }

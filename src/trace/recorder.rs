@@ -8,7 +8,7 @@ use crate::{
     node::manager,
     packet::{Buffer, HeapBuffer, Mac, Outer, Vni, endpoints, macs, parse, unmapped},
     pipeline::{AtGateway, Check, News, Notes, Reason, Request, Sink, Step},
-    tables::{Destination, LocalEni, Place, PortIndex, Role},
+    tables::{Destination, GatewayKind, LocalEni, Place, PortIndex, Role},
 };
 
 /// Writes down steps and outcomes of one packet.
@@ -192,7 +192,15 @@ impl Notes for Recorder<'_> {
                 };
                 self.line("node", Some(rule), text.into());
             }
-            Step::Gateway(gateway) => self.line("gateway", None, format!("in {}", gateway.id)),
+            Step::Gateway(gateway) => {
+                let text = match gateway.kind {
+                    GatewayKind::Internet(_) | GatewayKind::Outside(_) => format!("in {}", gateway.id),
+                    GatewayKind::Nat(_) | GatewayKind::EgressOnly(_) => {
+                        format!("in {}: a trace knows none of the workers' flows", gateway.id)
+                    }
+                };
+                self.line("gateway", None, text);
+            }
             Step::Transit(attachment) => {
                 let text = format!("in {}, at {}", attachment.gateway, attachment.id);
                 self.line("transit", Some("PT-11"), text);
@@ -207,10 +215,7 @@ impl Notes for Recorder<'_> {
                 self.line("translate", Some("GW-1"), format!("from {source} to {destination}"));
             }
             Step::Bound(inside, outside) => {
-                let text = format!(
-                    "{inside} inside is {outside} outside: a trace knows no bindings of the workers'"
-                );
-                self.line("bind", Some("GW-10"), text);
+                self.line("bind", Some("GW-10"), format!("{inside} inside is {outside} outside"));
             }
             Step::Outside(port, vlan) => {
                 let text = format!("out of port {}, VLAN {vlan}", self.node.port_name(port));

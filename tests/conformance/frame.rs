@@ -1,6 +1,6 @@
 //! Frames from their description. What a description leaves out is as a usual guest sends it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use warren::{
 
 use super::{
     dhcp::{Dhcp, Dhcp6},
-    state::{Names, SERVICES},
+    state::{GATEWAY, INTERNET_PLACE, Names, OUTSIDE, SERVICES},
     suite::Family,
 };
 
@@ -19,15 +19,17 @@ use super::{
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Frame {
-    /// The ENI that sends it.
+    /// The ENI that sends it, or the place outside.
     pub from: Option<String>,
+    /// Sent from the internet: the edge that it comes in at.
+    pub edge: Option<String>,
     /// Sent: it comes from the services of that ENI's host instead.
     pub service: bool,
     /// Sent: it comes from the underlay instead.
     pub underlay: Option<Underlay>,
     /// Sent: the congestion mark that each outer header gets on the way.
     pub marked: Option<u8>,
-    /// Expected: the ENI that gets it.
+    /// Expected: the ENI or the place outside that gets it.
     pub at: Option<String>,
     /// Expected: from the router's MAC of the receiver's subnet, to the receiver's MAC (FWD-6).
     pub routed: bool,
@@ -37,6 +39,9 @@ pub struct Frame {
     pub count: Option<usize>,
     /// Expected: fields that may have any value.
     pub any: Vec<String>,
+    /// Expected: names for the values of fields that may have any from 1024 on, for later steps.
+    #[serde(rename = "as")]
+    pub names: BTreeMap<String, String>,
     pub eth: Eth,
     /// Of the family that the scenario runs with.
     pub ip: Option<Ip>,
@@ -46,6 +51,7 @@ pub struct Frame {
     pub udp: Option<Udp>,
     pub tcp: Option<Tcp>,
     pub icmp: Option<Icmp>,
+    pub igmp: Option<Igmp>,
     pub nd: Option<Nd>,
     pub dhcp: Option<Dhcp>,
     pub dhcp6: Option<Dhcp6>,
@@ -154,6 +160,9 @@ pub struct Tcp {
     pub src: Option<u16>,
     pub dst: Option<u16>,
     pub flags: Option<String>,
+    pub seq: Option<u32>,
+    pub ack: Option<u32>,
+    pub window: Option<u16>,
     /// The maximum segment size option.
     pub mss: Option<u16>,
 }
@@ -172,8 +181,49 @@ pub struct Icmp {
     pub mtu: u32,
     /// The bytes behind the checksum, where the rest doesn't tell.
     pub body: String,
-    /// So much of the packet that was sent as an ICMP error may quote (RFC 1812 §4.3.2.3, RFC 4443 §2.4).
-    pub quote: bool,
+    /// What an ICMP error quotes.
+    pub quote: Quote,
+}
+
+/// What an ICMP error quotes: so much of a packet as it may (RFC 1812 §4.3.2.3, RFC 4443 §2.4).
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Quote {
+    /// Of the packet that was sent, or nothing.
+    Sent(bool),
+    /// Of this packet.
+    Packet(Box<Frame>),
+}
+
+impl Default for Quote {
+    fn default() -> Self {
+        Self::Sent(false)
+    }
+}
+
+impl Quote {
+    /// The frame around the packet that is quoted.
+    fn frame(&self, sent: &[u8], names: &Names<'_>) -> Option<Vec<u8>> {
+        match self {
+            Self::Sent(false) => None,
+            Self::Sent(true) => Some(sent.to_vec()),
+            Self::Packet(frame) => {
+                let mut frame = frame.clone();
+                (frame.eth.src, frame.eth.dst) = (Some("outside".to_owned()), Some("gateway".to_owned()));
+                Some(frame.build(names, &[]))
+            }
+        }
+    }
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Igmp {
+    /// `query`, `report`, `leave`, `report-1`, `report-3`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// All groups, if there is none.
+    pub group: Option<String>,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -266,6 +316,12 @@ impl Frame {
     }
 
     fn network(&self, family: Family) -> Option<(Family, Ip)> {
+        if self.igmp.is_some() {
+            // RFC 2236 §2: for the link, and with Router Alert (RFC 2113).
+            let ip = self.ipv4.clone().unwrap_or_default();
+            let options = "94040000".to_owned();
+            return Some((Family::Ipv4, Ip { ttl: Some(ip.ttl.unwrap_or(1)), options, ..ip }));
+        }
         let neutral = self.ip.clone().map(|ip| (family, ip));
         let v4 = || self.ipv4.clone().map(|ip| (Family::Ipv4, ip));
         let v6 = || self.ipv6.clone().map(|ip| (Family::Ipv6, ip));
@@ -289,8 +345,10 @@ impl Frame {
         }
         let mac = |text: &Option<String>| text.as_ref().map(|text| names.mac(text));
         let reply = self.is_dhcp_reply();
+        let outside = self.from.as_deref().is_some_and(|from| names.is_outside(from));
         let source = mac(&self.eth.src).unwrap_or_else(|| match self.service {
             true => SERVICES,
+            false if outside => OUTSIDE,
             false if reply => names.mac(&format!("router({})", names.eni(self.client()).subnet)),
             false => names.eni(self.sender()).mac,
         });
@@ -300,6 +358,7 @@ impl Frame {
                 let (packet, destination) = self.packet(family, &ip, source, &names, sent);
                 let next_hop = || match self.service {
                     true => Some(ServicePort::ROUTER),
+                    false if outside => Some(GATEWAY),
                     false if reply => Some(names.next_hop(self.client(), destination)),
                     false => Some(names.next_hop(self.from.as_deref()?, destination)),
                 };
@@ -361,7 +420,14 @@ impl Frame {
         sent: &[u8],
     ) -> (Vec<u8>, IpAddr) {
         let dhcp = self.dhcp_ends(names);
-        let own = || dhcp.map_or_else(|| names.ip(&format!("ip({})", self.sender())), |(source, _)| source);
+        let own = || {
+            let usual = || match self.sender() {
+                INTERNET_PLACE => "internet(7)".to_owned(),
+                from if names.is_outside(from) => "site(7)".to_owned(),
+                eni => format!("ip({eni})"),
+            };
+            dhcp.map_or_else(|| names.ip(&usual()), |(source, _)| source)
+        };
         let source = ip.src.as_ref().map_or_else(own, |text| names.ip(text));
         let usual = || match self.nd.as_ref().map(|nd| (&*nd.kind, nd.target.as_ref())) {
             Some(("solicitation", Some(target))) => names.ip(&format!("solicited-node({target})")),
@@ -371,6 +437,7 @@ impl Frame {
         let destination = match &ip.dst {
             Some(text) => names.ip(text),
             None if self.nd.is_some() => usual(),
+            None if self.igmp.is_some() => names.ip(self.igmp.as_ref().map_or("", Igmp::destination)),
             None => dhcp.unwrap_or_else(|| panic!("a packet without ip.dst")).1,
         };
         let header = match family {
@@ -421,20 +488,9 @@ impl Frame {
             });
             let mut segment =
                 [tcp.src.unwrap_or(40_000), tcp.dst.unwrap_or(80)].map(u16::to_be_bytes).concat();
-            segment.extend([
-                0,
-                0,
-                0,
-                1,
-                0,
-                0,
-                0,
-                0,
-                (20 + options.len() as u8) << 2,
-                flags.sum(),
-                0xff,
-                0xff,
-            ]);
+            segment.extend([tcp.seq.unwrap_or(1), tcp.ack.unwrap_or(0)].map(u32::to_be_bytes).concat());
+            segment.extend([(20 + options.len() as u8) << 2, flags.sum()]);
+            segment.extend(tcp.window.unwrap_or(0xffff).to_be_bytes());
             segment.extend([0; 4]);
             segment.extend(options);
             let own = segment.len();
@@ -448,22 +504,26 @@ impl Frame {
         if let Some(icmp) = &self.icmp {
             let own = if v4 { protocol::ICMP } else { protocol::ICMPV6 };
             let (kind, code) = icmp.kind(v4);
+            let quoted = icmp.quote.frame(sent, names);
             let mut message = vec![kind, icmp.code.unwrap_or(code), 0, 0];
             match &*icmp.kind {
                 "echo" | "echo-reply" => {
                     message.extend([icmp.id, icmp.seq].map(u16::to_be_bytes).concat());
                     message.extend(sized(8));
                 }
-                _ if icmp.quote => {
+                _ if quoted.is_some() => {
                     message.extend(icmp.mtu.to_be_bytes());
                     let most = if v4 { 576 - 20 - 8 } else { 1280 - 40 - 8 };
-                    let packet = &sent[14..];
+                    let packet = quoted.as_ref().map_or(&[][..], |frame| &frame[14..]);
                     message.extend(&packet[..packet.len().min(most)]);
                 }
                 _ if self.size.is_some() => message.extend([vec![0; 4], sized(8)].concat()),
                 _ => message.extend(hex(&icmp.body)),
             }
             return (own, summed(message, 2, ends, own));
+        }
+        if let Some(igmp) = &self.igmp {
+            return (protocol::IGMP, igmp.message(names));
         }
         if let Some(nd) = &self.nd {
             return (
@@ -512,6 +572,39 @@ impl Icmp {
             ("time-exceeded", false) => (3, 0),
             (number, _) => (number.parse().expect("an ICMP type"), 0),
         }
+    }
+}
+
+impl Igmp {
+    /// RFC 2236 §9, RFC 3376 §4.2.14.
+    fn destination(&self) -> &str {
+        match (&*self.kind, &self.group) {
+            ("leave", _) => "224.0.0.2",
+            ("report-3", _) => "224.0.0.22",
+            (_, Some(group)) => group,
+            (_, None) => "224.0.0.1",
+        }
+    }
+
+    /// RFC 2236 §2, RFC 3376 §4.2.
+    fn message(&self, names: &Names<'_>) -> Vec<u8> {
+        let group = match self.group.as_ref().map(|group| names.ip(group)) {
+            Some(IpAddr::V4(group)) => group.octets(),
+            Some(IpAddr::V6(group)) => panic!("igmp.group {group}"),
+            None => [0; 4],
+        };
+        let mut message = match &*self.kind {
+            "query" => [&[0x11, 100, 0, 0][..], &group].concat(),
+            "report-1" => [&[0x12, 0, 0, 0][..], &group].concat(),
+            "report" => [&[0x16, 0, 0, 0][..], &group].concat(),
+            "leave" => [&[0x17, 0, 0, 0][..], &group].concat(),
+            // One record: the group without excluded sources, which is a join.
+            "report-3" => [&[0x22, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0][..], &group].concat(),
+            other => panic!("no IGMP message: {other}"),
+        };
+        let checksum = Sum::of(&message).checksum();
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        message
     }
 }
 

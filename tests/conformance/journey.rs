@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use warren::{model::Model, packet::macs};
 
 use super::{
     dhcp::says,
+    fields,
     frame::Frame,
-    state::{Names, Stated, attach, merge, patch, place},
-    suite::{Family, Run, Scenario, Step, Suite},
+    state::{Names, Stated, attach, merge, merged, patch, place, settle},
+    suite::{Family, Placement, Run, Scenario, Step, Suite},
     underlay::Wire,
 };
 
@@ -22,6 +23,16 @@ pub const UPLINK: &str = "up";
 
 /// The port towards the host's own services.
 pub const SERVICES: &str = "services";
+
+/// The port of an edge that leads outside: the internet, and circuits as VLANs.
+pub const GATEWAY_PORT: &str = "inet";
+
+/// The name that drops have at whichever edge they are.
+const EDGE: &str = "edge";
+
+/// Times that a frame may cross the underlay: to an edge, to the edge that has its flow, to one that translates it again,
+/// and to an ENI.
+const CROSSINGS: usize = 4;
 
 /// What a node did with a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +64,15 @@ pub struct Fabric<'a, N> {
     pub wire: Wire,
     /// By host.
     pub nodes: BTreeMap<String, N>,
-    /// What is in force, as a value and read.
+    /// What is in force, as a value without settled hosts, with them, and read.
+    stated: Value,
     state: Value,
     model: Model,
+    placement: &'a Placement,
+    /// What expectations gave names to.
+    named: BTreeMap<String, Value>,
+    /// Frames from outside so far.
+    entries: usize,
     now: Duration,
 }
 
@@ -80,18 +97,25 @@ impl<'a, N: Node> Fabric<'a, N> {
     /// Nodes in which a state is in force.
     pub fn new(suite: &'a Suite, wire: Wire, nodes: BTreeMap<String, N>, state: Value) -> Self {
         let model = Stated::of(&state).model.unwrap_or_else(|errors| panic!("{errors}"));
-        Self { suite, wire, nodes, state, model, now: Duration::from_secs(1) }
+        let placement = suite.hosts.placements.values().next().expect("a placement");
+        let (stated, named, now) = (state.clone(), BTreeMap::new(), Duration::from_secs(1));
+        Self { suite, wire, nodes, stated, state, model, placement, named, entries: 0, now }
     }
 
     /// Runs a scenario once; says what is not as expected.
     pub fn run(&mut self, scenario: &Scenario, run: Run<'_>) -> Result<(), String> {
         let wire = self.wire;
         let suite = self.suite;
+        self.placement = &suite.hosts.placements[run.placement];
+        self.named.clear();
+        self.entries = 0;
         let start = place(&suite.state, &suite.hosts, run.placement, |number| wire.address(number));
-        // Nodes forget what they know of an ENI when it leaves, and limits are of a second.
+        // Nodes forget what they know of an ENI when it leaves, and of a gateway, and limits are of a second.
         let mut empty = start.clone();
         empty["Warren"]["Attachments"] = Value::Array(Vec::new());
         self.put_in_force(&empty)?;
+        let mut start = start;
+        scenario.with.iter().for_each(|part| patch(&mut start, &suite.parts[part]));
         self.put_in_force(&start)?;
         self.now += Duration::from_secs(10);
         self.tick(&mut Seen::default());
@@ -101,15 +125,17 @@ impl<'a, N: Node> Fabric<'a, N> {
         Ok(())
     }
 
-    fn put_in_force(&mut self, state: &Value) -> Result<(), String> {
-        if self.state != *state {
-            let stated = Stated::of(state);
+    fn put_in_force(&mut self, stated: &Value) -> Result<(), String> {
+        let state = settle(stated, self.placement);
+        if self.state != state {
+            let read = Stated::of(&state);
             for node in self.nodes.values_mut() {
-                node.apply(&stated)?;
+                node.apply(&read)?;
             }
-            self.model = stated.model?;
-            self.state = state.clone();
+            self.model = read.model?;
+            self.state = state;
         }
+        self.stated = stated.clone();
         Ok(())
     }
 
@@ -124,33 +150,56 @@ impl<'a, N: Node> Fabric<'a, N> {
         self.tick(&mut seen);
         let state = self.model.clone();
         let names = Names { model: &state, suite: self.suite, family };
-        let mut sent = (Value::Null, Vec::new(), None);
+        let mut sent = Sent::default();
         if let Some(value) = &step.send {
-            let frame = Frame::parse(value)?;
-            let bytes = frame.build(&names, &[]);
-            let (host, port, bytes) = match &frame.underlay {
-                Some(underlay) => {
-                    let outer = self.wire.around(&bytes, underlay, &names, &self.suite.hosts);
+            let value = fill(value, &self.named)?;
+            let frame = Frame::parse(&value)?;
+            let inner = frame.build(&names, &[]);
+            let outside = frame.from.as_deref().filter(|from| names.is_outside(from));
+            let (host, port, bytes) = match (&frame.underlay, outside) {
+                (Some(underlay), _) => {
+                    let outer = self.wire.around(&inner, underlay, &names, &self.suite.hosts);
                     (underlay.to.clone(), UPLINK.to_owned(), outer)
                 }
-                None => {
+                (None, Some(from)) => {
+                    let (host, vlan) = self.entry(from, frame.edge.as_deref(), &state);
+                    let number = self.suite.hosts.hosts[&host].number;
+                    (host, GATEWAY_PORT.to_owned(), self.wire.enter(&inner, number, vlan))
+                }
+                (None, None) => {
                     let at = names.eni(frame.sender()).attachment.as_ref();
                     let at = at.ok_or("the sender is attached nowhere")?;
                     let port = if frame.service { SERVICES } else { &*at.port };
-                    (at.host.to_string(), port.to_owned(), bytes)
+                    (at.host.to_string(), port.to_owned(), inner.clone())
                 }
             };
             for _ in 0..step.times {
                 self.travel(&host, &port, &bytes, frame.marked, &mut seen);
             }
-            let (place, inner) = match &*port {
-                UPLINK => (host, frame.build(&names, &[])),
-                SERVICES => (port, bytes),
-                _ => (frame.sender().to_owned(), bytes),
+            let place = match &*port {
+                UPLINK => host.clone(),
+                SERVICES => port.clone(),
+                GATEWAY_PORT => EDGE.to_owned(),
+                _ => frame.sender().to_owned(),
             };
-            sent = (value.clone(), inner, Some(place));
+            sent = Sent { value, bytes: inner, at: Some((host, port)), place: Some(place) };
         }
-        seen.compare(step, &sent, &names)
+        let seen = Comparison { seen: &seen, names: &names, wire: self.wire, placement: self.placement };
+        seen.compare(step, &sent, &mut self.named)
+    }
+
+    /// Where a frame from outside comes in: the host, and the VLAN. From the internet, at one edge after the other.
+    fn entry(&mut self, from: &str, edge: Option<&str>, model: &Model) -> (String, Option<u16>) {
+        if let Some(circuit) = model.circuits.get(from) {
+            return (circuit.host.to_string(), circuit.vlan);
+        }
+        let edges = &self.placement.edges;
+        let host = match edge {
+            Some(edge) => self.placement.host(edge),
+            None => &edges[self.entries % edges.len()],
+        };
+        self.entries += 1;
+        (host.to_owned(), None)
     }
 
     /// Changes the state.
@@ -158,15 +207,15 @@ impl<'a, N: Node> Fabric<'a, N> {
         if step.apply.is_none() && step.moves.is_empty() {
             return Ok(());
         }
-        let mut state = self.state.clone();
+        let mut state = self.stated.clone();
         if let Some(changes) = &step.apply {
             patch(&mut state, changes);
         }
         for (eni, host) in &step.moves {
-            attach(&mut state, eni, host.as_deref());
+            attach(&mut state, eni, host.as_deref().map(|host| self.placement.host(host)));
         }
         let Some(resource) = &step.refused else { return self.put_in_force(&state) };
-        let stated = Stated::of(&state);
+        let stated = Stated::of(&settle(&state, self.placement));
         for (host, node) in &mut self.nodes {
             match node.apply(&stated) {
                 Err(mistakes) if mistakes.contains(&format!("({resource})")) => {}
@@ -186,7 +235,7 @@ impl<'a, N: Node> Fabric<'a, N> {
         let due: Vec<_> = due.filter(|(_, outcomes)| !outcomes.is_empty()).collect();
         for (host, outcomes) in due {
             let mut waiting = VecDeque::new();
-            sort(&self.wire, &self.suite.hosts.hosts, (&host, 0), outcomes, &mut waiting, seen);
+            self.sort((&host, 0), outcomes, &mut waiting, seen);
             self.deliver(waiting, None, seen);
         }
     }
@@ -199,9 +248,8 @@ impl<'a, N: Node> Fabric<'a, N> {
 
     fn deliver(&mut self, mut waiting: VecDeque<Leg>, marked: Option<u8>, seen: &mut Seen) {
         while let Some(Leg { host, port, mut frame, hops }) = waiting.pop_front() {
-            // P-1: two edges, nothing in between.
-            if hops > 1 {
-                seen.faults.push(format!("a frame reaches a third host, {host}"));
+            if hops > CROSSINGS {
+                seen.faults.push(format!("a frame crosses the underlay {hops} times, to {host}"));
                 continue;
             }
             if let Some(mark) = marked.filter(|_| port == UPLINK) {
@@ -210,9 +258,44 @@ impl<'a, N: Node> Fabric<'a, N> {
             let node = self.nodes.get_mut(&host).unwrap_or_else(|| panic!("no host {host}"));
             match node.inject(&port, &frame, self.now) {
                 Ok(outcomes) => {
-                    sort(&self.wire, &self.suite.hosts.hosts, (&host, hops), outcomes, &mut waiting, seen);
+                    self.sort((&host, hops), outcomes, &mut waiting, seen);
                 }
                 Err(fault) => seen.faults.push(format!("{host}: {fault}: {}", dump(&frame))),
+            }
+        }
+    }
+
+    /// Tells what came to rest from what goes on.
+    fn sort(
+        &self,
+        (host, hops): (&str, usize),
+        outcomes: Vec<Outcome>,
+        waiting: &mut VecDeque<Leg>,
+        seen: &mut Seen,
+    ) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Dropped { port, reason } => seen.drops.push((host.to_owned(), port, reason)),
+                // P-1: two hosts, and nothing but gateways in between.
+                Outcome::Sent { port, .. } if port == UPLINK && hops > 0 && !self.placement.is_edge(host) => {
+                    seen.faults.push(format!("{host} sends on what came from another host"));
+                }
+                Outcome::Sent { port, frame } if port == UPLINK => {
+                    let (destination, _) = macs(&frame);
+                    let mut hosts = self.suite.hosts.hosts.iter();
+                    match hosts.find(|(_, known)| self.wire.mac(known.number) == destination) {
+                        Some((next, _)) => waiting.push_back(Leg {
+                            host: next.clone(),
+                            port: UPLINK.to_owned(),
+                            frame,
+                            hops: hops + 1,
+                        }),
+                        None => seen.faults.push(format!("{host} sends to nobody: {}", dump(&frame))),
+                    }
+                }
+                Outcome::Sent { port, frame } => {
+                    seen.arrivals.push(Arrival { host: host.to_owned(), port, frame });
+                }
             }
         }
     }
@@ -227,108 +310,180 @@ struct Leg {
     hops: usize,
 }
 
-/// Tells what came to rest from what goes on.
-fn sort(
-    wire: &Wire,
-    hosts: &BTreeMap<String, super::suite::Host>,
-    (host, hops): (&str, usize),
-    outcomes: Vec<Outcome>,
-    waiting: &mut VecDeque<Leg>,
-    seen: &mut Seen,
-) {
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Dropped { port, reason } => seen.drops.push((host.to_owned(), port, reason)),
-            Outcome::Sent { port, frame } if port == UPLINK => {
-                let (destination, _) = macs(&frame);
-                let next = hosts.iter().find(|(_, known)| wire.mac(known.number) == destination);
-                match next {
-                    Some((next, _)) => waiting.push_back(Leg {
-                        host: next.clone(),
-                        port: UPLINK.to_owned(),
-                        frame,
-                        hops: hops + 1,
-                    }),
-                    None => seen.faults.push(format!("{host} sends to nobody: {}", dump(&frame))),
-                }
-            }
-            Outcome::Sent { port, frame } => {
-                seen.arrivals.push(Arrival { host: host.to_owned(), port, frame });
-            }
-        }
-    }
+/// What a step sent.
+#[derive(Default)]
+struct Sent {
+    value: Value,
+    bytes: Vec<u8>,
+    /// Host and port.
+    at: Option<(String, String)>,
+    /// Where its drops are counted if nothing is said.
+    place: Option<String>,
 }
 
-impl Seen {
+/// What was seen, against what is expected.
+struct Comparison<'a> {
+    seen: &'a Seen,
+    names: &'a Names<'a>,
+    wire: Wire,
+    placement: &'a Placement,
+}
+
+impl Comparison<'_> {
     /// Against what the step expects.
-    fn compare(
-        &self,
-        step: &Step,
-        (sent, bytes, place): &(Value, Vec<u8>, Option<String>),
-        names: &Names<'_>,
-    ) -> Result<(), String> {
-        let mut faults = self.faults.clone();
-        let mut arrived: Vec<(String, &[u8])> = Vec::new();
-        for Arrival { host, port, frame } in &self.arrivals {
-            let at = names.at(host, port).unwrap_or(port);
-            arrived.push((at.to_owned(), frame));
-        }
-        let asked = sent["nd"]["type"] == "router-solicitation";
+    fn compare(&self, step: &Step, sent: &Sent, named: &mut BTreeMap<String, Value>) -> Result<(), String> {
+        let names = self.names;
+        let mut faults = self.seen.faults.clone();
+        let mut arrived = self.arrived(&mut faults);
+        let asked = sent.value["nd"]["type"] == "router-solicitation";
         for expected in &step.expect.0 {
-            let mut value = if expected.get("new").is_some() { Value::Null } else { sent.clone() };
-            for key in ["underlay", "marked", "service"] {
+            let mut value = if expected.get("new").is_some() { Value::Null } else { sent.value.clone() };
+            for key in ["underlay", "marked", "service", "edge"] {
                 value.as_object_mut().map(|value| value.remove(key));
             }
-            merge(&mut value, expected);
-            let mut frame = Frame::parse(&value)?;
-            let at = frame.at.clone().ok_or("an expectation without `at`")?;
-            if at == SERVICES {
-                frame.eth.src = Some("services-router".to_owned());
-                frame.eth.dst = Some("services".to_owned());
-            } else if frame.routed {
-                let receiver = names.eni(&at);
-                frame.eth.src = Some(format!("router({})", receiver.subnet));
-                frame.eth.dst = Some(format!("mac({at})"));
-            }
-            let exact = frame.build(names, bytes);
-            let absent = frame.absent();
-            let differences = |actual: &[u8]| match (says(&exact), says(actual)) {
-                (Some(wanted), Some(told)) => differences(&wanted, &told, &absent),
-                _ if *actual == with_any(&exact, actual, &value) => Vec::new(),
-                _ => vec![dump(&exact)],
+            merge(&mut value, &fill(expected, named)?);
+            // Of several places, where it is doesn't matter.
+            let places = match value["at"].take() {
+                Value::Array(places) => places.iter().map(text).collect(),
+                Value::Null => return Err("an expectation without `at`".to_owned()),
+                place => vec![text(&place)],
+            };
+            let frame = Frame::parse(&value)?;
+            let differences = |(place, actual): &(String, Vec<u8>)| {
+                let value = merged(&value, &json!({ "at": place }));
+                self.differences(&value, sent, actual)
             };
             for _ in 0..frame.count.unwrap_or(1) {
-                let mut here = arrived.iter().enumerate().filter(|(_, (place, _))| *place == at);
-                if let Some((index, _)) = here.find(|(_, (_, frame))| differences(frame).is_empty()) {
-                    arrived.remove(index);
+                let here = |it: &&(String, Vec<u8>)| places.contains(&it.0);
+                if let Some(index) = arrived.iter().position(|it| here(&it) && differences(it).is_empty()) {
+                    let (place, actual) = arrived.remove(index);
+                    for (name, field) in &frame.names {
+                        let value = match &**field {
+                            "at" => place.clone().into(),
+                            field => fields::read(&actual, field)?.into(),
+                        };
+                        named.insert(name.clone(), value);
+                    }
                     continue;
                 }
-                let first = arrived.iter().find(|(place, _)| *place == at);
-                let first = first.map_or_else(|| vec![dump(&exact)], |(_, frame)| differences(frame));
-                faults.push(format!("not seen at {at}: {}", first.join("\n      ")));
+                let nothing = (places[0].clone(), Vec::new());
+                let first = differences(arrived.iter().find(here).unwrap_or(&nothing));
+                faults.push(format!("not seen at {}: {}", places.join(" or "), first.join("\n      ")));
                 break;
             }
         }
         for (at, frame) in arrived {
-            if !asked && is_unasked_advertisement(frame, &at, names) {
+            if !asked && is_unasked_advertisement(&frame, &at, names) {
                 continue;
             }
-            faults.push(format!("not expected at {at}: {}", dump(frame)));
+            faults.push(format!("not expected at {at}: {}", dump(&frame)));
         }
-        let mut drops: BTreeMap<(String, &str), isize> = BTreeMap::new();
-        for (host, port, reason) in &self.drops {
-            let at = if port == UPLINK { host } else { names.at(host, port).unwrap_or(port) };
-            *drops.entry((at.to_owned(), reason)).or_default() += 1;
-        }
-        for expected in &step.drop.0 {
-            let at = expected.at.clone().or_else(|| place.clone()).ok_or("a drop of nothing")?;
-            *drops.entry((at, &expected.reason)).or_default() -= expected.count as isize;
-        }
-        for ((at, reason), count) in drops.into_iter().filter(|(_, count)| *count != 0) {
-            faults.push(format!("{count:+} {reason} at {at}"));
-        }
+        self.compare_drops(step, sent, &mut faults)?;
         if faults.is_empty() { Ok(()) } else { Err(faults.join("\n    ")) }
     }
+
+    /// The frames that came to rest, and where. What is outside of the packet of those that left at a gateway port, is looked
+    /// at here.
+    fn arrived(&self, faults: &mut Vec<String>) -> Vec<(String, Vec<u8>)> {
+        let mut arrived = Vec::new();
+        for Arrival { host, port, frame } in &self.seen.arrivals {
+            if port != GATEWAY_PORT {
+                arrived.push((self.names.at(host, port).unwrap_or(port).to_owned(), frame.clone()));
+                continue;
+            }
+            let number = self.names.suite.hosts.hosts[host].number;
+            match self.wire.leave(frame, number) {
+                Ok((vlan, frame)) => match self.names.outside(host, vlan) {
+                    Some(place) => arrived.push((place.to_owned(), frame)),
+                    None => faults.push(format!("{host} sends on VLAN {vlan:?}, where nothing is")),
+                },
+                Err(fault) => faults.push(format!("{host}: {fault}: {}", dump(frame))),
+            }
+        }
+        arrived
+    }
+
+    /// How a frame differs from a description; empty if it doesn't.
+    fn differences(&self, value: &Value, sent: &Sent, actual: &[u8]) -> Vec<String> {
+        let mut value = value.clone();
+        let describe = |value: &Value| Frame::parse(value).unwrap_or_else(|error| panic!("{error}"));
+        for field in describe(&value).names.into_values().filter(|field| field != "at") {
+            match fields::read(actual, &field) {
+                Ok(number) if number >= 1024 => fields::set(&mut value, &field, number),
+                Ok(number) => return vec![format!("{field} is {number}")],
+                Err(fault) if !actual.is_empty() => return vec![fault],
+                Err(_) => {}
+            }
+        }
+        let mut frame = describe(&value);
+        let at = frame.at.clone().unwrap_or_default();
+        if at == SERVICES {
+            frame.eth.src = Some("services-router".to_owned());
+            frame.eth.dst = Some("services".to_owned());
+        } else if self.names.is_outside(&at) {
+            frame.eth.src = Some("gateway".to_owned());
+            frame.eth.dst = Some("outside".to_owned());
+        } else if frame.routed {
+            let receiver = self.names.eni(&at);
+            frame.eth.src = Some(format!("router({})", receiver.subnet));
+            frame.eth.dst = Some(format!("mac({at})"));
+        }
+        let exact = frame.build(self.names, &sent.bytes);
+        match (says(&exact), says(actual)) {
+            (Some(wanted), Some(told)) => differences(&wanted, &told, &frame.absent()),
+            _ if *actual == fields::with_any(&exact, actual, &value) => Vec::new(),
+            _ => vec![dump(&exact)],
+        }
+    }
+
+    fn compare_drops(&self, step: &Step, sent: &Sent, faults: &mut Vec<String>) -> Result<(), String> {
+        let mut left: Vec<(String, bool, &str)> = Vec::new();
+        for (host, port, reason) in &self.seen.drops {
+            let at = match &**port {
+                UPLINK => host,
+                port => self.names.at(host, port).unwrap_or(port),
+            };
+            // A gateway counts a packet where it came from: another host, outside, or an instance of its own.
+            let sender = sent.at.as_ref().is_some_and(|at| (&at.0, &at.1) == (host, port));
+            let at_edge =
+                self.placement.is_edge(host) && (sender || [UPLINK, GATEWAY_PORT].contains(&&**port));
+            left.push((at.to_owned(), at_edge, reason));
+        }
+        for expected in &step.drop.0 {
+            let at = expected.at.clone().or_else(|| sent.place.clone()).ok_or("a drop of nothing")?;
+            for _ in 0..expected.count {
+                let is = |(place, at_edge, reason): &(String, bool, &str)| {
+                    *reason == expected.reason && (*place == at || at == EDGE && *at_edge)
+                };
+                match left.iter().position(is) {
+                    Some(index) => drop(left.remove(index)),
+                    None => faults.push(format!("no {} at {at}", expected.reason)),
+                }
+            }
+        }
+        faults.extend(left.into_iter().map(|(at, _, reason)| format!("{reason} at {at}")));
+        Ok(())
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// With what expectations gave names to in place of `$name`.
+fn fill(value: &Value, named: &BTreeMap<String, Value>) -> Result<Value, String> {
+    Ok(match value {
+        Value::String(text) => match text.strip_prefix('$') {
+            Some(name) => named.get(name).ok_or(format!("nothing is named {text}"))?.clone(),
+            None => value.clone(),
+        },
+        Value::Array(items) => items.iter().map(|item| fill(item, named)).collect::<Result<_, _>>()?,
+        Value::Object(map) => {
+            let filled = map.iter().map(|(key, value)| Ok((key.clone(), fill(value, named)?)));
+            Value::Object(filled.collect::<Result<_, String>>()?)
+        }
+        other => other.clone(),
+    })
 }
 
 /// What a message says otherwise than it should, or not at all, or though it may not.
@@ -349,33 +504,6 @@ fn is_unasked_advertisement(frame: &[u8], at: &str, names: &Names<'_>) -> bool {
     let is_message = frame.len() > 54 && frame[12..14] == [0x86, 0xdd] && frame[20] == 58 && frame[54] == 134;
     let Some(eni) = names.model.enis.get(at).filter(|_| is_message) else { return false };
     macs(frame) == (eni.mac, names.mac(&format!("router({})", eni.subnet)))
-}
-
-/// The expected bytes with those of the actual frame where any will do.
-fn with_any(expected: &[u8], actual: &[u8], value: &Value) -> Vec<u8> {
-    let mut bytes = expected.to_vec();
-    let Some(any) = value["any"].as_array() else { return bytes };
-    if bytes.len() != actual.len() {
-        return bytes;
-    }
-    let v4 = bytes[12..14] == [8, 0];
-    for field in any {
-        let range = match (field.as_str(), v4) {
-            (Some("ip.id"), true) => 18..20,
-            (Some("ip.ttl"), true) => 22..23,
-            (Some("ip.ttl"), false) => 21..22,
-            (Some("ip.df"), true) => 20..21,
-            (Some("ip.id" | "ip.df"), false) => continue,
-            other => panic!("any: {other:?}"),
-        };
-        bytes[range.clone()].copy_from_slice(&actual[range]);
-    }
-    if v4 {
-        bytes[24..26].fill(0);
-        let checksum = warren::packet::checksum::Sum::of(&bytes[14..34]).checksum();
-        bytes[24..26].copy_from_slice(&checksum.to_be_bytes());
-    }
-    bytes
 }
 
 /// The first bytes of a frame, for people.

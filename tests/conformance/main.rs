@@ -11,6 +11,7 @@
 #[cfg(feature = "dpdk")]
 mod daemon;
 mod dhcp;
+mod fields;
 mod frame;
 mod journey;
 mod page;

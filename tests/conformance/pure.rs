@@ -5,7 +5,9 @@ use std::{cell::RefCell, collections::BTreeMap, fs, rc::Rc, sync::Arc, time::Dur
 use serde_json::Value;
 use tempfile::TempDir;
 use warren::{
+    gateway::Flows,
     node::{
+        chores::Chores,
         config::HostConfig,
         manager::Manager,
         replay::stand_in_mac,
@@ -82,30 +84,27 @@ impl PureNode {
             readers.pop().unwrap(),
             Arc::clone(&counters),
             config.workers.burst,
-        );
+        )
+        .with_flows(Flows::new(config.bindings));
         let told = vec![vec![0; Reason::COUNT]; ports];
         let ports = config.ports.iter().map(|port| Arc::clone(&port.name)).collect();
         Self { ports, manager, worker, plan, counters, feeds, sent, told }
     }
 
+    /// What the management thread does.
+    fn chores<T>(
+        &mut self,
+        chore: impl FnOnce(&mut Chores<'_, HeapBuffer, fn(&[u8]) -> Option<HeapBuffer>>) -> T,
+    ) -> T {
+        let frame = |frame: &[u8]| Some(HeapBuffer::new(frame));
+        let (plan, manager, counters) = (&*self.plan, &mut self.manager, &self.counters.ports);
+        chore(&mut Chores { plan, manager, counters, frame })
+    }
+
     /// What the worker does in a round, and the management thread after it.
     fn round(&mut self, now: Duration) -> Vec<Outcome> {
         self.worker.round(now);
-        while let Some(news) = self.plan.news.pop() {
-            self.manager.hear(now, news);
-        }
-        let mut answered = false;
-        while let Some((port, frame)) = self.plan.punted.pop() {
-            match self.manager.answer(port, frame.data()) {
-                Ok(None) => {}
-                Ok(Some(reply)) => {
-                    assert!(self.plan.send(port, HeapBuffer::new(&reply)).is_ok(), "a full inbox");
-                    answered = true;
-                }
-                Err(reason) => self.counters.ports.port(port).drop(reason),
-            }
-        }
-        if answered {
+        if self.chores(|chores| chores.attend(now)) {
             self.worker.round(now);
         }
         self.manager.collect();
@@ -168,9 +167,7 @@ impl Node for PureNode {
     }
 
     fn tick(&mut self, now: Duration) -> Vec<Outcome> {
-        for (port, frame) in self.manager.tick(now) {
-            assert!(self.plan.send(port, HeapBuffer::new(&frame)).is_ok(), "a full inbox");
-        }
+        self.chores(|chores| chores.tick(now));
         self.round(now)
     }
 

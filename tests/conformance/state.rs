@@ -10,23 +10,63 @@ use warren::{
     tables::ServicePort,
 };
 
-use super::suite::{Family, Hosts, Suite};
+use super::{
+    journey::GATEWAY_PORT,
+    suite::{Family, Hosts, Placement, Suite},
+};
 
 /// The MAC of a host's interface at its service port.
 pub const SERVICES: Mac = Mac([0x02, 0xfb, 0, 0, 0, 1]);
 
+/// The MAC of whoever is outside, and of the gateway port that it talks to, as scenarios see both.
+pub const OUTSIDE: Mac = Mac([0x02, 0xfd, 0, 0, 0, 0]);
+pub const GATEWAY: Mac = Mac([0x02, 0xfc, 0, 0, 0, 0]);
+
+/// The name of the internet as a place.
+pub const INTERNET_PLACE: &str = "internet";
+
+/// The networks in which `internet(N)` and `site(N)` are.
+const INTERNET: ([u8; 3], [u16; 3]) = ([198, 51, 100], [0x2001, 0xdb8, 0x5000]);
+const SITE: ([u8; 3], [u16; 3]) = ([192, 168, 0], [0x2001, 0xdb8, 0x6000]);
+
 /// The kinds of resources and the key of their ids.
-const KINDS: [(&str, &str); 9] = [
+const KINDS: [(&str, &str); 32] = [
     ("DhcpOptions", "DhcpOptionsId"),
     ("Vpcs", "VpcId"),
     ("Subnets", "SubnetId"),
     ("SecurityGroups", "GroupId"),
     ("NetworkInterfaces", "NetworkInterfaceId"),
     ("RouteTables", "RouteTableId"),
+    ("PrefixLists", "PrefixListId"),
+    ("InternetGateways", "InternetGatewayId"),
+    ("EgressOnlyInternetGateways", "EgressOnlyInternetGatewayId"),
+    ("NatGateways", "NatGatewayId"),
+    ("Addresses", "PublicIp"),
+    ("VpcPeeringConnections", "VpcPeeringConnectionId"),
+    ("VpnGateways", "VpnGatewayId"),
+    ("VpnConnections", "VpnConnectionId"),
+    ("virtualInterfaces", "virtualInterfaceId"),
+    ("directConnectGateways", "directConnectGatewayId"),
+    ("directConnectGatewayAssociations", "associationId"),
+    ("VpcEndpoints", "VpcEndpointId"),
+    ("TransitGateways", "TransitGatewayId"),
+    ("TransitGatewayVpcAttachments", "TransitGatewayAttachmentId"),
+    ("TransitGatewayPeeringAttachments", "TransitGatewayAttachmentId"),
+    ("TransitGatewayConnects", "TransitGatewayAttachmentId"),
+    ("TransitGatewayConnectPeers", "TransitGatewayConnectPeerId"),
+    ("TransitGatewayAttachments", "TransitGatewayAttachmentId"),
+    ("TransitGatewayRouteTables", "TransitGatewayRouteTableId"),
+    ("TransitGatewayMulticastDomains", "TransitGatewayMulticastDomainId"),
     ("Hosts", "HostId"),
     ("Attachments", "NetworkInterfaceId"),
     ("Networks", "VpcId"),
+    ("Gateways", "GatewayId"),
+    ("Circuits", "CircuitId"),
+    ("Appliances", "VpcEndpointId"),
 ];
+
+/// What there is one of.
+const SINGLE: [&str; 1] = ["VpcBlockPublicAccessOptions"];
 
 /// The state with hosts and attachments. An ENI is at the port of its own name, on whichever host.
 pub fn place(state: &Value, hosts: &Hosts, placement: &str, underlay: impl Fn(u8) -> IpAddr) -> Value {
@@ -34,12 +74,33 @@ pub fn place(state: &Value, hosts: &Hosts, placement: &str, underlay: impl Fn(u8
     let listed = hosts.hosts.iter();
     let listed: Vec<Value> =
         listed.map(|(id, host)| json!({"HostId": id, "UnderlayAddress": underlay(host.number)})).collect();
-    let attached = hosts.placements[placement].iter();
+    let attached = hosts.placements[placement].enis.iter();
     let attached: Vec<Value> =
         attached.flat_map(|(host, enis)| enis.iter().map(move |eni| attachment(eni, host))).collect();
     state["Warren"]["Hosts"] = listed.into();
     state["Warren"]["Attachments"] = attached.into();
     state
+}
+
+/// The state with hosts in place of what it calls `edge-1`, `edge-2`…
+pub fn settle(state: &Value, placement: &Placement) -> Value {
+    match state {
+        Value::String(name) => placement.host(name).into(),
+        Value::Array(items) => {
+            let mut settled: Vec<Value> = Vec::new();
+            for (before, item) in items.iter().map(|item| (item, settle(item, placement))) {
+                // Two edges may be one host.
+                if *before == item || !settled.contains(&item) {
+                    settled.push(item);
+                }
+            }
+            settled.into()
+        }
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| (key.clone(), settle(value, placement))).collect()
+        }
+        other => other.clone(),
+    }
 }
 
 fn attachment(eni: &str, host: &str) -> Value {
@@ -58,6 +119,10 @@ pub fn patch(state: &mut Value, changes: &Value) {
     for (kind, changes) in changes.as_object().expect("a patch is a map") {
         if kind == "Warren" {
             patch(&mut state["Warren"], changes);
+            continue;
+        }
+        if SINGLE.contains(&&**kind) {
+            merge(&mut state[kind], changes);
             continue;
         }
         let (_, key) = KINDS.iter().find(|(known, _)| known == kind).unwrap_or_else(|| panic!("no {kind}"));
@@ -97,6 +162,13 @@ pub fn merge(value: &mut Value, patch: &Value) {
     }
 }
 
+/// As [`merge`], with the result.
+pub fn merged(value: &Value, patch: &Value) -> Value {
+    let mut value = value.clone();
+    merge(&mut value, patch);
+    value
+}
+
 /// A state as a document, for a daemon, and what is read from it.
 pub struct Stated {
     #[cfg(feature = "dpdk")]
@@ -133,6 +205,8 @@ impl Names<'_> {
             Some(("router", subnet)) => router_mac(subnet),
             Some(("group", address)) => group_mac(self.ip(address)),
             None if text == "services" => SERVICES,
+            None if text == "outside" => OUTSIDE,
+            None if text == "gateway" => GATEWAY,
             None if text == "services-router" => ServicePort::ROUTER,
             None if text == "broadcast" => Mac::BROADCAST,
             _ => text.parse().unwrap_or_else(|_| panic!("no MAC: {text}")),
@@ -146,6 +220,14 @@ impl Names<'_> {
         match call(text) {
             Some(("ip", eni)) => self.address(eni, v4, 0),
             Some(("ip2", eni)) => self.address(eni, v4, 1),
+            Some(("internet", number)) => self.host_of(INTERNET, v4, number),
+            Some(("internet4", number)) => self.host_of(INTERNET, true, number),
+            Some(("internet6", number)) => self.host_of(INTERNET, false, number),
+            Some(("site", number)) => self.host_of(SITE, v4, number),
+            Some(("public", owner)) => self.public(owner, 0),
+            Some(("public2", owner)) => self.public(owner, 1),
+            Some(("nat", gateway)) => self.nat(gateway).into(),
+            Some(("nat64", address)) => self.nat64(address),
             Some(("ip4", eni)) => self.address(eni, true, 0),
             Some(("ip6", eni)) => self.address(eni, false, 0),
             Some(("ll", eni)) => self.eni(eni).mac.link_local().into(),
@@ -166,6 +248,54 @@ impl Names<'_> {
             None if text == "router" => ROUTER.into(),
             None => text.parse().unwrap_or_else(|_| panic!("no address: {text}")),
         }
+    }
+
+    /// The host with a number of two networks, one of each family.
+    fn host_of(&self, (net4, net6): ([u8; 3], [u16; 3]), v4: bool, number: &str) -> IpAddr {
+        let number: u8 = number.parse().unwrap_or_else(|_| panic!("no number: {number}"));
+        match (net4, net6) {
+            ([a, b, c], _) if v4 => Ipv4Addr::new(a, b, c, number).into(),
+            (_, [a, b, c]) => Ipv6Addr::new(a, b, c, 0, 0, 0, 0, number.into()).into(),
+        }
+    }
+
+    /// The public IPv4 address of an ENI's or NAT gateway's address.
+    fn public(&self, owner: &str, index: usize) -> IpAddr {
+        let private = match self.model.nat_gateways.get(owner) {
+            Some(gateway) => gateway.addresses.get(index).copied().map(IpAddr::V4),
+            None => Some(self.address(owner, true, index)),
+        };
+        let mut known = self.model.public_addresses.values().filter(|it| *it.owner == *owner);
+        let found = known.find(|it| Some(IpAddr::V4(it.private)) == private);
+        found.unwrap_or_else(|| panic!("{owner} has no public address")).public.into()
+    }
+
+    /// The primary address of a NAT gateway in its subnet.
+    fn nat(&self, gateway: &str) -> Ipv4Addr {
+        let found = self.model.nat_gateways.get(gateway).and_then(|gateway| gateway.addresses.first());
+        *found.unwrap_or_else(|| panic!("no NAT gateway {gateway}"))
+    }
+
+    /// An IPv4 address in 64:ff9b::/96 (RFC 6052).
+    fn nat64(&self, text: &str) -> IpAddr {
+        match self.ip(text) {
+            IpAddr::V4(address) => {
+                Ipv6Addr::from_bits(0x64_ff9b << 96 | u128::from(address.to_bits())).into()
+            }
+            IpAddr::V6(_) => panic!("{text}: of IPv4 only"),
+        }
+    }
+
+    /// Whether a name is one of a place outside: the internet, or the other end of a circuit.
+    pub fn is_outside(&self, name: &str) -> bool {
+        name == INTERNET_PLACE || self.model.circuits.contains_key(name)
+    }
+
+    /// The place outside behind a VLAN of a host's gateway port.
+    pub fn outside(&self, host: &str, vlan: Option<u16>) -> Option<&str> {
+        let mut circuits = self.model.circuits.values();
+        let circuit = circuits.find(|it| *it.host == *host && *it.port == *GATEWAY_PORT && it.vlan == vlan);
+        circuit.map(|circuit| &*circuit.id).or(vlan.is_none().then_some(INTERNET_PLACE))
     }
 
     /// An address of the family at a distance from a subnet's base, or, if negative, from its end.

@@ -19,6 +19,8 @@ pub struct Suite {
     pub hosts: Hosts,
     /// The state without hosts and attachments.
     pub state: Value,
+    /// By name: what scenarios may add to it.
+    pub parts: BTreeMap<String, Value>,
 }
 
 /// A rule of the contract.
@@ -42,8 +44,32 @@ pub struct Hosts {
     pub mtus: BTreeMap<String, u16>,
     /// Of all others.
     pub mtu: u16,
-    /// By name: which ENIs are at which host.
-    pub placements: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// By name: who is at which host.
+    pub placements: BTreeMap<String, Placement>,
+}
+
+/// Who is at which host.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placement {
+    /// The hosts that states call `edge-1`, `edge-2`…; the last is all further ones too.
+    pub edges: Vec<String>,
+    /// The ENIs at each host.
+    pub enis: BTreeMap<String, Vec<String>>,
+}
+
+impl Placement {
+    /// The host that a state calls `edge-N`, or that it names itself.
+    pub fn host<'a>(&'a self, name: &'a str) -> &'a str {
+        let number = name.strip_prefix("edge-").and_then(|number| number.parse::<usize>().ok());
+        let edge = number.map(|number| self.edges.get(number - 1).or(self.edges.last()));
+        edge.flatten().map_or(name, |edge| edge)
+    }
+
+    /// Whether a host is one of the edges.
+    pub fn is_edge(&self, host: &str) -> bool {
+        self.edges.iter().any(|edge| edge == host)
+    }
 }
 
 /// A host of the underlay.
@@ -67,6 +93,9 @@ pub struct Scenario {
     /// With which IP versions it runs; both, if it says `ip`.
     #[serde(default)]
     families: Vec<Family>,
+    /// What its state has besides, by the names of `topologies/parts.yaml`, in this order.
+    #[serde(default)]
+    pub with: Vec<String>,
     /// In which placements it runs; all, if it says none.
     #[serde(default)]
     pub placements: Vec<String>,
@@ -304,6 +333,7 @@ impl Suite {
             rules,
             hosts: read(&folder.join("topologies/hosts.yaml")),
             state: read(&folder.join("topologies/vpcs.yaml")),
+            parts: read(&folder.join("topologies/parts.yaml")),
         };
         suite.check();
         suite
@@ -311,7 +341,7 @@ impl Suite {
 
     fn check(&self) {
         let mut names = BTreeSet::new();
-        for Scenario { name, file, rules, placements, .. } in &self.scenarios {
+        for Scenario { name, file, rules, placements, with, .. } in &self.scenarios {
             assert!(names.insert(name), "{file}: two scenarios named {name}");
             for rule in rules {
                 assert!(self.rules.iter().any(|known| known.id == *rule), "{file}: {name}: no rule {rule}");
@@ -319,12 +349,16 @@ impl Suite {
             for placement in placements {
                 assert!(self.hosts.placements.contains_key(placement), "{file}: {name}: no {placement}");
             }
+            for part in with {
+                assert!(self.parts.contains_key(part), "{file}: {name}: no part {part}");
+            }
         }
     }
 
     /// The instance ports of a host: one for each ENI that is ever attached there.
     pub fn ports(&self, host: &str) -> Vec<String> {
-        let placed = self.hosts.placements.values().filter_map(|hosts| hosts.get(host)).flatten().cloned();
+        let placements = self.hosts.placements.values();
+        let placed = placements.filter_map(|placement| placement.enis.get(host)).flatten().cloned();
         let steps = self.scenarios.iter().flat_map(|scenario| &scenario.steps);
         let moves = steps.flat_map(|step| &step.moves);
         let moved = moves.filter(|(_, to)| to.as_deref() == Some(host)).map(|(eni, _)| eni.clone());

@@ -7,7 +7,7 @@ use warren::packet::{Encapsulation, Mac, checksum::Sum};
 use super::{
     frame::Underlay,
     journey::{SERVICES, UPLINK},
-    state::{self, Names},
+    state::{self, GATEWAY, Names, OUTSIDE},
     suite::{Hosts, Suite},
 };
 
@@ -85,6 +85,37 @@ impl Wire {
             text += "]\n";
         }
         text
+    }
+
+    /// The MAC of a host's gateway port.
+    fn gateway_mac(host: u8) -> Mac {
+        Mac([0x02, 0xfc, 0, 0, 0, host])
+    }
+
+    /// A frame from outside as it comes in at a host's gateway port.
+    pub fn enter(&self, frame: &[u8], host: u8, vlan: Option<u16>) -> Vec<u8> {
+        let mut frame = frame.to_vec();
+        if frame[..6] == GATEWAY.0 {
+            frame[..6].copy_from_slice(&Self::gateway_mac(host).0);
+        }
+        if let Some(vlan) = vlan {
+            frame.splice(12..12, [[0x81, 0], vlan.to_be_bytes()].concat());
+        }
+        frame
+    }
+
+    /// The VLAN of a frame that left at a host's gateway port, and the frame without it.
+    pub fn leave(&self, frame: &[u8], host: u8) -> Result<(Option<u16>, Vec<u8>), String> {
+        let mut frame = frame.to_vec();
+        if frame[..12] != [OUTSIDE.0, Self::gateway_mac(host).0].concat() {
+            return Err("other MACs than those of the link".to_owned());
+        }
+        frame[..12].copy_from_slice(&[OUTSIDE.0, GATEWAY.0].concat());
+        if frame[12..14] != [0x81, 0] {
+            return Ok((None, frame));
+        }
+        let tag: Vec<u8> = frame.drain(12..16).collect();
+        Ok((Some(u16::from_be_bytes([tag[2], tag[3]])), frame))
     }
 
     /// Puts a mark into the outer header's congestion field.

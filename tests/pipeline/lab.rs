@@ -12,7 +12,7 @@ use std::{
 use ipnet::IpNet;
 use warren::{
     compile::{Compiler, Resolve, Site, SitePort, SiteRole, SiteUplink},
-    gateway::Flows,
+    gateway::{Flows, resume},
     model::{Document, Model, diff, load, router_mac},
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
     pipeline::{
@@ -143,6 +143,8 @@ pub(crate) enum Outcome {
     Sent(PortIndex, Vec<u8>),
     /// It was given to the worker that owns a port.
     HandedOver(PortIndex, Vni, Vec<u8>),
+    /// It was given to the worker that has a share of a gateway's flows.
+    HandedShare(u8, AtGateway, Vec<u8>),
     /// It was given to the management thread.
     Punted(PortIndex, Vec<u8>),
     /// It was dropped, and counted at the port that it came from.
@@ -160,6 +162,8 @@ pub(crate) struct Recorder {
     pub(crate) busy: bool,
     /// Ports of another worker.
     pub(crate) foreign: Vec<PortIndex>,
+    /// Which worker this is, and of how many.
+    pub(crate) worker: (usize, usize),
 }
 
 impl Notes for Recorder {}
@@ -178,10 +182,13 @@ impl<B: Buffer> Sink<B> for Recorder {
     }
 
     fn workers(&self) -> (usize, usize) {
-        (0, 1)
+        let (worker, workers) = self.worker;
+        (worker, workers.max(1))
     }
 
-    fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: B) {}
+    fn hand_share(&mut self, share: u8, at: AtGateway, frame: B) {
+        self.outcomes.push(Outcome::HandedShare(share, at, frame.data().to_vec()));
+    }
 
     fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {
         if self.busy {
@@ -209,7 +216,7 @@ pub(crate) struct Lab {
     /// The time since the node's start.
     pub(crate) now: Duration,
     allowances: Allowances,
-    flows: Flows,
+    pub(crate) flows: Flows,
     compiler: Compiler,
     model: Model,
 }
@@ -253,6 +260,11 @@ impl Lab {
     /// What the pipeline does with a frame that another worker handed over.
     pub(crate) fn deliver(&mut self, to: PortIndex, vni: u32, frame: &[u8]) -> Outcome {
         only(self.observe(|ctx| deliver(ctx, to, vni_of(vni), HeapBuffer::new(frame))))
+    }
+
+    /// What the pipeline does with a packet in a gateway that another worker handed over.
+    pub(crate) fn resume(&mut self, at: AtGateway, frame: &[u8]) -> Outcome {
+        only(self.observe(|ctx| resume(ctx, at, HeapBuffer::new(frame))))
     }
 
     fn observe(&mut self, action: impl FnOnce(&mut Context<'_, Recorder>)) -> Vec<Outcome> {

@@ -78,8 +78,8 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The exits. Those of before give what is not the state's: neighbours.
-    pub(super) fn build(mut self, before: &Exits) -> Exits {
+    /// The exits.
+    pub(super) fn build(mut self) -> Exits {
         self.number_gateways();
         let zones = self.zones();
         let circuits = self.circuit_numbers();
@@ -95,7 +95,6 @@ impl Builder<'_> {
             peers: self.peers(),
             internet: self.internet_ports(),
             public_v6: self.public_v6(),
-            neighbours: Arc::clone(&before.neighbours),
             ..Exits::none()
         };
         exits.circuits = self.circuits();

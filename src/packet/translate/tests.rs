@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use super::*;
 use crate::packet::{
     checksum::tests::naive,
-    parse,
+    flow_hash, parse,
     sample::{self, KINDS, Kind},
 };
 
@@ -40,6 +40,14 @@ fn check<A: Address>(
     let found = Tuple::<A>::of(&frame, &headers).unwrap();
     assert_eq!((found.addresses(), found.ports()), (old.addresses(), kind.ports(old.ports())));
     assert_eq!(found.reversed().reversed(), found);
+    let hash = flow_hash(&frame, &headers);
+    assert_eq!(
+        (found.flow_hash(headers.protocol), found.reversed().flow_hash(headers.protocol)),
+        (hash, hash)
+    );
+    let mapped = [found.source, found.destination].map(Address::mapped);
+    let expected = [ends(&found).0, ends(&found).1].map(crate::packet::mapped);
+    assert_eq!((mapped, found.mapped().addresses()), (expected, (expected[0], expected[1])));
     translate(&mut frame, &headers, &new);
     assert_eq!(frame, [&made(&new)[..], &[0xaa; 7]].concat());
     translate(&mut frame, &headers, &old);
