@@ -7,6 +7,9 @@ use crate::model::{
     AttachmentKind, ById, ConnectPeer, Errors, Id, Model, TransitAttachment, TransitGateway, raw,
 };
 
+/// What `TransitGatewayAttachments` may be of.
+pub(super) const KINDS: [&str; 5] = ["vpc", "peering", "connect", "vpn", "direct-connect-gateway"];
+
 /// Most peers of a Connect attachment.
 const PEERS: usize = 4;
 
@@ -188,10 +191,8 @@ fn peerings(sources: &[Source<'_>], state: &mut Validation) {
 fn others(sources: &[Source<'_>], state: &mut Validation) {
     let Validation { model, errors, .. } = state;
     for (item, raw) in in_force(sources) {
-        let known_kinds =
-            ["vpc", "peering", "connect", "vpn", "direct-connect-gateway"].map(|kind| (kind, kind));
         let example = "vpn";
-        let words = |text| value::one_of(text, &known_kinds);
+        let words = |text| value::one_of(text, &KINDS.map(|kind| (kind, kind)));
         let kind = match item.required(&raw.kind, "ResourceType", example, words, errors) {
             Some("vpn") => {
                 let known = &model.vpn_connections;
