@@ -415,7 +415,7 @@ fn next_hops(compiler: &Compiler, model: &Model) -> Vec<Hop> {
 }
 
 /// Whether a frame of an instance is an IGMP message.
-fn is_membership(frame: &[u8]) -> bool {
+pub(crate) fn is_membership(frame: &[u8]) -> bool {
     parse(frame).is_ok_and(|headers| igmp::is_igmp(&headers))
 }
 

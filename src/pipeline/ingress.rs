@@ -286,7 +286,9 @@ fn is_from_beyond(
             || exits.origins(vni, address).any(|of| lives(of).is_some())
             || exits.joined_to(vni).any(|of| tables.hosts.forwards_for(of, host));
     };
-    match tables.enis.get_mac(sender.vni, sender.mac) {
+    // A NAT gateway is known by its MAC as ENIs are, and is at all the hosts that serve it.
+    let eni = tables.enis.get_mac(sender.vni, sender.mac);
+    match eni.filter(|eni| !matches!(eni.location.place(), Place::Gateway(_))) {
         Some(eni) if !eni.location.is_at(host) => false,
         Some(eni) if eni.source_dest_check => exits
             .origins(vni, address)

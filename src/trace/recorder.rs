@@ -265,6 +265,11 @@ impl<B: Buffer> Sink<B> for Recorder<'_> {
     }
 
     fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {
+        // Memberships are the management thread's alone: it takes the message, and answers nothing (MC-4).
+        let relayed = self.node.tables.local_eni(port).is_none();
+        if relayed || manager::is_membership(frame.data()) {
+            return Ok(());
+        }
         match manager::answer(&self.node.tables, port, frame.data()) {
             Ok(reply) => self.transmit(port, HeapBuffer::new(&reply)),
             Err(reason) => self.dropped(port, reason, &frame),

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use warren::api::{Reply, Request, What, client};
 
 use super::{
-    journey::{Fabric, Node, Outcome, SERVICES, UPLINK},
+    journey::{Fabric, GATEWAY_PORT, Node, Outcome, SERVICES, UPLINK},
     raw::{RawSocket, new_namespace},
     state::{Stated, place},
     suite::Suite,
@@ -77,6 +77,7 @@ impl DaemonNode {
         fs::write(folder.path().join("state.json"), state.to_string()).unwrap();
         let mut names = suite.ports(host);
         names.extend([UPLINK.to_owned(), SERVICES.to_owned()]);
+        names.extend(suite.is_edge(host).then(|| GATEWAY_PORT.to_owned()));
         let mut links = String::new();
         for name in &names {
             let (ours, theirs) = (format!("t{number}{name}"), format!("w{number}{name}"));

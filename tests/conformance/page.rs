@@ -11,11 +11,17 @@ use super::{
 /// The page.
 pub const PATH: &str = "docs/conformance.md";
 
-const GROUPS: [(&str, &str); 5] = [
+const GROUPS: [(&str, &str); 11] = [
     ("L2", "Link layer, ARP, neighbour discovery"),
     ("ADDR", "Addresses, DHCP, services of the link"),
     ("FWD", "Forwarding inside the VPC"),
     ("MTU", "MTU, fragments, ICMP"),
+    ("RT", "Route tables"),
+    ("GW", "Gateways"),
+    ("ING", "Route tables of gateways"),
+    ("PT", "Peerings and transit gateways"),
+    ("MC", "Multicast"),
+    ("BGP", "VPN, BGP, Direct Connect"),
     ("P", "The way of a packet"),
 ];
 

@@ -131,9 +131,16 @@ impl PureNode {
 fn agree(trace: &Trace, outcomes: &[Outcome]) -> Result<(), String> {
     // A trace has the whole allowance, the data path what is left: it may answer less, by name.
     let limited = |outcome: &Outcome| matches!(outcome, Outcome::Dropped { reason, .. } if ["answers_limited", "dns_pps"].contains(&&**reason));
-    if outcomes.iter().any(limited) {
+    // Nor has it the flows of NAT and egress-only internet gateways: another port is free, a reply is unknown, a
+    // fragment's first one has not been seen.
+    let flows = |line: &trace::Line| line.step == "gateway" && line.text.contains("knows none");
+    let orphan = |outcome: &trace::Outcome| matches!(outcome, trace::Outcome::Dropped { reason, .. } if reason == "frag_orphan");
+    if outcomes.iter().any(limited) || trace.steps.iter().any(flows) || trace.outcomes.iter().any(orphan) {
         return Ok(());
     }
+    // Nor the memberships in multicast groups, which the management thread keeps.
+    let igmp = |outcome: &&Outcome| matches!(outcome, Outcome::Dropped { reason, .. } if reason.starts_with("igmp_"));
+    let outcomes: Vec<_> = outcomes.iter().filter(|outcome| !igmp(outcome)).cloned().collect();
     let traced = trace.outcomes.iter().map(|outcome| match outcome {
         trace::Outcome::Delivered { port, frame, .. } | trace::Outcome::Sent { port, frame, .. } => {
             Outcome::Sent { port: port.clone(), frame: hex(frame) }
@@ -147,7 +154,7 @@ fn agree(trace: &Trace, outcomes: &[Outcome]) -> Result<(), String> {
         texts.sort();
         texts
     };
-    let (mut traced, done) = (sorted(traced.collect()), sorted(outcomes.to_vec()));
+    let (mut traced, done) = (sorted(traced.collect()), sorted(outcomes));
     if done.iter().any(|text| text.contains("\"mtu_df\"")) && done.len() < traced.len() {
         // Without an ICMP error left, the packet is just dropped.
         traced.retain(|text| done.contains(text));

@@ -318,6 +318,9 @@ impl Suite {
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+            .chain(
+                fs::read_dir(folder.join("waiting")).into_iter().flatten().map(|entry| entry.unwrap().path()),
+            )
             .filter(|path| !path.ends_with("rules.yaml"))
             .collect();
         files.sort();
@@ -364,6 +367,11 @@ impl Suite {
         let moved = moves.filter(|(_, to)| to.as_deref() == Some(host)).map(|(eni, _)| eni.clone());
         let ports: BTreeSet<String> = placed.chain(moved).collect();
         ports.into_iter().collect()
+    }
+
+    /// Whether a host has a gateway port: it is an edge in some placement.
+    pub fn is_edge(&self, host: &str) -> bool {
+        self.hosts.placements.values().any(|placement| placement.is_edge(host))
     }
 
     /// The scenarios that prove a rule.

@@ -6,7 +6,7 @@ use warren::packet::{Encapsulation, Mac, checksum::Sum};
 
 use super::{
     frame::Underlay,
-    journey::{SERVICES, UPLINK},
+    journey::{GATEWAY_PORT, SERVICES, UPLINK},
     state::{self, GATEWAY, Names, OUTSIDE},
     suite::{Hosts, Suite},
 };
@@ -52,6 +52,7 @@ impl Wire {
         let own = &hosts[host];
         let mut ports: Vec<String> = suite.ports(host);
         ports.extend([UPLINK.to_owned(), SERVICES.to_owned()]);
+        ports.extend(suite.is_edge(host).then(|| GATEWAY_PORT.to_owned()));
         let mut text = format!(
             "host = \"{host}\"\nstate = \"state.json\"\nencapsulation = \"{}\"\n\
              workers = {{ cores = [{}], idle = \"sleep\" }}\ncontrol = {{ socket = \"SOCKET\" }}\n\
@@ -64,6 +65,10 @@ impl Wire {
             text += &format!("[[port]]\nname = \"{port}\"\ndevice = \"{device}\"\ndescriptors = 64\n");
             if port == SERVICES {
                 text += &format!("role = \"service\"\npeer = \"{}\"\n", state::SERVICES);
+                continue;
+            }
+            if port == GATEWAY_PORT {
+                text += &self.gateway_port(own.number);
                 continue;
             }
             if port != UPLINK {
@@ -85,6 +90,23 @@ impl Wire {
             text += "]\n";
         }
         text
+    }
+
+    /// A gateway port's keys: a link with a router to the internet, which has all VLANs' next hops too.
+    fn gateway_port(&self, host: u8) -> String {
+        let untagged = ["198.18.0.254", "2001:db8:1818::fe"].map(|address| (address.to_owned(), 0));
+        // Of the circuits in parts.yaml: 169.254.n.2 on VLAN n.
+        let tagged = (100..=250).map(|vlan| (format!("169.254.{vlan}.2"), vlan));
+        let neighbors = untagged.into_iter().chain(tagged).map(|(address, vlan)| {
+            format!("  {{ address = \"{address}\", mac = \"{OUTSIDE}\", vlan = {vlan} }},\n")
+        });
+        format!(
+            "role = \"gateway\"\nmtu = 9001\nmac = \"{}\"\n\
+             addresses = [\"198.18.0.{host}/24\", \"2001:db8:1818::{host}/64\"]\n\
+             next_hops = [\"198.18.0.254\", \"2001:db8:1818::fe\"]\nneighbors = [\n{}]\n",
+            Self::gateway_mac(host),
+            neighbors.collect::<String>(),
+        )
     }
 
     /// The MAC of a host's gateway port.
