@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The routes, by the subnet whose packets they are for, by the gateway through which packets come in, and by transit gateway.
-pub fn routes(model: &Model, learned: &Learned) -> Table {
+pub(super) fn routes(model: &Model, learned: &Learned) -> Table {
     let columns =
         ["from", "vpc", "route_table", "association", "destination", "target", "origin", "state", "why"];
     let mut table = Table::new(&columns);

@@ -129,7 +129,7 @@ impl Manager {
     }
 
     /// What gateways have learned by BGP.
-    pub fn learned(&self) -> &crate::compile::Learned {
+    pub fn learned_routes(&self) -> &crate::compile::Learned {
         self.compiler.learned()
     }
 

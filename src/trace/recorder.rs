@@ -29,7 +29,15 @@ pub(super) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(node: &'a Node) -> Self {
-        Self { node, from: None, vni: None, address: None, beyond: false, steps: Vec::new(), outcomes: Vec::new() }
+        Self {
+            node,
+            from: None,
+            vni: None,
+            address: None,
+            beyond: false,
+            steps: Vec::new(),
+            outcomes: Vec::new(),
+        }
     }
 
     pub(super) fn finish(self) -> (Vec<Line>, Vec<Outcome>) {
@@ -64,9 +72,9 @@ impl<'a> Recorder<'a> {
         let subnet = model.subnets.get(&model.enis.get(self.from.as_ref()?)?.subnet)?;
         let table = model.route_tables.get(&subnet.route_table)?;
         let routes = effective(model, &self.node.learned, table);
-        let matching = routes.iter().filter(|route| {
-            route.destination.contains(&address) && !matches!(route.state, State::Unused(_))
-        });
+        let matching = routes
+            .iter()
+            .filter(|route| route.destination.contains(&address) && !matches!(route.state, State::Unused(_)));
         let route = matching.max_by_key(|route| route.destination.prefix_len())?;
         let origin = match &route.origin {
             Origin::Local | Origin::Static => String::new(),
@@ -86,7 +94,9 @@ impl<'a> Recorder<'a> {
             Target::Local => Some("local".to_owned()),
             Target::Blackhole => Some("a blackhole".to_owned()),
             Target::Invalid => Some("what a gateway route table may not lead to".to_owned()),
-            Target::Eni(mac) => self.node.model.enis.values().find(|eni| eni.mac == mac).map(|eni| eni.id.to_string()),
+            Target::Eni(mac) => {
+                self.node.model.enis.values().find(|eni| eni.mac == mac).map(|eni| eni.id.to_string())
+            }
             Target::Peer(peer) => exits.peers.get(peer.0 as usize).map(|peer| peer.id.to_string()),
             Target::Gateway(gateway) => exits.gateway(gateway).map(|gateway| gateway.id.to_string()),
             Target::Transit(attachment) => exits.attachment(attachment).map(|it| it.gateway.to_string()),
@@ -188,7 +198,7 @@ impl Notes for Recorder<'_> {
                 let text = format!("{} at port {}", eni.id, self.node.port_name(port));
                 self.line("receiver", None, text);
             }
-            // In the subnet of a transit gateway's attachment, or of a gateway.
+            // In the subnet of a transit gateway's attachment.
             Step::Route(target) if self.beyond => {
                 let text = target.map_or_else(|| "none".into(), |target| self.target(target));
                 self.line("route", Some("PT-14"), format!("where it comes in again → {text}"));
