@@ -7,6 +7,7 @@ use warren::{
     model::Model,
     node::config::HostConfig,
     pipeline::Reason,
+    tables::Exits,
 };
 
 const CONFIGURATION: &str = include_str!("../docs/configuration.md");
@@ -54,6 +55,8 @@ fn every_counter_is_explained_and_no_other() {
         counters: Vec::new(),
         neighbours: Vec::new(),
         identities: Vec::new(),
+        exits: Arc::new(Exits::none()),
+        sessions: Vec::new(),
         ways: Vec::new(),
         cycles_per_second: 1,
     };
@@ -65,6 +68,9 @@ fn every_counter_is_explained_and_no_other() {
         ("## `warren show stats`", show::stats(&[], &[])),
         ("## `warren show ports`", show::ports(&snapshot)),
         ("## `warren show services`", show::services(&snapshot)),
+        ("## `warren show gateways`", show::gateways(&snapshot)),
+        ("## `warren show bgp`", show::bgp(&snapshot)),
+        ("## `warren show nat`", show::nat(&snapshot)),
         ("## `warren show workers`", show::workers(&snapshot)),
         ("## `warren show hosts`", show::hosts(&snapshot)),
     ] {

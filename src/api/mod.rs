@@ -49,6 +49,12 @@ pub enum What {
     Ports,
     /// The identities that the host's link-local services see.
     Services,
+    /// The gateways, and what of them this node serves.
+    Gateways,
+    /// Where gateways' routes by BGP come from.
+    Bgp,
+    /// The workers' tables of NAT bindings.
+    Nat,
     /// The poll-mode workers.
     Workers,
     /// The packets dropped, by port and reason.

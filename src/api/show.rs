@@ -1,18 +1,22 @@
 //! The tables of `warren show`.
 
+mod edge;
+
 use std::{net::IpAddr, sync::Arc};
 
 use serde_json::{Value, json};
+
+pub use edge::{bgp, gateways, nat};
 
 use super::Table;
 use crate::{
     compile::Learned,
     model::{Id, Model, router_mac},
-    node::{manager::Identity, worker::WorkerCounters},
+    node::{manager::Identity, propagation::Session, worker::WorkerCounters},
     packet::Mac,
     pipeline::{Counter, Reason},
     services::neighbours::Neighbour,
-    tables::PortIndex,
+    tables::{Exits, PortIndex},
 };
 
 /// How a node is at one moment.
@@ -43,6 +47,10 @@ pub struct Snapshot {
     pub neighbours: Vec<Neighbour>,
     /// What addresses of ENIs are on the service ports.
     pub identities: Vec<Identity>,
+    /// What leads out of VPCs.
+    pub exits: Arc<Exits>,
+    /// Where routes by BGP come from.
+    pub sessions: Vec<Session>,
     /// By host: the uplink and next hop that lead to it.
     pub ways: Vec<(Id, Option<(PortIndex, IpAddr)>)>,
     /// Time-stamp-counter cycles of a second.
@@ -256,40 +264,6 @@ pub fn services(snapshot: &Snapshot) -> Table {
             json!(identity.address),
             json!(identity.port),
         ]);
-    }
-    table
-}
-
-/// The workers' tables of NAT bindings, on a node that serves NAT gateways or egress-only internet gateways.
-pub fn nat(snapshot: &Snapshot) -> Table {
-    let columns = [
-        "worker",
-        "capacity",
-        "bindings",
-        "created",
-        "expired",
-        "error_port_allocation",
-        "refused_full",
-        "refused_no_state",
-        "unsolicited",
-    ];
-    let mut table = Table::new(&columns);
-    for (worker, counters) in snapshot.counters.iter().enumerate().take(snapshot.cpus.len()) {
-        let stats = counters.nat.read();
-        if stats.capacity > 0 {
-            let values = [
-                worker as u64,
-                stats.capacity,
-                stats.bindings,
-                stats.created,
-                stats.expired,
-                stats.refused_ports,
-                stats.refused_full,
-                stats.refused_no_state,
-                stats.unsolicited,
-            ];
-            table.row(values.map(|value| json!(value)));
-        }
     }
     table
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam::channel::{Receiver, Select, Sender, TryRecvError, unbounded};
 use hashbrown::HashMap;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -23,6 +23,7 @@ use super::{
     clock::Clock,
     config::{HostConfig, PortConfig, RoleConfig},
     manager::Manager,
+    propagation::Propagation,
     worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, WorkerCounters},
 };
 use crate::{
@@ -180,6 +181,7 @@ struct OpenPort {
 struct Node {
     config: HostConfig,
     manager: Manager,
+    propagation: Propagation,
     workers: Vec<WorkerThread>,
     stop: Arc<AtomicBool>,
     counters: Vec<Arc<WorkerCounters>>,
@@ -225,12 +227,14 @@ impl Node {
         let mac = |index: PortIndex| macs.get(usize::from(index.0)).copied().unwrap_or_default();
         let (manager, readers) = Manager::new(&config, config.site(mac), model, workers)
             .map_err(|problems| RunError(problems.join("\n")))?;
+        let propagation = Propagation::start(&config).map_err(RunError)?;
         let owners = ports.iter().map(|port| port.owner).collect();
         let receivers =
             ports.iter().map(|port| u32::from(port.setup.rx_queues).min(workers as u32)).collect();
         let cycles_per_second = measure_cycles();
         let mut node = Self {
             manager,
+            propagation,
             workers: Vec::new(),
             stop: Arc::default(),
             counters: (0..workers).map(|_| Arc::new(WorkerCounters::new(config.ports.len()))).collect(),
@@ -327,22 +331,24 @@ impl Node {
             "running"
         );
         let mut next_tick = Instant::now();
+        let (zebras, hosts) = self.propagation.receivers();
+        let mut select = Select::new();
+        let calling = select.recv(&called);
+        select.recv(&zebras);
+        select.recv(&hosts);
         let signal = loop {
-            match called.recv_deadline(next_tick) {
-                Ok(Call::Apply(model, reply)) => {
-                    let _ = reply.send(self.apply(*model));
-                }
-                Ok(Call::Look(reply)) => {
-                    let _ = reply.send(Arc::new(self.snapshot()));
-                }
-                Ok(Call::Node(reply)) => {
-                    let _ = reply.send(Box::new(self.manager.node()));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.tick();
-                    next_tick = Instant::now() + TICK;
-                }
-                Err(RecvTimeoutError::Disconnected) => break SIGTERM,
+            match select.ready_deadline(next_tick) {
+                Ok(ready) if ready == calling => match called.try_recv() {
+                    Ok(call) => self.answer(call),
+                    Err(TryRecvError::Empty) => {}
+                    Err(TryRecvError::Disconnected) => break SIGTERM,
+                },
+                Ok(_) => self.propagation.attend(&mut self.manager),
+                Err(_) => {}
+            }
+            if Instant::now() >= next_tick {
+                self.tick();
+                next_tick = Instant::now() + TICK;
             }
             match signals.try_recv() {
                 Ok(SIGHUP) => reread(&self.config.state, &calls),
@@ -354,6 +360,15 @@ impl Node {
         drop(server);
         self.shut_down();
         Ok(())
+    }
+
+    fn answer(&mut self, call: Call) {
+        // Who asked may have gone.
+        match call {
+            Call::Apply(model, reply) => drop(reply.send(self.apply(*model))),
+            Call::Look(reply) => drop(reply.send(Arc::new(self.snapshot()))),
+            Call::Node(reply) => drop(reply.send(Box::new(self.manager.node()))),
+        }
     }
 
     fn shut_down(self) {
@@ -413,6 +428,7 @@ impl Node {
             Err(problems) => return Reply::Failed(problems.join("\n")),
         };
         self.warn();
+        self.propagation.tell(&mut self.manager);
         let (generation, published) = (self.manager.generation(), Instant::now());
         while !self.manager.is_adopted(generation) && published.elapsed() < ADOPTION {
             thread::sleep(Duration::from_micros(50));
@@ -460,6 +476,8 @@ impl Node {
             counters: self.counters.iter().chain([&self.own_counters]).cloned().collect(),
             neighbours: self.manager.neighbours(),
             identities: self.manager.identities(),
+            exits: Arc::clone(&self.manager.tables().exits),
+            sessions: self.propagation.sessions(),
             ways: model.hosts.values().map(way).collect(),
             cycles_per_second: self.cycles_per_second,
             model,

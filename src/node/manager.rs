@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     config::HostConfig,
+    learned::{self, Heard, Routes, Tell},
     multicast::Groups,
     outside::{self, Outside},
 };
@@ -38,6 +39,9 @@ pub struct Manager {
     advertiser: Advertiser,
     groups: Groups,
     outside: Outside,
+    routes: Routes,
+    /// What other hosts are to be told of learned routes.
+    tell: Vec<Tell>,
     /// The last time that it was told.
     now: Duration,
     /// Frames to send at the next tick.
@@ -108,8 +112,21 @@ impl Manager {
         };
         let (tables, readers) = Publisher::new(tables, workers);
         let (model, told, pending, now) = (Arc::new(model), Told::default(), Vec::new(), Duration::ZERO);
-        let manager =
-            Self { compiler, tables, model, neighbours, told, advertiser, groups, outside, now, pending };
+        let (routes, tell) = (Routes::default(), Vec::new());
+        let manager = Self {
+            compiler,
+            tables,
+            model,
+            neighbours,
+            told,
+            advertiser,
+            groups,
+            outside,
+            routes,
+            tell,
+            now,
+            pending,
+        };
         Ok((manager, readers))
     }
 
@@ -179,6 +196,11 @@ impl Manager {
         }
         let mut tables =
             self.compiler.update(self.tables.current(), &self.model, &model, &diff, &self.neighbours);
+        if !self.routes.is_empty() && learned::differ(&self.model, &model) {
+            let (learned, tell) = self.routes.set_state(&model);
+            self.tell.extend(tell);
+            tables = self.compiler.update_learned(&tables, &model, learned);
+        }
         self.advertiser.set_enis(local_enis(&tables));
         if model.circuits != self.model.circuits {
             self.outside.set_state(self.compiler.site(), &model);
@@ -231,6 +253,19 @@ impl Manager {
                 }
             }
         }
+    }
+
+    /// Puts in force what has been heard of gateways' routes by BGP.
+    pub fn learn(&mut self, heard: Vec<Heard>) {
+        let (learned, tell) = self.routes.hear(&self.model, heard);
+        self.tell.extend(tell);
+        let tables = self.compiler.update_learned(self.tables.current(), &self.model, learned);
+        self.tables.publish(tables);
+    }
+
+    /// What other hosts are to be told of learned routes since the last time.
+    pub fn take_tell(&mut self) -> Vec<Tell> {
+        std::mem::take(&mut self.tell)
     }
 
     /// What the management thread answers to a packet of an instance by itself, changing nothing: DHCP.

@@ -14,10 +14,12 @@ pub mod config;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
 pub mod fleet;
+pub mod learned;
 pub mod manager;
 mod multicast;
 pub mod nat_counters;
 mod outside;
+pub mod propagation;
 pub mod replay;
 pub mod traffic;
 pub mod worker;

@@ -6,9 +6,10 @@
 //! two gateways may have the same addresses. `configs/frr/` has the other side.
 //!
 //! Read in this order: [`fpm`] cuts the stream into frames, [`netlink`] reads a frame's routes, [`rib`] is what was
-//! learned and what outlives a restart of FRR, [`listener`] has the thread and the socket, [`preference`] ranks what a
-//! gateway knows of one prefix from several sources. This is the management's half of the crate: it may allocate and block.
+//! learned and what outlives a restart of FRR, [`listener`] has the thread and the socket, [`feed`] tells other hosts of it,
+//! [`preference`] ranks what a gateway knows of one prefix from several sources. This is the management's half of the crate: it may allocate and block.
 
+pub mod feed;
 pub mod fpm;
 pub mod listener;
 pub mod netlink;
@@ -45,11 +46,11 @@ pub enum Path {
 
 /// What a message says of one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Update {
+pub struct Update<P = Path> {
     /// The destination, without host bits.
     pub prefix: IpNet,
     /// Its path by BGP now; `None` if it has none.
-    pub path: Option<Path>,
+    pub path: Option<P>,
 }
 
 impl fmt::Display for NextHop {

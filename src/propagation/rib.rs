@@ -13,6 +13,7 @@
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry as Place},
+    hash::Hash,
     mem,
     net::{Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
@@ -31,21 +32,21 @@ const GENERATIONS: usize = 256;
 
 /// What became of a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct Change<P = Path> {
     /// The destination.
     pub prefix: IpNet,
     /// Its path before, as the last changes had it.
-    pub old: Option<Path>,
+    pub old: Option<P>,
     /// Its path now, another one.
-    pub new: Option<Path>,
+    pub new: Option<P>,
 }
 
-/// The routes that one zebra told of.
-pub struct Rib {
+/// The routes that one zebra told of; or another host, whose paths are circuits.
+pub struct Rib<P = Path> {
     graceful: Duration,
     v4: Sorted<Learned<u32>>,
     v6: Sorted<Learned<[u64; 2]>>,
-    paths: Paths,
+    paths: Paths<P>,
     /// The last is the one of the connection, or was; never empty.
     generations: VecDeque<Generation>,
     connected: bool,
@@ -81,7 +82,7 @@ impl<A: Copy + Ord> Entry for Learned<A> {
     }
 }
 
-impl Rib {
+impl<P: Clone + Eq + Hash> Rib<P> {
     /// Nothing learned yet; routes will outlive their session by `graceful`.
     pub fn new(graceful: Duration) -> Self {
         let first = Generation { number: 0, routes: 0, end: None, succeeded: false };
@@ -89,7 +90,7 @@ impl Rib {
             graceful,
             v4: Sorted::default(),
             v6: Sorted::default(),
-            paths: Paths::default(),
+            paths: Paths { known: Vec::new(), ids: HashMap::new(), free: Vec::new() },
             generations: [first].into(),
             connected: false,
             pending: HashMap::new(),
@@ -124,7 +125,7 @@ impl Rib {
     }
 
     /// What was heard in the session.
-    pub fn apply(&mut self, updates: impl IntoIterator<Item = Update>) {
+    pub fn apply(&mut self, updates: impl IntoIterator<Item = Update<P>>) {
         for Update { prefix, path } in updates {
             let path = path.map(|path| self.paths.take(path));
             let generation = self.generations.back().map_or(0, |last| last.number);
@@ -174,7 +175,7 @@ impl Rib {
     }
 
     /// What changed since the last time: for each prefix once, however often it did, and not if it is what it was.
-    pub fn take_changes(&mut self) -> Vec<Change> {
+    pub fn take_changes(&mut self) -> Vec<Change<P>> {
         let mut changes = Vec::with_capacity(self.pending.len());
         for (prefix, before) in mem::take(&mut self.pending) {
             let now = self.path(prefix);
@@ -204,12 +205,12 @@ impl Rib {
     }
 
     /// The path of a prefix.
-    pub fn get(&self, prefix: IpNet) -> Option<&Path> {
+    pub fn get(&self, prefix: IpNet) -> Option<&P> {
         self.paths.get(self.path(prefix))
     }
 
     /// All routes.
-    pub fn iter(&self) -> impl Iterator<Item = (IpNet, &Path)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (IpNet, &P)> + '_ {
         let v4 = self.v4.iter().map(|route| (route.prefix(), route.path));
         let v6 = self.v6.iter().map(|route| (route.prefix(), route.path));
         v4.chain(v6).filter_map(|(prefix, path)| Some((prefix, self.paths.get(Some(path))?)))
@@ -316,16 +317,15 @@ impl Prefixed for Learned<[u64; 2]> {
 struct PathId(u32);
 
 /// The different paths, with how often each is in use: a million routes have a handful of them.
-#[derive(Default)]
-struct Paths {
-    known: Vec<(Option<Path>, u32)>,
-    ids: HashMap<Path, PathId>,
+struct Paths<P> {
+    known: Vec<(Option<P>, u32)>,
+    ids: HashMap<P, PathId>,
     free: Vec<PathId>,
 }
 
-impl Paths {
+impl<P: Clone + Eq + Hash> Paths<P> {
     /// A use more of a path.
-    fn take(&mut self, path: Path) -> PathId {
+    fn take(&mut self, path: P) -> PathId {
         let Self { known, ids, free } = self;
         let id = *ids.entry(path).or_insert_with_key(|path| {
             let id = free.pop().unwrap_or_else(|| {
@@ -339,7 +339,7 @@ impl Paths {
         id
     }
 
-    fn get(&self, id: Option<PathId>) -> Option<&Path> {
+    fn get(&self, id: Option<PathId>) -> Option<&P> {
         self.known.get(id?.0 as usize)?.0.as_ref()
     }
 

@@ -1,0 +1,276 @@
+//! The management thread's part of learned routes: next hops become circuits, and what several hosts know becomes one table.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::Hash,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use hashbrown::{HashMap, HashSet};
+use ipnet::IpNet;
+
+use crate::{
+    compile::{LearnedTable, preferred},
+    model::{self, Id, Model},
+    propagation::{Change, NextHop, Path, feed::Circuits},
+    tables::{CircuitSet, Fib},
+};
+
+/// What was heard of a gateway's routes.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// From the gateway's own zebra.
+    Zebra(Id, Vec<Change>),
+    /// From another host.
+    Host(SocketAddr, Id, Vec<Change<Circuits>>),
+}
+
+/// What other hosts are to be told: the routes of a gateway by its zebra here.
+pub type Tell = (Id, Vec<(IpNet, Option<Circuits>)>);
+
+/// The routes of gateways by BGP, with where they are from.
+#[derive(Default)]
+pub(super) struct Routes {
+    gateways: BTreeMap<Id, Gateway>,
+    /// Next hops on no circuit, which have been said.
+    said: HashSet<(Id, NextHop)>,
+}
+
+/// A gateway.
+struct Gateway {
+    local: Origin<Path>,
+    hosts: BTreeMap<SocketAddr, Origin<Circuits>>,
+    table: LearnedTable,
+}
+
+/// The routes that one zebra or host told: a few paths, and many prefixes that lead over them.
+struct Origin<P> {
+    routes: BTreeMap<IpNet, u32>,
+    paths: Vec<P>,
+    ids: HashMap<P, u32>,
+}
+
+impl<P> Default for Origin<P> {
+    fn default() -> Self {
+        Self { routes: BTreeMap::new(), paths: Vec::new(), ids: HashMap::new() }
+    }
+}
+
+impl<P: Clone + Eq + Hash> Origin<P> {
+    fn set(&mut self, prefix: IpNet, path: Option<P>) {
+        match path {
+            None => drop(self.routes.remove(&prefix)),
+            Some(path) => {
+                let Self { paths, ids, .. } = self;
+                let id = *ids.entry(path).or_insert_with_key(|path| {
+                    paths.push(path.clone());
+                    paths.len() as u32 - 1
+                });
+                self.routes.insert(prefix, id);
+            }
+        }
+        if self.routes.is_empty() {
+            (self.paths, self.ids) = Default::default();
+        }
+    }
+
+    fn get(&self, prefix: IpNet) -> Option<&P> {
+        self.paths.get(*self.routes.get(&prefix)? as usize)
+    }
+}
+
+/// The circuits of a gateway, with what a next hop is compared with.
+struct Links<'m> {
+    gateway: &'m Id,
+    circuits: Vec<&'m model::Circuit>,
+}
+
+impl<'m> Links<'m> {
+    fn new(model: &'m Model, gateway: &'m Id, table: &LearnedTable) -> Self {
+        Self { gateway, circuits: table.circuits.iter().filter_map(|id| model.circuits.get(id)).collect() }
+    }
+
+    /// The circuit that a next hop is on: that whose other end it is, or on whose prefix. A link-local address is on every link;
+    /// it says which only where one circuit has IPv6.
+    fn circuit(&self, hop: NextHop) -> Option<&'m Id> {
+        let address = hop.address?;
+        let peer = || self.circuits.iter().find(|circuit| circuit.peer == address);
+        let on_link = || self.circuits.iter().find(|circuit| circuit.address.contains(&address));
+        let only = || {
+            let mut v6 = self.circuits.iter().filter(|circuit| circuit.peer.is_ipv6());
+            let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+            v6.next().filter(|_| link_local && v6.next().is_none())
+        };
+        peer().or_else(on_link).or_else(only).map(|circuit| &circuit.id)
+    }
+
+    /// The circuits that a path leads over; `None` if it is of no use.
+    fn resolve(&self, path: &Path, said: &mut HashSet<(Id, NextHop)>, prefix: IpNet) -> Option<Circuits> {
+        let hops = match path {
+            Path::Blackhole => return Some(Circuits::default()),
+            Path::Via(hops) => hops,
+        };
+        let mut circuits: Vec<Id> = Vec::new();
+        for &hop in hops.iter() {
+            match self.circuit(hop) {
+                Some(id) => circuits.push(Arc::clone(id)),
+                None => {
+                    if said.insert((Arc::clone(self.gateway), hop)) {
+                        tracing::error!(
+                            gateway = %self.gateway, %prefix, next_hop = %hop,
+                            "a route's next hop is on no circuit of the gateway, so the route is not used over it; \
+                             make it a circuit's PeerAddress in Warren.Circuits, or have FRR announce a global next hop"
+                        );
+                    }
+                }
+            }
+        }
+        circuits.sort_unstable();
+        circuits.dedup();
+        (!circuits.is_empty()).then(|| circuits.into())
+    }
+}
+
+impl Gateway {
+    fn new(model: &Model, id: &Id) -> Self {
+        let (local, hosts) = (Origin::default(), BTreeMap::new());
+        Self { local, hosts, table: LearnedTable::new(model, id) }
+    }
+
+    /// The circuits over which anybody has a route to a prefix; `None` if nobody has one.
+    fn known(&self, links: &Links<'_>, said: &mut HashSet<(Id, NextHop)>, prefix: IpNet) -> Option<Circuits> {
+        let local = self.local.get(prefix).and_then(|path| links.resolve(path, said, prefix));
+        let mut hosts = self.hosts.values().filter_map(|origin| origin.get(prefix).cloned());
+        let first = local.or_else(|| hosts.next())?;
+        // Most often there is one origin, whose set is shared.
+        let Some(second) = hosts.next() else { return Some(first) };
+        let others = [first, second].into_iter().chain(hosts);
+        let all: BTreeSet<Id> = others.flat_map(|circuits| circuits.to_vec()).collect();
+        Some(all.into_iter().collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.local.routes.is_empty() && self.hosts.values().all(|origin| origin.routes.is_empty())
+    }
+
+    fn prefixes(&self) -> BTreeSet<IpNet> {
+        let hosts = self.hosts.values().flat_map(|origin| origin.routes.keys());
+        self.local.routes.keys().chain(hosts).copied().collect()
+    }
+
+    /// Puts what is known of some prefixes into the table.
+    fn update(
+        &mut self,
+        model: &Model,
+        id: &Id,
+        said: &mut HashSet<(Id, NextHop)>,
+        prefixes: impl IntoIterator<Item = IpNet>,
+    ) {
+        let links = Links::new(model, id, &self.table);
+        let mut sets: HashMap<Circuits, CircuitSet> = HashMap::new();
+        let changes: Vec<_> = prefixes
+            .into_iter()
+            .map(|prefix| {
+                let known = self.known(&links, said, prefix);
+                let set = known.and_then(|circuits| {
+                    let blackhole = circuits.is_empty();
+                    let set =
+                        *sets.entry(circuits).or_insert_with_key(|circuits| preferred(model, id, circuits));
+                    // Of circuits that the state has not, there is no way.
+                    (blackhole || set.0 != 0).then_some(set)
+                });
+                (prefix, set)
+            })
+            .collect();
+        self.table.routes = self.table.routes.apply(changes);
+    }
+}
+
+impl Routes {
+    /// Takes in what was heard. Returns the tables that changed, and what other hosts are to be told.
+    pub(super) fn hear(
+        &mut self,
+        model: &Model,
+        heard: Vec<Heard>,
+    ) -> (Vec<(Id, Option<LearnedTable>)>, Vec<Tell>) {
+        let mut touched: BTreeMap<Id, Vec<IpNet>> = BTreeMap::new();
+        let mut tell: Vec<Tell> = Vec::new();
+        for heard in heard {
+            let (Heard::Zebra(id, _) | Heard::Host(_, id, _)) = &heard;
+            let id = Arc::clone(id);
+            let gateway = self.gateways.entry(Arc::clone(&id)).or_insert_with(|| Gateway::new(model, &id));
+            let prefixes = touched.entry(Arc::clone(&id)).or_default();
+            match heard {
+                Heard::Zebra(_, changes) => {
+                    let links = Links::new(model, &id, &gateway.table);
+                    let mut told = Vec::with_capacity(changes.len());
+                    for Change { prefix, new, .. } in changes {
+                        let circuits =
+                            new.as_ref().and_then(|path| links.resolve(path, &mut self.said, prefix));
+                        told.push((prefix, circuits));
+                        gateway.local.set(prefix, new);
+                        prefixes.push(prefix);
+                    }
+                    tell.push((id, told));
+                }
+                Heard::Host(host, _, changes) => {
+                    let origin = gateway.hosts.entry(host).or_default();
+                    for Change { prefix, new, .. } in changes {
+                        origin.set(prefix, new);
+                        prefixes.push(prefix);
+                    }
+                }
+            }
+        }
+        let mut tables = Vec::with_capacity(touched.len());
+        for (id, prefixes) in touched {
+            let Some(gateway) = self.gateways.get_mut(&id) else { continue };
+            gateway.update(model, &id, &mut self.said, prefixes);
+            if gateway.is_empty() {
+                self.gateways.remove(&id);
+                tables.push((id, None));
+            } else {
+                tables.push((id, Some(gateway.table.clone())));
+            }
+        }
+        (tables, tell)
+    }
+
+    /// Takes in a new state, which may have other circuits. As [`Routes::hear`].
+    pub(super) fn set_state(&mut self, model: &Model) -> (Vec<(Id, Option<LearnedTable>)>, Vec<Tell>) {
+        self.said.clear();
+        let (mut tables, mut tell) = (Vec::new(), Vec::new());
+        for (id, gateway) in &mut self.gateways {
+            gateway.table = LearnedTable { routes: Fib::new([]), ..LearnedTable::new(model, id) };
+            let prefixes = gateway.prefixes();
+            gateway.update(model, id, &mut self.said, prefixes);
+            tables.push((Arc::clone(id), Some(gateway.table.clone())));
+            let links = Links::new(model, id, &gateway.table);
+            let local = gateway.local.routes.keys().map(|&prefix| {
+                let path = gateway.local.get(prefix);
+                (prefix, path.and_then(|path| links.resolve(path, &mut self.said, prefix)))
+            });
+            tell.push((Arc::clone(id), local.collect()));
+        }
+        (tables, tell)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.gateways.is_empty()
+    }
+}
+
+/// Whether two states may read learned routes differently.
+pub(super) fn differ(old: &Model, new: &Model) -> bool {
+    old.circuits != new.circuits
+        || old.vpn_connections != new.vpn_connections
+        || old.virtual_interfaces != new.virtual_interfaces
+        || old.direct_connect_gateways != new.direct_connect_gateways
+        || old.vpn_gateways != new.vpn_gateways
+        || old.transit_gateways != new.transit_gateways
+        || old.transit_attachments != new.transit_attachments
+}
+
+#[cfg(test)]
+mod tests;
