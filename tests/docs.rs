@@ -43,6 +43,7 @@ fn every_drop_reason_is_explained_and_no_other() {
 #[test]
 fn every_counter_is_explained_and_no_other() {
     let snapshot = show::Snapshot {
+        learned: warren::compile::Learned::default(),
         host: Arc::from("host"),
         model: Arc::new(Model::default()),
         generation: 1,

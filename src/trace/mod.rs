@@ -18,7 +18,7 @@ pub use packet::{Described, Packet};
 pub use site::site_of;
 
 use crate::{
-    compile::{Compiler, Site},
+    compile::{Compiler, Learned, Site},
     gateway::Flows,
     model::{Id, Model},
     node::manager::check_site,
@@ -115,6 +115,8 @@ pub struct Node {
     pub model: Arc<Model>,
     /// The host.
     pub site: Arc<Site>,
+    /// What gateways have learned.
+    pub learned: Learned,
 }
 
 impl Node {
@@ -130,7 +132,7 @@ impl Node {
         }
         let site = Arc::new(site);
         let tables = Compiler::new(Site::clone(&site)).build(&model, &site::Known);
-        Ok(Self { tables, model, site })
+        Ok(Self { tables, model, site, learned: Learned::default() })
     }
 
     /// The host's id.
