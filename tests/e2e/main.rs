@@ -15,6 +15,8 @@ mod lab;
 mod capture;
 #[cfg(feature = "dpdk")]
 mod dhcp;
+#[cfg(feature = "dpdk")]
+mod gateway_port;
 mod geneve_wire;
 #[cfg(feature = "dpdk")]
 mod instances;
