@@ -5,10 +5,13 @@
 #   host-a: eni-a1, eni-a3, eni-s1 in subnet-a        host-b: eni-a2 in subnet-a, with a second, free port
 #           eni-b2 in subnet-b                                eni-b1 in subnet-b
 #
+# and for what is beyond: claims/exits.sh.
+#
 # The claims are in the files of the folder claims/, which use what is here.
 
 CONFIGS=$ROOT/configs/demo/claims
-INSTANCES=(a1 a2 a3 s1 b1 b2)
+INSTANCES=(a1 a2 a3 s1 b1 b2 c1 g1 r1)
+OUTSIDE=(internet office frr)
 # The state as the orchestrator has it now.
 STATE=$LOGS/state.yaml
 declare -A MAC=([a1]=02:00:00:00:01:0a [a2]=02:00:00:00:01:0b [a3]=02:00:00:00:01:0c [s1]=02:00:00:00:01:14
@@ -18,7 +21,7 @@ declare -A IP6=([a1]=2001:db8:b1:1::a [a2]=2001:db8:b1:1::b [a3]=2001:db8:b1:1::
     [b1]=2001:db8:b1:2::a [b2]=2001:db8:b1:2::b)
 declare -A JOBS=()
 
-for part in addresses failover routing groups; do
+for part in addresses failover routing groups exits; do
     # shellcheck disable=SC1090
     source "$ROOT/ci/claims/$part.sh"
 done
@@ -165,6 +168,12 @@ claims() {
     heading "the lab: two hosts, one VPC, six instances"
     cp "$CONFIGS/state.yaml" "$STATE"
     make_underlay
+    # The hosts' kernels talk to each other too: of routes learned outside.
+    ip -n warren-host-a link add mgmt type veth peer name mgmt netns warren-host-b
+    for host in host-a:1 host-b:2; do
+        ip -n "warren-${host%:*}" address add "198.18.0.${host#*:}/24" dev mgmt
+        ip -n "warren-${host%:*}" link set mgmt up
+    done
     start_daemon host-a
     start_daemon host-b
     plug_all
@@ -173,5 +182,6 @@ claims() {
     claims_about_failover
     claims_about_routing
     claims_about_groups
+    claims_about_exits
     for host in host-a host-b; do stop_daemon "$host" >/dev/null || true; done
 }

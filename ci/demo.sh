@@ -13,6 +13,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 CONFIGS=$ROOT/configs/demo
 INSTANCES=(a1 b1 a2)
+# What is outside.
+OUTSIDE=()
 declare -A DAEMONS=()
 PASSED=0 FAILED=0
 
@@ -81,7 +83,7 @@ tcp() {
 
 # --- The lab ---
 
-namespaces() { printf 'warren-%s\n' host-a host-b "${INSTANCES[@]}"; }
+namespaces() { printf 'warren-%s\n' host-a host-b "${INSTANCES[@]}" ${OUTSIDE[@]+"${OUTSIDE[@]}"}; }
 
 remove_namespaces() {
     local name pid
@@ -193,9 +195,10 @@ show_macs() {
     check "warren trace follows a packet over both hosts: eni-a1 > eni-a2" traces eni-a1 10.0.1.11 eni-a2
 }
 
+# apply STATE...
 apply() {
     local host
-    for host in host-a host-b; do "$WARREN" apply --host "$host" "$1" | tee "$LOGS/$host.apply" || return 1; done
+    for host in host-a host-b; do "$WARREN" apply --host "$host" "$@" | tee "$LOGS/$host.apply" || return 1; done
 }
 
 has_changed() {

@@ -7,14 +7,14 @@
 //!  gateway port ─► [arrive] ─► [internet], [nat], [egress_only], [outside] ◄──────────────┘
 //! ```
 //!
-//! Peerings and transit gateways are no places: the sender's node walks through their tables ([`route`]). Gateways are
+//! Peerings and transit gateways are no places: the sender's node walks through their tables (`route`). Gateways are
 //! places: the nodes with gateway ports that serve them, each a share of the flows ([`crate::tables::SHARES`]). A packet
 //! travels there in the VPC that it is in, to the gateway's MAC, and goes on from there by the same walk.
 //!
 //! # Flows that are remembered
 //!
 //! NAT gateways and egress-only internet gateways remember flows ([`Flows`]), each at one worker of one node: the one that has
-//! the flow's share ([`crate::tables::SHARES`]). All nodes compute the same share for all packets of a flow ([`subject`]): from
+//! the flow's share ([`crate::tables::SHARES`]). All nodes compute the same share for all packets of a flow (`subject`): from
 //! its hash, and for what comes back to a NAT gateway's address from the port, as each share has ports of its own. So nodes
 //! and workers have no state in common, and none is ever moved:
 //!

@@ -12,11 +12,14 @@
 mod lab;
 
 #[cfg(feature = "dpdk")]
+mod bgp;
+#[cfg(feature = "dpdk")]
 mod capture;
 #[cfg(feature = "dpdk")]
 mod dhcp;
 #[cfg(feature = "dpdk")]
 mod gateway_port;
+mod gateways;
 mod geneve_wire;
 #[cfg(feature = "dpdk")]
 mod instances;
@@ -25,9 +28,15 @@ mod kernel_vxlan;
 #[cfg(feature = "dpdk")]
 mod live_update;
 #[cfg(feature = "dpdk")]
+mod middlebox;
+#[cfg(feature = "dpdk")]
+mod multicast;
+#[cfg(feature = "dpdk")]
 mod nd;
 #[cfg(feature = "dpdk")]
 mod path_mtu;
+#[cfg(feature = "dpdk")]
+mod peering_transit;
 #[cfg(feature = "dpdk")]
 mod propagation;
 mod replay;
@@ -39,3 +48,5 @@ mod services;
 mod throughput;
 #[cfg(feature = "dpdk")]
 mod trace;
+#[cfg(feature = "dpdk")]
+mod two_edges;

@@ -123,13 +123,23 @@ pub struct Diff {
     /// Whether anything changed that leads out of a VPC, or decides what does: a resource of any kind but DHCP option
     /// sets, security groups, hosts and ENIs.
     #[serde(skip)]
-    pub exits: bool,
+    pub routing: bool,
 }
 
 impl Diff {
     /// Whether the two models are the same.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+
+    /// The resources of a kind that were added, removed or changed.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Id> {
+        [&self.added, &self.removed, &self.changed].into_iter().flat_map(move |changes| {
+            // The lists are sorted by kind.
+            let start = changes.partition_point(|change| change.kind < kind);
+            let rest = changes.get(start..).unwrap_or_default();
+            rest.iter().take_while(move |change| change.kind == kind).map(|change| &change.id)
+        })
     }
 }
 
@@ -185,7 +195,7 @@ pub fn diff(old: &Model, new: &Model) -> Diff {
     diff.compare(&old.circuits, &new.circuits);
     diff.public_access(old.block_public_access, new.block_public_access);
     let inside = [&diff.vpcs, &diff.subnets, &diff.route_tables];
-    diff.exits = diff.len() > before || inside.iter().any(|ids| !ids.is_empty());
+    diff.routing = diff.len() > before || inside.iter().any(|ids| !ids.is_empty());
     diff
 }
 

@@ -238,7 +238,8 @@ maps! {
         endpoint: Text<'a> = "VpcEndpointId",
         peering: Text<'a> = "VpcPeeringConnectionId",
         origin: Text<'a> = "Origin",
-    } described by ["InstanceOwnerId", "IpAddress", "State"]
+        state: Text<'a> = "State",
+    } described by ["InstanceOwnerId", "IpAddress"]
 
     resource Host {
         id: Text<'a> = "HostId",

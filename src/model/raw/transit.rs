@@ -153,7 +153,8 @@ maps! {
         member: Text<'a> = "GroupMember",
         source: Text<'a> = "GroupSource",
         member_type: Text<'a> = "MemberType",
+        source_type: Text<'a> = "SourceType",
     } described by [
-        "ResourceId", "ResourceOwnerId", "ResourceType", "SourceType", "SubnetId", "TransitGatewayAttachmentId",
+        "ResourceId", "ResourceOwnerId", "ResourceType", "SubnetId", "TransitGatewayAttachmentId",
     ]
 }

@@ -14,19 +14,23 @@ pub(super) fn public_addresses(sources: &[Source<'_>], state: &mut Validation) {
     of_enis(sources, &model.enis, &mut claims, errors);
     let interfaces = of_nat_gateways(sources, model, &mut claims, errors);
     elastic(sources, &model.enis, &interfaces, &mut claims, errors);
-    model.public_addresses = claims.by_public;
-    for (item, _) in nat_gateways::in_force(sources) {
+    for (item, raw) in nat_gateways::in_force(sources) {
         let Some(gateway) = model.nat_gateways.get(item.id).filter(|gateway| gateway.public) else {
             continue;
         };
-        for private in &gateway.addresses {
-            if !claims.by_private.contains_key(&(gateway.vpc.clone(), *private)) {
+        for (index, entry) in nat_gateways::entries(raw).filter(|(_, entry)| entry.public.get().is_none()) {
+            let private = entry.private.get().and_then(|text| text.parse().ok());
+            let Some(private) = private.filter(|private| gateway.addresses.contains(private)) else {
+                continue;
+            };
+            if !claims.by_private.contains_key(&(gateway.vpc.clone(), private)) {
                 let problem = format!("{private} has no public address");
                 let fix = "add its PublicIp, or write ConnectivityType: private";
-                item.wrong("NatGatewayAddresses", problem, fix, errors);
+                item.wrong(format!("NatGatewayAddresses[{index}].PublicIp"), problem, fix, errors);
             }
         }
     }
+    model.public_addresses = claims.by_public;
 }
 
 /// The public addresses stated so far.

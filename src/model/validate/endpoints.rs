@@ -9,7 +9,9 @@ pub(super) fn endpoints(sources: &[Source<'_>], state: &mut Validation) {
     let mut appliances = appliances(sources, state);
     let Validation { model, errors, .. } = state;
     let all = each(sources, "VpcEndpoints", |raw| &raw.endpoints, |raw| &raw.id);
-    for (item, raw) in all.filter(|(_, raw)| raw.state.in_force()) {
+    // The others are reached by their ENIs, as anything in the VPC is.
+    let others = [Some("Interface"), Some("Resource"), Some("ServiceNetwork")];
+    for (item, raw) in all.filter(|(_, raw)| raw.state.in_force() && !others.contains(&raw.kind.get())) {
         let vpc = item.reference(&raw.vpc, "VpcId", "vpc-blue", "Vpcs", &model.vpcs, errors);
         let kinds = |text| value::one_of(text, &[("Gateway", false), ("GatewayLoadBalancer", true)]);
         let load_balancer = item.optional(&raw.kind, "VpcEndpointType", kinds, errors).unwrap_or(false);

@@ -85,7 +85,7 @@ pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Err
 struct Validation {
     model: Model,
     errors: Errors,
-    /// VPCs and subnets whose blocks are wrong or missing: what lies in them cannot be checked.
+    /// VPCs and subnets whose blocks are wrong or missing, so that what lies in them cannot be checked; gateways whose VPC is.
     doubtful: HashSet<Id>,
 }
 

@@ -102,7 +102,7 @@ fn subnets<'s>(
     subnets
 }
 
-/// The members and the sources that were registered. Members that joined by IGMP are found out anew.
+/// The members and the sources that were registered. What is one by IGMP is found out anew.
 fn groups(
     item: &Item<'_>,
     raw: &raw::MulticastDomain<'_>,
@@ -112,7 +112,10 @@ fn groups(
 ) -> (Vec<GroupEni>, Vec<GroupEni>) {
     let (mut members, mut sources) = (Vec::new(), Vec::new());
     let all = raw.groups.items().iter().enumerate();
-    for (index, group) in all.filter(|(_, group)| group.member_type.get() != Some("igmp")) {
+    let learned = |group: &raw::MulticastGroup<'_>| {
+        [&group.member_type, &group.source_type].iter().any(|text| text.get() == Some("igmp"))
+    };
+    for (index, group) in all.filter(|(_, group)| !learned(group)) {
         let at = |key: &str| format!("Groups[{index}].{key}");
         let address = item.required(&group.group, at("GroupIpAddress"), "239.1.1.1", value::group4, errors);
         let (key, enis) = (at("NetworkInterfaceId"), &model.enis);

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use ipnet::Ipv4Net;
 
 use super::{Item, Source, Validation, each, enis::assignable4, value};
-use crate::model::{Errors, Id, NatGateway, Subnet, raw};
+use crate::model::{Errors, Id, Model, NatGateway, Subnet, raw};
 
 /// Most addresses of a NAT gateway (GW-11).
 const ADDRESSES: usize = 8;
@@ -38,6 +38,7 @@ pub(super) fn nat_gateways(sources: &[Source<'_>], state: &mut Validation) {
         let gateway = NatGateway { id: id.clone(), vpc, subnet, public, addresses, descriptive };
         model.nat_gateways.insert(id, gateway);
     }
+    own_interfaces(sources, model, errors);
     for eni in model.enis.values() {
         let Some(taken) = taken.get(&eni.subnet) else { continue };
         let own = eni.primary4.iter().chain(&*eni.secondary4).filter_map(|address| taken.get(address));
@@ -45,8 +46,34 @@ pub(super) fn nat_gateways(sources: &[Source<'_>], state: &mut Validation) {
             |address: &&Ipv4Addr| eni.prefixes4.iter().any(|prefix: &Ipv4Net| prefix.contains(*address));
         let delegated = taken.iter().filter(|(address, _)| !eni.prefixes4.is_empty() && delegated(address));
         for (item, key) in own.chain(delegated.map(|(_, place)| place)) {
-            let fix = "choose a free one, or leave out the ENI that EC2 shows for the NAT gateway";
-            item.wrong(key, format!("is {}'s already", eni.id), fix, errors);
+            let problem = format!("is {}'s already (InvalidIPAddress.InUse)", eni.id);
+            item.wrong(
+                key,
+                problem,
+                "choose a free one, or name the gateway's own NetworkInterfaceId",
+                errors,
+            );
+        }
+    }
+}
+
+/// Takes out of the model the ENIs that EC2 shows for the addresses of NAT gateways: they are the gateways themselves, and no
+/// host has them.
+fn own_interfaces(sources: &[Source<'_>], model: &mut Model, errors: &mut Errors) {
+    for (item, raw) in in_force(sources) {
+        for (index, entry) in entries(raw) {
+            let Some((id, eni)) = entry.eni.get().and_then(|id| model.enis.get_key_value(id)) else {
+                continue;
+            };
+            let address = entry.private.get().and_then(|text| text.parse().ok());
+            if address.is_some() && eni.primary4 == address {
+                let id = id.clone();
+                model.enis.remove(&id);
+            } else if let Some(address) = address {
+                let key = format!("NatGatewayAddresses[{index}].NetworkInterfaceId");
+                let problem = format!("{id} does not have {address} as its primary address");
+                item.wrong(key, problem, "name the ENI of the address, or leave it out", errors);
+            }
         }
     }
 }

@@ -25,6 +25,8 @@ struct Associations {
     main: bool,
     subnets: Vec<Id>,
     gateway: Option<Id>,
+    /// Whether a gateway reads it, be it known or not.
+    of_gateway: bool,
 }
 
 pub(super) fn route_tables(sources: &[Source<'_>], state: &mut Validation) {
@@ -37,10 +39,9 @@ pub(super) fn route_tables(sources: &[Source<'_>], state: &mut Validation) {
         let id = item.new_id(&raw.id, "RouteTableId", "rtb-main", &tables, errors);
         let name = id.clone().unwrap_or_default();
         let vpc_id = vpc.map(|(id, _)| id);
-        let Associations { main, subnets, gateway } =
+        let Associations { main, subnets, gateway, of_gateway } =
             associations(&item, raw, (&name, vpc_id), model, &mut readers, errors);
-        let propagating = propagating(&item, raw, (vpc_id, gateway.is_some()), model, errors);
-        let of_gateway = gateway.is_some();
+        let propagating = propagating(&item, raw, (vpc_id, of_gateway), model, errors);
         let routes = checks.read(&item, raw, vpc.map(|(_, vpc)| Table { vpc, of_gateway }), errors);
         if let (Some(id), Some((vpc_id, vpc))) = (id, vpc) {
             let (routes, descriptive) = (with_local(vpc, routes), raw.notes.descriptive());
@@ -127,6 +128,7 @@ fn associations(
                 item.wrong(at("Main"), problem, "a VPC has one main table", errors);
             }
         } else if association.gateway.get().is_some() {
+            found.of_gateway = true;
             let found = &mut found.gateway;
             gateway(item, association, at("GatewayId"), (name, vpc), found, (model, readers), errors);
         } else {

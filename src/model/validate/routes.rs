@@ -5,7 +5,8 @@ use ipnet::IpNet;
 
 use super::{Item, route_tables::blocks, value, value::Wrong};
 use crate::model::{
-    ById, Destination, Errors, Id, Model, Route, Target, Vpc,
+    AttachmentKind, ById, Destination, Errors, Id, Model, Route, Target, TransitAttachment, TransitGateway,
+    Vpc,
     raw::{self, Check as _},
 };
 
@@ -14,8 +15,12 @@ pub(super) struct Routes<'m> {
     model: &'m Model,
     /// The blocks of all subnets, by VPC.
     subnets: HashSet<(&'m str, IpNet)>,
+    /// The VPCs that are attached to transit gateways, by gateway; an attachment whose VPC is not known has none.
+    transit: HashSet<(&'m str, &'m str)>,
     /// VPCs with a block or subnet that is not known.
     doubtful: HashSet<&'m str>,
+    /// Gateways whose VPC is not known.
+    detached: &'m HashSet<Id>,
     /// The ENIs of each instance; made when a route first needs it.
     instances: std::cell::OnceCell<HashMap<String, Vec<Id>>>,
 }
@@ -43,7 +48,13 @@ impl<'m> Routes<'m> {
             }
         }
         unknown.extend(doubtful.iter().filter(|id| model.vpcs.contains_key(*id)).map(|id| &**id));
-        Self { model, subnets, doubtful: unknown, instances: std::cell::OnceCell::new() }
+        let vpc_of = |attachment: &'m TransitAttachment| match &attachment.kind {
+            AttachmentKind::Vpc { vpc, .. } => Some((&*attachment.gateway, &**vpc)),
+            _ => None,
+        };
+        let transit = model.transit_attachments.values().filter_map(vpc_of).collect();
+        let instances = std::cell::OnceCell::new();
+        Self { model, subnets, transit, doubtful: unknown, detached: doubtful, instances }
     }
 
     /// The routes stated, with what is wrong noted. `table` is `None` where its VPC is not known.
@@ -164,7 +175,8 @@ impl<'m> Routes<'m> {
                 }
                 continue;
             }
-            match self.resolve(key, id, table.map(|table| table.vpc)) {
+            let blackhole = raw.state.get() == Some("blackhole");
+            match self.resolve(key, id, table.map(|table| table.vpc), blackhole) {
                 Ok(target) => found = Some((key, target)),
                 Err(wrong) => {
                     errors.0.push(item.error(at(key), wrong));
@@ -179,8 +191,9 @@ impl<'m> Routes<'m> {
         found.filter(|_| sound)
     }
 
-    /// The thing that a key names; what the state does not have any more, by an id of the right shape, is gone (RT-12).
-    fn resolve(&self, key: &str, id: &str, vpc: Option<&Vpc>) -> Result<Target, Wrong> {
+    /// The thing that a key names. What the state does not have any more, by an id of the right shape, is gone (RT-12); so
+    /// is a gateway that has been detached from the VPC, if the route is known to be a blackhole.
+    fn resolve(&self, key: &str, id: &str, vpc: Option<&Vpc>, blackhole: bool) -> Result<Target, Wrong> {
         let model = self.model;
         let attached = |of: Option<&Id>| of.cloned();
         let (shapes, found): (&[&str], _) = match key {
@@ -210,10 +223,14 @@ impl<'m> Routes<'m> {
                 let found = find(&model.enis, &eni, |eni| Some(eni.vpc.clone()));
                 (&[], found.map(|(id, vpc)| (Target::Eni(id), vpc)))
             }
-            "TransitGatewayId" => (
-                &["tgw-"],
-                find(&model.transit_gateways, id, |_| None).map(|(id, _)| (Target::Transit(id), None)),
-            ),
+            "TransitGatewayId" => {
+                let is_attached = |vpc: &&Vpc| {
+                    let pairs = [(id, &*vpc.id), (id, "")];
+                    pairs.iter().any(|pair| self.transit.contains(pair))
+                };
+                let of = |_: &TransitGateway| vpc.filter(is_attached).map(|vpc| vpc.id.clone());
+                (&["tgw-"], find(&model.transit_gateways, id, of).map(|(id, vpc)| (Target::Transit(id), vpc)))
+            }
             "VpcEndpointId" => {
                 let found = find(&model.endpoints, id, |endpoint| Some(endpoint.vpc.clone()));
                 (&["vpce-"], found.map(|(id, vpc)| (Target::Endpoint(id), vpc)))
@@ -228,11 +245,7 @@ impl<'m> Routes<'m> {
             }
         };
         match found {
-            Some((target, Some(other))) if vpc.is_some_and(|vpc| vpc.id != other) && !other.is_empty() => {
-                let problem = format!("{target} is of {other}, another VPC (InvalidParameterValue)");
-                Err(Wrong::new(problem, "name a target of the table's VPC"))
-            }
-            Some((target, _)) => Ok(target),
+            Some((target, owner)) => self.of_vpc(target, owner, vpc, blackhole),
             None if shapes.iter().any(|shape| id.starts_with(shape)) => Ok(Target::Gone(Id::from(id))),
             None => {
                 let problem = format!("the target {id} is not known");
@@ -246,6 +259,35 @@ impl<'m> Routes<'m> {
                     ),
                 };
                 Err(Wrong::new(problem, fix))
+            }
+        }
+    }
+
+    /// The target, if it is of the VPC, or attached to it. `owner` is the VPC that it is of.
+    fn of_vpc(
+        &self,
+        target: Target,
+        owner: Option<Id>,
+        vpc: Option<&Vpc>,
+        blackhole: bool,
+    ) -> Result<Target, Wrong> {
+        let Some(vpc) = vpc else { return Ok(target) };
+        let attachable = matches!(
+            target,
+            Target::InternetGateway(_) | Target::EgressOnly(_) | Target::VpnGateway(_) | Target::Transit(_)
+        );
+        match owner {
+            Some(owner) if owner == vpc.id || owner.is_empty() => Ok(target),
+            _ if blackhole && attachable => Ok(Target::Gone(Id::from(target.id()))),
+            Some(other) => {
+                let problem = format!("{target} is of {other}, another VPC (InvalidParameterValue)");
+                Err(Wrong::new(problem, "name a target of the table's VPC"))
+            }
+            // What is wrong with the attachment has been said.
+            None if self.detached.contains(target.id()) => Ok(target),
+            None => {
+                let problem = format!("{target} is not attached to {} (InvalidParameterValue)", vpc.id);
+                Err(Wrong::new(problem, "attach it, or write State: blackhole of a route left behind"))
             }
         }
     }
@@ -312,6 +354,14 @@ impl<'m> Routes<'m> {
         }
     }
 
+    /// Whether an ENI is in the subnet that has the block.
+    fn is_in(&self, eni: &str, block: IpNet) -> bool {
+        let subnet = self.model.enis.get(eni).and_then(|eni| self.model.subnets.get(&eni.subnet));
+        subnet.is_some_and(|subnet| {
+            subnet.cidr4.map(IpNet::V4) == Some(block) || subnet.cidr6.map(IpNet::V6) == Some(block)
+        })
+    }
+
     fn is_load_balancer(&self, endpoint: &str) -> bool {
         let service = self.model.endpoints.get(endpoint).map(|endpoint| &endpoint.service);
         matches!(service, Some(crate::model::EndpointService::LoadBalancer { .. }))
@@ -365,6 +415,10 @@ impl<'m> Routes<'m> {
                 let problem =
                     format!("{block} is inside {}, but not a whole subnet (InvalidParameterValue)", vpc.id);
                 of_destination(problem, "write the whole block of a subnet (RT-8)".to_owned())
+            }
+            Target::Eni(id) if of_subnet && self.is_in(id, block) => {
+                let problem = format!("{id} is in the subnet {block} itself (InvalidParameterValue)");
+                Err((true, Wrong::new(problem, "choose an appliance in another subnet (ING-11)")))
             }
             _ if self.is_middlebox(target, of_gateway) => Ok(()),
             _ => {

@@ -54,6 +54,8 @@ pub(super) fn of_gateway<'m>(
     whole
         .filter(|attachment| *attachment.gateway == *gateway)
         .or_else(|| attachments.get(&*format!("{id}@{gateway}")))
+        // The half of a transit gateway that is not known, in a model that is thrown away.
+        .or_else(|| attachments.get(&*format!("{id}@")))
 }
 
 /// Whether an attachment is `available`, as it is if nothing is stated.
@@ -143,8 +145,7 @@ fn subnets(
         {
             let problem = format!("{id} is in {}, the attachment of {vpc}", subnet.vpc);
             item.wrong(&key, problem, "choose subnets of the attached VPC", errors);
-        }
-        if let Some(other) = zones.insert(&subnet.zone, id) {
+        } else if let Some(other) = zones.insert(&subnet.zone, id) {
             let problem = format!("{id} is in {}, as {other} is (DuplicateSubnetsInSameZone)", subnet.zone);
             item.wrong(key, problem, "choose one subnet in a zone (PT-10)", errors);
         }

@@ -49,7 +49,7 @@ fn resolve<'m>(
 ) -> Result<&'m TransitAttachment, Wrong> {
     let found = transit::of_gateway(attachments, id, gateway);
     let attachment = found.ok_or_else(|| value::unresolved(id, "transit gateway attachments"))?;
-    if *attachment.gateway != *gateway {
+    if *attachment.gateway != *gateway && !attachment.gateway.is_empty() {
         let problem = format!("{id} is an attachment of {}, the table of {gateway}", attachment.gateway);
         return Err(Wrong::new(problem, "name an attachment of the same transit gateway"));
     }

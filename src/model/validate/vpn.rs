@@ -19,9 +19,6 @@ pub(super) fn vpn_connections(sources: &[Source<'_>], state: &mut Validation) {
             if !is_static {
                 let fix = "write Options: {StaticRoutesOnly: true}, or leave the routes to BGP";
                 item.wrong(key, format!("{block} is a static route of a BGP connection"), fix, errors);
-            } else if matches!(terminal, Some(Terminal::TransitGateway(_))) {
-                let fix = "add it to the Routes of one of the TransitGatewayRouteTables";
-                item.wrong(key, "a VPN connection of a transit gateway has no routes", fix, errors);
             } else if routes.contains(&block) {
                 let problem = format!("{block} is there already (RouteAlreadyExists)");
                 item.wrong(key, problem, "list a block once", errors);

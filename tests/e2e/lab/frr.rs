@@ -135,10 +135,13 @@ impl Routers {
     }
 }
 
-/// Stands between zebra and Warren, at two ports of a namespace, and knows when zebra said something last.
-pub fn relay(namespace: &Netns, from: u16, to: u16) -> Arc<Mutex<SystemTime>> {
-    let last = Arc::new(Mutex::new(SystemTime::now()));
-    let said = Arc::clone(&last);
+/// When zebra said something.
+pub type Said = Arc<Mutex<Vec<SystemTime>>>;
+
+/// Stands between zebra and Warren, at two ports of a namespace, and knows when zebra said something.
+pub fn relay(namespace: &Netns, from: u16, to: u16) -> Said {
+    let times = Said::default();
+    let said = Arc::clone(&times);
     // It ends with the test.
     drop(inside::spawn(namespace, move || {
         let listener = TcpListener::bind(("127.0.0.1", from)).unwrap();
@@ -147,10 +150,10 @@ pub fn relay(namespace: &Netns, from: u16, to: u16) -> Arc<Mutex<SystemTime>> {
             forward(zebra, warren, &said);
         }
     }));
-    last
+    times
 }
 
-fn forward(mut zebra: TcpStream, mut warren: TcpStream, said: &Mutex<SystemTime>) {
+fn forward(mut zebra: TcpStream, mut warren: TcpStream, said: &Mutex<Vec<SystemTime>>) {
     let (mut back, toward) = (warren.try_clone().unwrap(), zebra.try_clone().unwrap());
     // Warren says nothing, but it ends connections.
     thread::spawn(move || {
@@ -162,7 +165,7 @@ fn forward(mut zebra: TcpStream, mut warren: TcpStream, said: &Mutex<SystemTime>
         match zebra.read(&mut bytes) {
             Ok(0) => break,
             Ok(len) => {
-                *said.lock().unwrap() = SystemTime::now();
+                said.lock().unwrap().push(SystemTime::now());
                 if warren.write_all(&bytes[..len]).is_err() {
                     break;
                 }

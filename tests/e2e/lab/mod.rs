@@ -2,17 +2,29 @@
 
 pub mod captures;
 #[cfg(feature = "dpdk")]
+pub mod cloud;
+#[cfg(feature = "dpdk")]
 pub mod daemon;
+#[cfg(feature = "dpdk")]
+pub mod fleet;
 #[cfg(feature = "dpdk")]
 pub mod frr;
 #[cfg(feature = "dpdk")]
 pub mod inside;
 #[cfg(feature = "dpdk")]
+pub mod listen;
+#[cfg(feature = "dpdk")]
 pub mod netns;
+#[cfg(feature = "dpdk")]
+pub mod outside;
 pub mod packets;
 #[cfg(feature = "dpdk")]
 pub mod setup;
 pub mod state;
+#[cfg(feature = "dpdk")]
+pub mod stream;
+#[cfg(feature = "dpdk")]
+pub mod vlans;
 
 use std::{
     io::Read,

@@ -68,6 +68,19 @@ impl Netns {
             .unwrap()
     }
 
+    /// Sets a kernel parameter of here: `net.ipv4.ip_forward=1`.
+    #[track_caller]
+    pub fn sysctl(&self, setting: &str) {
+        self.run("sysctl", "procps", &format!("-qw {setting}")).ok();
+    }
+
+    /// The MAC of an interface.
+    #[track_caller]
+    pub fn mac(&self, interface: &str) -> String {
+        let link = self.ip(&format!("-o link show {interface}"));
+        link.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a MAC").to_owned()
+    }
+
     /// Turns off what leaves checksums to a device, which none of these do.
     pub fn no_offloads(&self, interface: &str) {
         self.run("ethtool", "ethtool", &format!("-K {interface} tx off tso off gso off")).ok();

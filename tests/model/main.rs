@@ -1,5 +1,9 @@
 //! From state documents to a model, as the command line and the daemon use it.
 
+mod gateways;
+mod routes;
+mod transit;
+
 use std::{collections::HashMap, fmt::Write as _, path::PathBuf, time::Instant};
 
 use proptest::prelude::*;
@@ -7,7 +11,7 @@ use warren::model::{
     Document, Errors, Model, NameServer, Target, Traffic, VpcDhcp, diff, load, read_documents,
 };
 
-const EXAMPLE: &str = include_str!("../examples/two-hosts.state.yaml");
+const EXAMPLE: &str = include_str!("../../examples/two-hosts.state.yaml");
 
 fn document(name: &str, text: impl Into<String>) -> Document {
     Document { name: name.to_owned(), text: text.into() }
@@ -63,7 +67,7 @@ fn the_example_loads() {
 
 #[test]
 fn every_mistake_is_reported_with_its_place() {
-    let text = include_str!("data/twenty-mistakes.state.yaml");
+    let text = include_str!("../data/twenty-mistakes.state.yaml");
     let errors = load(&[document("twenty.yaml", text)]).unwrap_err();
     let wanted = [
         ("Vpcs[0].CidrBlok", "vpc-blue"),
@@ -166,7 +170,7 @@ fn the_shapes_of_people_and_of_the_cli_load() {
 #[test]
 fn json_and_yaml_are_the_same() {
     // The AWS CLI prints JSON; the same state read either way is the same model, and the same errors.
-    for text in [EXAMPLE, include_str!("data/twenty-mistakes.state.yaml")] {
+    for text in [EXAMPLE, include_str!("../data/twenty-mistakes.state.yaml")] {
         let value: serde_json::Value = loaded_value(text);
         let json = serde_json::to_string_pretty(&value).unwrap();
         assert_eq!(load(&[document("state", json)]), load(&[document("state", text)]));
