@@ -19,6 +19,7 @@ mod capture;
 mod dhcp;
 #[cfg(feature = "dpdk")]
 mod gateway_port;
+#[cfg(feature = "dpdk")]
 mod gateways;
 mod geneve_wire;
 #[cfg(feature = "dpdk")]
