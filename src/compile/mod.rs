@@ -194,12 +194,7 @@ impl Compiler {
             next.vnis = Arc::new(vnis(new));
         }
         let routed = outdated.iter().any(|id| self.exits.targets.contains(id));
-        let stated = !(diff.vpcs.is_empty()
-            && diff.subnets.is_empty()
-            && diff.route_tables.is_empty()
-            && diff.hosts.is_empty())
-            || exits_differ(old, new);
-        if stated || routed || forwarding_changed {
+        if diff.routing || !diff.hosts.is_empty() || routed || forwarding_changed {
             self.remove_gateways(&mut next.enis, old);
             next.exits = Arc::new(self.exits(new));
             self.insert_gateways(&mut next.enis, new);
@@ -473,27 +468,6 @@ impl Compiler {
             steered: self.exits.steering.contains(&subnet.route_table),
         })
     }
-}
-
-/// Whether models differ in what leads out of VPCs, besides VPCs, subnets, route tables and hosts.
-fn exits_differ(old: &Model, new: &Model) -> bool {
-    old.prefix_lists != new.prefix_lists
-        || old.internet_gateways != new.internet_gateways
-        || old.egress_only_gateways != new.egress_only_gateways
-        || old.nat_gateways != new.nat_gateways
-        || old.public_addresses != new.public_addresses
-        || old.peerings != new.peerings
-        || old.vpn_gateways != new.vpn_gateways
-        || old.vpn_connections != new.vpn_connections
-        || old.direct_connect_gateways != new.direct_connect_gateways
-        || old.virtual_interfaces != new.virtual_interfaces
-        || old.endpoints != new.endpoints
-        || old.transit_gateways != new.transit_gateways
-        || old.transit_attachments != new.transit_attachments
-        || old.transit_tables != new.transit_tables
-        || old.edges != new.edges
-        || old.circuits != new.circuits
-        || old.block_public_access != new.block_public_access
 }
 
 fn vnis(model: &Model) -> HashSet<Vni> {

@@ -351,7 +351,7 @@ fn what_the_aws_cli_prints_loads() {
 #[test]
 fn differences_of_what_leads_out_are_told() {
     let old = model();
-    assert!(diff(&old, &old).is_empty() && !diff(&old, &old).exits);
+    assert!(diff(&old, &old).is_empty() && !diff(&old, &old).routing);
     for (from, to, text) in [
         ("Hosts: [host-a, host-b]", "Hosts: [host-a]", "~ igw-blue hosts host-a host-b → host-a"),
         ("Code: active", "Code: pending-acceptance", "~ pcx-1 active true → false"),
@@ -381,11 +381,11 @@ fn differences_of_what_leads_out_are_told() {
     ] {
         let new = loaded(&changed(from, to)).unwrap_or_else(|errors| panic!("{to}: {errors}"));
         let found = diff(&old, &new);
-        assert!(found.exits, "{to}");
+        assert!(found.routing, "{to}");
         assert!(found.to_string().contains(text), "{text} is not in: {found}");
     }
     let inside = loaded(&changed("MacAddress: 02:00:00:00:00:02", "MacAddress: 02:00:00:00:00:04")).unwrap();
-    assert!(!diff(&old, &inside).exits);
+    assert!(!diff(&old, &inside).routing);
     let text =
         loaded(&changed("{PublicIp: 203.0.113.99}", "{PublicIp: 203.0.113.99, NetworkInterfaceId: eni-fw}"))
             .unwrap();
