@@ -10,7 +10,9 @@ use crate::{
         ipv4_addresses, ipv6_addresses, macs, parse, strip_outer,
     },
     services::{Answer, Learned, Station, arp, nd},
-    tables::{GatewayIndex, HostIndex, LocalEni, MacKey, PortIndex, Tables, Uplink, V4Key, V6Key, VlanMode},
+    tables::{
+        GatewayIndex, HostIndex, LocalEni, MacKey, Place, PortIndex, Tables, Uplink, V4Key, V6Key, VlanMode,
+    },
 };
 
 /// What a frame of the uplink is, after the first stage.

@@ -120,7 +120,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// The host that a site describes, with every next hop of the underlay known.
+    /// The host that a site describes, with every next hop of the underlay and outside known.
     ///
     /// # Errors
     ///
@@ -132,6 +132,7 @@ impl Node {
         }
         let site = Arc::new(site);
         let tables = Compiler::new(Site::clone(&site)).build(&model, &site::Known);
+        let tables = Tables { outside: Arc::new(site::outside(&site, &model)), ..tables };
         Ok(Self { tables, model, site, learned: Learned::default() })
     }
 
