@@ -214,6 +214,7 @@ impl Manager {
                 tables.multicast = multicast;
             }
         }
+        self.pending.extend(outside::announcements(self.tables.current(), &tables));
         self.tables.publish(tables);
         self.model = Arc::new(model);
         self.correct_neighbours();

@@ -106,13 +106,16 @@ impl TransitIndex {
     }
 }
 
+/// Attachments that equal routes lead to.
+type Equals = Box<[Box<[AttachmentIndex]>]>;
+
 impl Builder<'_> {
     /// All attachments, by number, and the sets of equal ones.
     pub(super) fn attachments(
         &mut self,
         index: &TransitIndex,
         zones: &HashMap<Arc<str>, ZoneIndex>,
-    ) -> (Box<[Attachment]>, Box<[Box<[AttachmentIndex]>]>) {
+    ) -> (Box<[Attachment]>, Equals) {
         let model = self.model;
         let mut equals = Vec::new();
         let mut tables = HashMap::new();
