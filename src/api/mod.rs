@@ -6,7 +6,6 @@
 pub mod capture;
 pub mod client;
 #[cfg(feature = "dpdk")]
-mod routes;
 pub mod server;
 pub mod show;
 

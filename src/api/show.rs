@@ -1,12 +1,14 @@
 //! The tables of `warren show`.
 
 mod edge;
+mod routes;
 
 use std::{net::IpAddr, sync::Arc};
 
 use serde_json::{Value, json};
 
 pub use edge::{bgp, gateways, nat};
+pub use routes::routes;
 
 use super::Table;
 use crate::{

@@ -221,7 +221,7 @@ fn vpcs(model: &mut Model) {
                 subnets: Vec::new(),
                 gateway: gateway.map(Id::from),
                 propagating: if id == "rtb-v" { ids(&["vgw-v"]) } else { Vec::new() },
-                routes: routes,
+                routes,
             }
         );
     }
@@ -229,7 +229,7 @@ fn vpcs(model: &mut Model) {
         ("pl-1", vec![net("172.16.0.0/16"), net("172.17.0.0/16")]),
         ("pl-2", vec![net("172.17.0.0/16"), net("172.18.0.0/16")]),
     ] {
-        put!(model.prefix_lists, PrefixList { id: id, max_entries: 10, entries: entries });
+        put!(model.prefix_lists, PrefixList { id: id, max_entries: 10, entries });
     }
 }
 
@@ -285,10 +285,7 @@ fn outside(model: &mut Model) {
         ("vpn-t", tgw(), Vec::new()),
         ("vpn-u", tgw(), Vec::new()),
     ] {
-        put!(
-            model.vpn_connections,
-            VpnConnection { id: id, terminal: terminal, routes: routes, tunnels_up: [true; 2] }
-        );
+        put!(model.vpn_connections, VpnConnection { id: id, terminal, routes, tunnels_up: [true; 2] });
     }
     put!(
         model.direct_connect_gateways,
@@ -354,7 +351,7 @@ fn transit(model: &mut Model) {
                 id: id,
                 gateway: "tgw-1".into(),
                 available: true,
-                kind: kind,
+                kind,
                 table: Some("tgw-rtb-1".into()),
             }
         );

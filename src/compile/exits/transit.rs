@@ -36,6 +36,9 @@ fn vpc_of(attachment: &TransitAttachment) -> Option<&Id> {
     if let Stated::Vpc { vpc, .. } = &attachment.kind { Some(vpc) } else { None }
 }
 
+/// Sets of attachments that equal routes lead to.
+type Equals = Box<[Box<[AttachmentIndex]>]>;
+
 /// The blocks of VPCs that transit gateways join, and those VPCs.
 pub(super) type Joined = (Arc<Lpm<Vni>>, Arc<[Id]>);
 

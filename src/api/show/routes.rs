@@ -2,34 +2,35 @@
 
 use serde_json::json;
 
-use super::Table;
+use super::{super::Table, Snapshot, sorted};
 use crate::{
     compile::{Learned, State, effective, effective_transit},
-    model::{ById, Id, Model, RouteTable},
+    model::{Id, Model, RouteTable},
 };
 
 /// The routes, by the subnet whose packets they are for, by the gateway through which packets come in, and by transit gateway.
-pub(super) fn routes(model: &Model, learned: &Learned) -> Table {
+pub fn routes(snapshot: &Snapshot) -> Table {
+    let Snapshot { model, learned, .. } = snapshot;
     let columns =
         ["from", "vpc", "route_table", "association", "destination", "target", "origin", "state", "why"];
     let mut table = Table::new(&columns);
-    for (id, subnet) in sorted(&model.subnets) {
+    for subnet in sorted(&model.subnets) {
         let Some(routes) = model.route_tables.get(&subnet.route_table) else { continue };
-        let association = if routes.subnets.contains(id) { "explicit" } else { "main" };
-        of_vpc(&mut table, model, learned, (id, association), routes);
+        let association = if routes.subnets.contains(&subnet.id) { "explicit" } else { "main" };
+        of_vpc(&mut table, model, learned, (&subnet.id, association), routes);
     }
-    for (_, routes) in sorted(&model.route_tables) {
+    for routes in sorted(&model.route_tables) {
         if let Some(gateway) = &routes.gateway {
             of_vpc(&mut table, model, learned, (gateway, "gateway"), routes);
         }
     }
-    for (id, routes) in sorted(&model.transit_tables) {
+    for routes in sorted(&model.transit_tables) {
         for route in effective_transit(model, learned, routes) {
             let (state, why) = state(&route.state);
             table.row([
                 json!(routes.gateway),
                 json!(null),
-                json!(id),
+                json!(routes.id),
                 json!("transit"),
                 json!(route.destination.to_string()),
                 json!(route.attachment),
@@ -72,10 +73,4 @@ fn state(state: &State) -> (&'static str, Option<&str>) {
         State::Blackhole(why) => ("blackhole", Some(why)),
         State::Unused(why) => ("unused", Some(why)),
     }
-}
-
-fn sorted<T>(resources: &ById<T>) -> Vec<(&Id, &T)> {
-    let mut entries: Vec<_> = resources.iter().collect();
-    entries.sort_unstable_by_key(|(id, _)| *id);
-    entries
 }
