@@ -109,9 +109,6 @@ impl TransitIndex {
     }
 }
 
-/// Attachments that equal routes lead to.
-type Equals = Box<[Box<[AttachmentIndex]>]>;
-
 impl Builder<'_> {
     /// All attachments, by number, and the sets of equal ones.
     pub(super) fn attachments(
