@@ -43,6 +43,7 @@ fn every_drop_reason_is_explained_and_no_other() {
 #[test]
 fn every_counter_is_explained_and_no_other() {
     let snapshot = show::Snapshot {
+        learned: warren::compile::Learned::default(),
         host: Arc::from("host"),
         model: Arc::new(Model::default()),
         generation: 1,
@@ -66,6 +67,7 @@ fn every_counter_is_explained_and_no_other() {
     };
     for (heading, table) in [
         ("## `warren show stats`", show::stats(&[], &[])),
+        ("## `warren show routes`", show::routes(&snapshot)),
         ("## `warren show ports`", show::ports(&snapshot)),
         ("## `warren show services`", show::services(&snapshot)),
         ("## `warren show gateways`", show::gateways(&snapshot)),

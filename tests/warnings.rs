@@ -121,6 +121,23 @@ fn a_gateway_that_no_host_serves() {
 }
 
 #[test]
+fn rt_12_routes_to_nothing() {
+    let route = "{DestinationCidrBlock: 198.51.100.0/24, NatGatewayId: nat-typo}";
+    one(
+        &format!("RouteTables:\n{}", table("app", route)),
+        "",
+        &["rtb-app: its route for 198.51.100.0/24 is a blackhole: nat-typo is not in the state"],
+    );
+    let route = "{DestinationCidrBlock: 198.51.100.0/24, GatewayId: igw-spare, State: blackhole}";
+    let spare = "InternetGateways:\n- {InternetGatewayId: igw-spare}\n";
+    one(
+        &format!("{spare}RouteTables:\n{}", table("app", route)),
+        "",
+        &["rtb-app", "igw-spare is attached to no VPC"],
+    );
+}
+
+#[test]
 fn rt_10_a_route_to_an_eni_that_checks() {
     let routes = |destination: &str| {
         let route = format!("{{DestinationCidrBlock: {destination}, NetworkInterfaceId: eni-app}}");

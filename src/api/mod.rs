@@ -42,7 +42,7 @@ pub enum What {
     Subnets,
     /// The network interfaces, and where they are attached.
     Enis,
-    /// The routes in force, by subnet.
+    /// The routes, by subnet, gateway and transit gateway: whether they are in force, and why not.
     Routes,
     /// This node's ports.
     Ports,

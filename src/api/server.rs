@@ -154,7 +154,7 @@ fn show_table(snapshot: &show::Snapshot, what: What) -> super::Table {
         What::Vpcs => show::vpcs(&snapshot.model),
         What::Subnets => show::subnets(&snapshot.model),
         What::Enis => show::enis(&snapshot.model),
-        What::Routes => show::routes(&snapshot.model),
+        What::Routes => show::routes(snapshot),
         What::Ports => show::ports(snapshot),
         What::Services => show::services(snapshot),
         What::Gateways => show::gateways(snapshot),

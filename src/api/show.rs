@@ -1,15 +1,18 @@
 //! The tables of `warren show`.
 
 mod edge;
+mod routes;
 
 use std::{net::IpAddr, sync::Arc};
 
 use serde_json::{Value, json};
 
 pub use edge::{bgp, gateways, nat};
+pub use routes::routes;
 
 use super::Table;
 use crate::{
+    compile::Learned,
     model::{Id, Model, router_mac},
     node::{manager::Identity, propagation::Session, worker::WorkerCounters},
     packet::Mac,
@@ -24,6 +27,8 @@ pub struct Snapshot {
     pub host: Id,
     /// The model in force.
     pub model: Arc<Model>,
+    /// What gateways have learned.
+    pub learned: Learned,
     /// How many tables have been published.
     pub generation: u64,
     /// Memory of the tables, in bytes.
@@ -199,26 +204,6 @@ pub fn enis(model: &Model) -> Table {
             json!(eni.attachment.as_ref().map(|at| &at.host)),
             json!(eni.attachment.as_ref().map(|at| &at.port)),
         ]);
-    }
-    table
-}
-
-/// The routes in force, by subnet.
-pub fn routes(model: &Model) -> Table {
-    let mut table = Table::new(&["subnet", "vpc", "route_table", "association", "destination", "target"]);
-    for subnet in sorted(&model.subnets) {
-        let Some(routes) = model.route_tables.get(&subnet.route_table) else { continue };
-        let association = if routes.subnets.contains(&subnet.id) { "explicit" } else { "main" };
-        for route in &routes.routes {
-            table.row([
-                json!(subnet.id),
-                json!(subnet.vpc),
-                json!(routes.id),
-                json!(association),
-                json!(route.destination.to_string()),
-                json!(route.target.id()),
-            ]);
-        }
     }
     table
 }

@@ -9,6 +9,8 @@ use crate::model::{self, AttachmentKind, Destination, EndpointService, Id, Model
 
 /// The most propagated routes of a table (BGP-6).
 pub const MOST_PROPAGATED: usize = 100;
+/// The most that are listed: the ones in force, and some of those that are too many.
+const MOST_LISTED: usize = 1000;
 
 /// A route of a table, as it is in force or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,31 +85,72 @@ pub fn effective(model: &Model, learned: &Learned, table: &model::RouteTable) ->
             }
         }
     }
-    let mut refused = HashSet::new();
-    for gateway in table.propagating.iter().filter(|id| model.vpn_gateways.contains_key(*id)) {
-        let propagated: Vec<IpNet> = routes_of(model, learned, gateway)
-            .iter()
-            .map(|(prefix, _)| prefix)
-            .take(MOST_PROPAGATED * 100)
-            .collect();
-        for (prefix, n) in propagated.into_iter().zip(0..) {
-            if n >= MOST_PROPAGATED {
-                refused.insert(prefix);
-            }
-            let origin = Origin::Propagated(Id::clone(gateway));
-            routes.push((prefix, Target::VpnGateway(Id::clone(gateway)), origin));
-        }
-    }
+    let propagated = propagated(model, learned, table);
+    let refused: HashSet<(IpNet, &Id)> = propagated.iter().skip(MOST_PROPAGATED).copied().collect();
+    routes.extend(propagated.iter().map(|&(prefix, gateway)| {
+        let (target, origin) =
+            (Target::VpnGateway(Id::clone(gateway)), Origin::Propagated(Id::clone(gateway)));
+        (prefix, target, origin)
+    }));
     let unused = |destination: &IpNet, origin: &Origin| match origin {
         Origin::Propagated(_) if blocks(vpc).any(|block| block.contains(destination)) => {
             Some("inside the VPC, where its own routes win (RT-5)".to_owned())
         }
-        Origin::Propagated(_) if refused.contains(destination) => {
+        Origin::Propagated(_) if matches!(destination, IpNet::V6(_)) => {
+            Some("virtual private gateways carry no IPv6 (BGP-7)".to_owned())
+        }
+        Origin::Propagated(gateway) if refused.contains(&(*destination, gateway)) => {
             Some(format!("more than {MOST_PROPAGATED} propagated routes (BGP-6)"))
         }
         _ => None,
     };
-    in_order(routes, unused, |target| unusable(model, &table.vpc, target))
+    in_order(routes, unused, |target| {
+        let of_vpc = || unusable(model, &table.vpc, target);
+        refuses(model, table, target).map(str::to_owned).or_else(of_vpc)
+    })
+}
+
+/// The routes that virtual private gateways attached to the VPC propagate into a table: IPv4 first, in order, so that which
+/// ones are too many doesn't depend on when they came. Of far too many, only some.
+fn propagated<'m>(model: &'m Model, learned: &Learned, table: &'m model::RouteTable) -> Vec<(IpNet, &'m Id)> {
+    let attached =
+        |id: &&Id| model.vpn_gateways.get(*id).is_some_and(|it| it.vpc.as_ref() == Some(&table.vpc));
+    let mut propagated: Vec<_> = table
+        .propagating
+        .iter()
+        .filter(attached)
+        .flat_map(|id| {
+            let routes = routes_of(model, learned, id);
+            routes.iter().map(|(prefix, _)| (prefix, id)).collect::<Vec<_>>()
+        })
+        .collect();
+    if propagated.len() > MOST_LISTED {
+        propagated.select_nth_unstable(MOST_LISTED);
+        propagated.truncate(MOST_LISTED);
+    }
+    propagated.sort_unstable();
+    propagated
+}
+
+/// Why a gateway route table may not have a target, if it may not (ING-3, ING-4): packets to it are dropped.
+pub(super) fn refuses(model: &Model, table: &model::RouteTable, target: &Target) -> Option<&'static str> {
+    let gateway = table.gateway.as_ref()?;
+    let of_internet = model.internet_gateways.contains_key(gateway);
+    match target {
+        Target::Local => None,
+        Target::Eni(id) => {
+            let eni = model.enis.get(id)?;
+            let mut privates = eni.primary4.iter().chain(&eni.secondary4);
+            let is_public = |private: &std::net::Ipv4Addr| {
+                model.public_addresses.values().any(|it| it.vpc == eni.vpc && it.private == *private)
+            };
+            let usable = eni.attachment.is_some() && privates.any(is_public);
+            (of_internet && !usable)
+                .then_some("it is attached to no host, or has no public IPv4 address (ING-4)")
+        }
+        Target::Endpoint(_) if of_internet => None,
+        _ => Some("a gateway route table leads to ENIs only, and an internet gateway's to endpoints (ING-3)"),
+    }
 }
 
 /// Sorts candidates by destination and preference, and tells their states.
@@ -159,7 +202,11 @@ pub fn unusable(model: &Model, vpc: &str, target: &Target) -> Option<String> {
         Target::Peering(id) => match model.peerings.get(id) {
             None => Some(format!("{id} is gone")),
             Some(peering) if !peering.active => Some(format!("{id} is not active")),
-            Some(_) => None,
+            Some(peering) => match peering.peer_of(vpc) {
+                None => Some(format!("{id} is none of {vpc}")),
+                Some(peer) if !model.vpcs.contains_key(peer) => Some(format!("{peer} is not in the state")),
+                Some(_) => None,
+            },
         },
         Target::Transit(id) => match attachment_of(model, id, vpc) {
             None => Some(format!("{vpc} is not attached to {id}")),

@@ -154,7 +154,8 @@ pub(super) fn routes_of(model: &Model, learned: &Learned, gateway: &str) -> Fib<
         .into_iter()
         .map(|(prefix, mut candidates)| {
             if matches!(gateway_order, preference::Gateway::Transit { .. }) {
-                // There, a static route stands in the transit gateway's own table.
+                // There, a static route stands in the transit gateway's own table, and tunnels don't share it (PT-15).
+                candidates.truncate(1);
                 candidates.iter_mut().for_each(|(source, _)| *source = Source::Vpn);
             }
             let learned = by_bgp.get(prefix).unwrap_or_default();

@@ -5,6 +5,7 @@
 //! something that it depends on changed.
 
 mod effective;
+mod effective_transit;
 mod exits;
 mod learned;
 mod lease;
@@ -17,6 +18,7 @@ use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
 pub use effective::{Effective, MOST_PROPAGATED, Origin, State, attachment_of, effective, unusable};
+pub use effective_transit::{EffectiveTransit, effective_transit};
 pub use learned::{Learned, LearnedTable, preferred};
 pub use site::{Link, Site, SitePort, SiteRole, SiteUplink};
 
@@ -176,6 +178,12 @@ impl Compiler {
             self.local.remove(&eni.id);
             forwarding_changed |= self.forwarding.remove(&eni.id);
         }
+        // An ENI may take the address of a NAT gateway that goes.
+        let renat =
+            old.nat_gateways != new.nat_gateways || !(diff.vpcs.is_empty() && diff.subnets.is_empty());
+        if renat {
+            self.remove_gateways(&mut next.enis, old);
+        }
         // An ENI at a host that comes or goes changes with its attachment, so it is in the difference itself.
         if !diff.hosts.is_empty() {
             self.hosts.retain(&new.hosts);
@@ -195,8 +203,9 @@ impl Compiler {
         }
         let routed = outdated.iter().any(|id| self.exits.targets.contains(id));
         if diff.routing || !diff.hosts.is_empty() || routed || forwarding_changed {
-            self.remove_gateways(&mut next.enis, old);
             next.exits = Arc::new(self.exits(new));
+        }
+        if renat {
             self.insert_gateways(&mut next.enis, new);
         }
         next.ports = self.ports(new, &next.exits);

@@ -460,6 +460,7 @@ impl Node {
         };
         Snapshot {
             host: Arc::clone(&site.host),
+            learned: self.manager.learned_routes().clone(),
             generation: self.manager.generation(),
             table_bytes: self.manager.tables().bytes(),
             port_names: site.ports.iter().map(|port| Arc::clone(&port.name)).collect(),

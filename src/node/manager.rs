@@ -145,12 +145,18 @@ impl Manager {
         self.compiler.site()
     }
 
+    /// What gateways have learned by BGP.
+    pub fn learned_routes(&self) -> &crate::compile::Learned {
+        self.compiler.learned()
+    }
+
     /// The node as a trace sees it: the tables in force, with their names.
     pub fn node(&self) -> Node {
         Node {
             tables: self.tables.current().clone(),
             model: Arc::clone(&self.model),
             site: Arc::new(self.compiler.site().clone()),
+            learned: self.compiler.learned().clone(),
         }
     }
 
@@ -208,6 +214,7 @@ impl Manager {
                 tables.multicast = multicast;
             }
         }
+        self.pending.extend(outside::announcements(self.tables.current(), &tables));
         self.tables.publish(tables);
         self.model = Arc::new(model);
         self.correct_neighbours();

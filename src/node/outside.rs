@@ -1,5 +1,7 @@
 //! The management thread's part of gateway ports: who is where on their links.
 
+mod takeover;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
@@ -20,6 +22,8 @@ use crate::{
     },
     tables::{GatewayPort, OutsideNeighbours, PortIndex},
 };
+
+pub(super) use takeover::announcements;
 
 /// The neighbours on the links of a node's gateway ports.
 ///

@@ -18,7 +18,7 @@ pub use packet::{Described, Packet};
 pub use site::site_of;
 
 use crate::{
-    compile::{Compiler, Site},
+    compile::{Compiler, Learned, Site},
     gateway::Flows,
     model::{Id, Model},
     node::manager::check_site,
@@ -115,10 +115,12 @@ pub struct Node {
     pub model: Arc<Model>,
     /// The host.
     pub site: Arc<Site>,
+    /// What gateways have learned.
+    pub learned: Learned,
 }
 
 impl Node {
-    /// The host that a site describes, with every next hop of the underlay known.
+    /// The host that a site describes, with every next hop of the underlay and outside known.
     ///
     /// # Errors
     ///
@@ -130,7 +132,8 @@ impl Node {
         }
         let site = Arc::new(site);
         let tables = Compiler::new(Site::clone(&site)).build(&model, &site::Known);
-        Ok(Self { tables, model, site })
+        let tables = Tables { outside: Arc::new(site::outside(&site, &model)), ..tables };
+        Ok(Self { tables, model, site, learned: Learned::default() })
     }
 
     /// The host's id.

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use super::{Line, Node, Outcome, hex_of};
 use crate::{
+    compile::{Origin, State, effective},
     model::{self, Id},
     node::manager,
     packet::{Buffer, HeapBuffer, Mac, Outer, Vni, endpoints, macs, parse, unmapped},
     pipeline::{AtGateway, Check, News, Notes, Reason, Request, Sink, Step},
-    tables::{Destination, GatewayKind, LocalEni, Place, PortIndex, Role},
+    tables::{Destination, GatewayKind, LocalEni, Place, PortIndex, Role, Target},
 };
 
 /// Writes down steps and outcomes of one packet.
@@ -20,13 +21,23 @@ pub(super) struct Recorder<'a> {
     vni: Option<Vni>,
     /// The address by which the destination was looked for.
     address: Option<IpAddr>,
+    /// Whether it has left its sender's subnet by a transit gateway.
+    beyond: bool,
     steps: Vec<Line>,
     outcomes: Vec<Outcome>,
 }
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(node: &'a Node) -> Self {
-        Self { node, from: None, vni: None, address: None, steps: Vec::new(), outcomes: Vec::new() }
+        Self {
+            node,
+            from: None,
+            vni: None,
+            address: None,
+            beyond: false,
+            steps: Vec::new(),
+            outcomes: Vec::new(),
+        }
     }
 
     pub(super) fn finish(self) -> (Vec<Line>, Vec<Outcome>) {
@@ -60,12 +71,37 @@ impl<'a> Recorder<'a> {
         let model = &self.node.model;
         let subnet = model.subnets.get(&model.enis.get(self.from.as_ref()?)?.subnet)?;
         let table = model.route_tables.get(&subnet.route_table)?;
-        let routes = table.routes.iter().filter_map(|route| match &route.destination {
-            model::Destination::Block(block) if block.contains(&address) => Some((block, route)),
-            _ => None,
-        });
-        let (block, route) = routes.max_by_key(|(block, _)| block.prefix_len())?;
-        Some(format!("{}: {block} → {}", table.id, route.target))
+        let routes = effective(model, &self.node.learned, table);
+        let matching = routes
+            .iter()
+            .filter(|route| route.destination.contains(&address) && !matches!(route.state, State::Unused(_)));
+        let route = matching.max_by_key(|route| route.destination.prefix_len())?;
+        let origin = match &route.origin {
+            Origin::Local | Origin::Static => String::new(),
+            origin => format!(" ({origin})"),
+        };
+        let why = match &route.state {
+            State::Blackhole(why) => format!(", a blackhole: {why}"),
+            State::Active | State::Unused(_) => String::new(),
+        };
+        Some(format!("{}: {} → {}{origin}{why}", table.id, route.destination, route.target))
+    }
+
+    /// What a route of another subnet than the sender's leads to.
+    fn target(&self, target: Target) -> String {
+        let exits = &self.node.tables.exits;
+        let name = match target {
+            Target::Local => Some("local".to_owned()),
+            Target::Blackhole => Some("a blackhole".to_owned()),
+            Target::Invalid => Some("what a gateway route table may not lead to".to_owned()),
+            Target::Eni(mac) => {
+                self.node.model.enis.values().find(|eni| eni.mac == mac).map(|eni| eni.id.to_string())
+            }
+            Target::Peer(peer) => exits.peers.get(peer.0 as usize).map(|peer| peer.id.to_string()),
+            Target::Gateway(gateway) => exits.gateway(gateway).map(|gateway| gateway.id.to_string()),
+            Target::Transit(attachment) => exits.attachment(attachment).map(|it| it.gateway.to_string()),
+        };
+        name.unwrap_or_else(|| "what is gone".to_owned())
     }
 
     fn came_from(&mut self, eni: &LocalEni) {
@@ -162,6 +198,11 @@ impl Notes for Recorder<'_> {
                 let text = format!("{} at port {}", eni.id, self.node.port_name(port));
                 self.line("receiver", None, text);
             }
+            // In the subnet of a transit gateway's attachment.
+            Step::Route(target) if self.beyond => {
+                let text = target.map_or_else(|| "none".into(), |target| self.target(target));
+                self.line("route", Some("PT-14"), format!("where it comes in again → {text}"));
+            }
             Step::Route(target) => {
                 let route = self.address.and_then(|address| self.route(address)).filter(|_| target.is_some());
                 self.line("route", Some("RT-13"), route.unwrap_or_else(|| "none".into()));
@@ -203,6 +244,7 @@ impl Notes for Recorder<'_> {
             }
             Step::Transit(attachment) => {
                 let text = format!("in {}, at {}", attachment.gateway, attachment.id);
+                self.beyond = true;
                 self.line("transit", Some("PT-11"), text);
             }
             Step::Replicated(fanout) => {

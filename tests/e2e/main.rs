@@ -18,6 +18,8 @@ mod capture;
 #[cfg(feature = "dpdk")]
 mod dhcp;
 #[cfg(feature = "dpdk")]
+mod gateway_port;
+#[cfg(feature = "dpdk")]
 mod gateways;
 mod geneve_wire;
 #[cfg(feature = "dpdk")]

@@ -158,7 +158,7 @@ fn a_nat_gateway_has_free_addresses_of_its_subnet() {
             &["NatGateways[1].NatGatewayAddresses[0].PrivateIp", "reserved for DNS"][..],
         ),
         ("{PrivateIp: 10.0.1.22}", &["is not in subnet-public"]),
-        ("{PrivateIp: 10.0.0.11}", &["is eni-web's already", "leave out the ENI that EC2 shows"]),
+        ("{PrivateIp: 10.0.0.11}", &["is eni-web's already", "InvalidIPAddress.InUse"]),
         ("{PrivateIp: 10.0.0.20}", &["is nat-blue's already"]),
         ("{PrivateIp: 10.0.0.22, PublicIp: 203.0.113.22}", &["a private NAT gateway has a public address"]),
         (
@@ -178,6 +178,21 @@ fn a_nat_gateway_has_free_addresses_of_its_subnet() {
         &changed("ConnectivityType: private", "ConnectivityType: public"),
         &["10.0.0.22 has no public address"],
     );
+}
+
+#[test]
+fn what_ec2_makes_for_gateways_is_not_there_twice() {
+    // EC2 shows an ENI for each address of a NAT gateway: it is the gateway.
+    let eni = "NetworkInterfaces:\n- {NetworkInterfaceId: eni-of-nat-1, SubnetId: subnet-public, MacAddress: 02:00:00:00:00:09, PrivateIpAddress: 10.0.0.22}\n";
+    let own =
+        changed("[{PrivateIp: 10.0.0.22}]", "[{PrivateIp: 10.0.0.22, NetworkInterfaceId: eni-of-nat-1}]");
+    let model =
+        loaded(&own.replacen("NetworkInterfaces:\n", eni, 1)).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(!model.enis.contains_key("eni-of-nat-1") && model.nat_gateways.contains_key("nat-private"));
+    // Endpoints that are ENIs are reached as ENIs.
+    let interface =
+        "VpcEndpoints:\n- {VpcEndpointId: vpce-if, VpcEndpointType: Interface, VpcId: vpc-blue}\n";
+    assert!(!loaded(&changed("VpcEndpoints:\n", interface)).unwrap().endpoints.contains_key("vpce-if"));
 }
 
 #[test]
@@ -266,7 +281,7 @@ fn endpoints_and_their_appliances_are_checked() {
     for (from, to, words) in [
         (
             "VpcEndpointType: Gateway,",
-            "VpcEndpointType: Interface,",
+            "VpcEndpointType: Interfaces,",
             &["VpcEndpoints[0]", "Gateway or GatewayLoadBalancer"][..],
         ),
         ("SubnetIds: [subnet-fw]}", "SubnetIds: [subnet-fw, subnet-app]}", &["second subnet"]),

@@ -90,6 +90,30 @@ fn what_is_gone_leaves_a_blackhole() {
 }
 
 #[test]
+fn a_route_to_a_detached_gateway_stays() {
+    // RT-12: EC2 keeps it, as a blackhole.
+    for target in ["GatewayId: igw-spare", "TransitGatewayId: tgw-far"] {
+        let model = loaded(&to(target)).unwrap_or_else(|errors| panic!("{target}: {errors}"));
+        let routes = &model.route_tables["rtb-public"].routes;
+        assert!(routes.iter().any(|route| target.ends_with(route.target.id())), "{target}");
+    }
+    // Attached elsewhere, it is another's, but for what EC2 says is left behind.
+    let elsewhere = |state: &str| {
+        let text = to(&format!("GatewayId: igw-spare{state}"));
+        let spare = "{InternetGatewayId: igw-spare, Attachments: [{VpcId: vpc-red}]}";
+        text.replacen("{InternetGatewayId: igw-spare}", spare, 1).replacen(
+            "\n  - {DestinationCidrBlock: 10.33.0.0/16, GatewayId: igw-spare}",
+            "",
+            1,
+        )
+    };
+    refused(&elsewhere(""), &["igw-spare is of vpc-red", "State: blackhole"]);
+    let model = loaded(&elsewhere(", State: blackhole")).unwrap();
+    let gone = Target::Gone("igw-spare".into());
+    assert!(model.route_tables["rtb-public"].routes.iter().any(|route| route.target == gone));
+}
+
+#[test]
 fn targets_are_of_the_tables_vpc() {
     refused(
         &to("NetworkInterfaceId: eni-red"),
@@ -152,7 +176,7 @@ fn destinations_are_unique_and_whole() {
 fn inside_the_vpc_routes_are_for_whole_subnets_and_lead_to_middleboxes() {
     // RT-7: a whole subnet, to an ENI, a NAT gateway or a Gateway Load Balancer endpoint.
     for target in [
-        "NetworkInterfaceId: eni-fw",
+        "NetworkInterfaceId: eni-web",
         "NatGatewayId: nat-blue",
         "GatewayId: vpce-gwlb",
         "NetworkInterfaceId: eni-gone",
@@ -176,6 +200,11 @@ fn inside_the_vpc_routes_are_for_whole_subnets_and_lead_to_middleboxes() {
             &["cannot be the target of 10.0.2.0/24", "InvalidParameterValue", "RT-7"],
         );
     }
+    // ING-11: not to an ENI of the very subnet.
+    refused(
+        &route("DestinationCidrBlock: 10.0.2.0/24, NetworkInterfaceId: eni-fw"),
+        &["is in the subnet 10.0.2.0/24 itself"],
+    );
     // RT-8: not a part of a subnet, nor a block around several.
     for block in ["10.0.2.10/32", "10.0.2.0/25", "10.0.0.0/20", "10.0.9.0/24"] {
         let text = route(&format!("DestinationCidrBlock: {block}, NetworkInterfaceId: eni-fw"));

@@ -1,12 +1,8 @@
 //! Gateways and circuits.
 
-use std::{
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
-use rustc_hash::FxHasher;
 
 use super::{Builder, transit};
 use crate::{
@@ -185,9 +181,15 @@ impl Builder<'_> {
 }
 
 /// What a host weighs for a share: the heaviest has it.
+///
+/// Every node has to come to the same, also one of another build, so it is spelled out: FNV-1a of the host's id, and the
+/// share, through the finaliser of SplitMix64, without which two hosts' weights would differ by the same for all shares.
 fn weight(share: u8, host: &str) -> u64 {
-    let mut hasher = FxHasher::default();
-    (share, host).hash(&mut hasher);
-    // FxHasher's upper bits are its good ones; its lower ones decide ties.
-    hasher.finish().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    let fnv = host
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let mut mixed = fnv.wrapping_add(u64::from(share).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }

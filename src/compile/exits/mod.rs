@@ -3,6 +3,7 @@
 //! A route table whose routes lead where they did keeps its trie, so that a change costs what it touches.
 
 mod gateways;
+mod route_tables;
 mod transit;
 
 use std::sync::Arc;
@@ -12,12 +13,11 @@ use ipnet::IpNet;
 
 use self::transit::TransitIndex;
 use super::{
-    Numbers, Site, SiteRole,
-    effective::{self, State, attachment_of, effective},
+    Numbers, Site, SiteRole, effective,
     learned::{Learned, circuits_of},
 };
 use crate::{
-    model::{self, Id, Model, Target as Stated, router_mac},
+    model::{self, Id, Model, router_mac},
     packet::Vni,
     tables::{
         Blocks, CircuitIndex, Exits, GatewayIndex, HostIndex, Lpm, Peer, PeerIndex, PortIndex, Private,
@@ -162,9 +162,12 @@ impl Builder<'_> {
             .collect()
     }
 
-    /// Active peerings, from one VPC to the other and back, in order.
+    /// Active peerings between VPCs of the state, from one VPC to the other and back, in order.
     fn directions(&self) -> Vec<(&model::Peering, &Id, &Id)> {
-        let mut active: Vec<_> = self.model.peerings.values().filter(|peering| peering.active).collect();
+        let known = |peering: &&model::Peering| {
+            peering.active && self.vni(&peering.requester).is_some() && self.vni(&peering.accepter).is_some()
+        };
+        let mut active: Vec<_> = self.model.peerings.values().filter(known).collect();
         active.sort_unstable_by_key(|peering| &peering.id);
         active
             .into_iter()
@@ -185,78 +188,6 @@ impl Builder<'_> {
             mtu: if peering.inter_region { 8500 } else { u16::MAX },
         };
         self.directions().into_iter().map(peer).collect()
-    }
-
-    /// Every route table of the model, compiled, with whether it steers inside its VPC (RT-7).
-    fn route_tables(
-        &mut self,
-        peers: &HashMap<(Id, Id), PeerIndex>,
-        attachments: &HashMap<Id, crate::tables::AttachmentIndex>,
-    ) -> HashMap<Id, Arc<RouteTable>> {
-        let mut compiled = HashMap::new();
-        for table in self.model.route_tables.values() {
-            let mut routes = Vec::new();
-            for route in effective(self.model, self.learned, table) {
-                let target = match route.state {
-                    State::Unused(_) => continue,
-                    // An ENI that is attached nowhere is found so by who asks for it.
-                    State::Blackhole(_) if !matches!(route.target, Stated::Eni(_)) => Target::Blackhole,
-                    State::Active | State::Blackhole(_) => {
-                        self.target(table, &route.target, peers, attachments).unwrap_or(Target::Blackhole)
-                    }
-                };
-                routes.push((route.destination, target));
-            }
-            let vpc = self.model.vpcs.get(&table.vpc);
-            let inside =
-                |block: &IpNet| vpc.is_some_and(|vpc| effective::blocks(vpc).any(|of| of.contains(block)));
-            if routes.iter().any(|(block, target)| *target != Target::Local && inside(block)) {
-                self.memory.steering.insert(Arc::clone(&table.id));
-            }
-            let trie = Compiled::trie(&mut self.memory.tables, &table.id, routes);
-            compiled.insert(Arc::clone(&table.id), trie);
-        }
-        compiled
-    }
-
-    fn target(
-        &mut self,
-        table: &model::RouteTable,
-        target: &Stated,
-        peers: &HashMap<(Id, Id), PeerIndex>,
-        attachments: &HashMap<Id, crate::tables::AttachmentIndex>,
-    ) -> Option<Target> {
-        Some(match target {
-            Stated::Local => Target::Local,
-            Stated::Eni(id) => {
-                self.memory.targets.insert(Arc::clone(id));
-                let eni = self.model.enis.get(id)?;
-                // ING-4.
-                let public = || {
-                    let privates: Vec<_> = eni.primary4.iter().chain(&eni.secondary4).collect();
-                    self.model
-                        .public_addresses
-                        .values()
-                        .any(|it| it.vpc == eni.vpc && privates.contains(&&it.private))
-                };
-                let of_internet =
-                    table.gateway.as_ref().is_some_and(|id| self.model.internet_gateways.contains_key(id));
-                if of_internet && !(eni.attachment.is_some() && public()) {
-                    return Some(Target::Invalid);
-                }
-                Target::Eni(eni.mac)
-            }
-            Stated::InternetGateway(id)
-            | Stated::EgressOnly(id)
-            | Stated::Nat(id)
-            | Stated::VpnGateway(id)
-            | Stated::Endpoint(id) => Target::Gateway(self.gateway(id)?),
-            Stated::Peering(id) => Target::Peer(*peers.get(&(Arc::clone(id), Arc::clone(&table.vpc)))?),
-            Stated::Transit(id) => {
-                Target::Transit(*attachments.get(&attachment_of(self.model, id, &table.vpc)?.id)?)
-            }
-            Stated::Gone(_) => Target::Blackhole,
-        })
     }
 
     fn subnets(
@@ -300,9 +231,9 @@ impl Builder<'_> {
                     .filter_map(of_peer)
                     .flat_map(|peer| effective::blocks(peer).map(|block| (block, peer.vni))),
             );
-            let (blocks, members) = joined.get(&vpc.id).cloned().unzip();
+            let over_transit = joined.get(&vpc.id).map(Vec::as_slice).unwrap_or_default();
             let neighbours =
-                peers.iter().copied().chain(members.iter().flat_map(|members: &Arc<[Id]>| members.iter()));
+                peers.iter().copied().chain(over_transit.iter().flat_map(|(_, members)| members.iter()));
             let neighbours: HashSet<Vni> = neighbours
                 .filter(|id| **id != vpc.id && forwarders.contains(*id))
                 .filter_map(|id| self.vni(id))
@@ -313,7 +244,9 @@ impl Builder<'_> {
                     v4: vpc.cidrs4.iter().copied().collect(),
                     v6: vpc.cidrs6.iter().copied().collect(),
                 },
-                joined: std::iter::once(Arc::new(over_peerings)).chain(blocks).collect(),
+                joined: std::iter::once(Arc::new(over_peerings))
+                    .chain(over_transit.iter().map(|(blocks, _)| Arc::clone(blocks)))
+                    .collect(),
                 neighbours: neighbours.into_iter().collect(),
                 egress_only: gateway_of(
                     &vpc.id,
@@ -381,7 +314,11 @@ impl Builder<'_> {
             [(v4, gateway), (v6, gateway)]
         };
         let mut ends: Vec<(&Id, GatewayIndex)> = Vec::new();
-        let gateways = self.model.vpn_gateways.keys().chain(self.model.endpoints.keys());
+        // FWD-2: one that is attached to no VPC leads to none.
+        let attached =
+            |gateway: &&model::VpnGateway| gateway.vpc.as_ref().is_some_and(|vpc| self.vni(vpc).is_some());
+        let vpn_gateways = self.model.vpn_gateways.values().filter(attached).map(|gateway| &gateway.id);
+        let gateways = vpn_gateways.chain(self.model.endpoints.keys());
         for id in gateways.chain(transit::outside(self.model).map(|attachment| &attachment.id)) {
             if circuits_of(self.model, id).iter().any(|of| *of.id == circuit.id) {
                 ends.extend(self.gateway(id).map(|index| (id, index)));

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 
 use super::{Builder, Compiled};
 use crate::{
     compile::{
-        effective::blocks,
-        learned::{Learned, circuits_of, routes_of},
+        effective::{State, blocks},
+        effective_transit::effective_transit,
+        learned::Learned,
     },
-    model::{self, AttachmentKind as Stated, Destination, Id, Model, TransitAttachment},
+    model::{self, AttachmentKind as Stated, Id, Model, TransitAttachment},
     packet::Vni,
-    propagation::preference::{Gateway as Order, Source, best},
     tables::{
-        Attachment, AttachmentIndex, AttachmentKind, CircuitKind, GatewayIndex, Lpm, SubnetIndex,
-        TransitTarget, ZoneIndex,
+        Attachment, AttachmentIndex, AttachmentKind, GatewayIndex, Lpm, SubnetIndex, TransitTarget, ZoneIndex,
     },
 };
 
@@ -36,6 +35,12 @@ pub(super) fn a_vpc<'m>(model: &'m Model, gateway: &str) -> Option<&'m Id> {
 fn vpc_of(attachment: &TransitAttachment) -> Option<&Id> {
     if let Stated::Vpc { vpc, .. } = &attachment.kind { Some(vpc) } else { None }
 }
+
+/// Sets of attachments that equal routes lead to.
+type Equals = Box<[Box<[AttachmentIndex]>]>;
+
+/// The blocks of VPCs that transit gateways join, and those VPCs.
+pub(super) type Joined = (Arc<Lpm<Vni>>, Arc<[Id]>);
 
 /// Numbers of attachments, and which transit gateways are joined by peerings.
 pub(super) struct TransitIndex {
@@ -89,13 +94,16 @@ impl TransitIndex {
         set.map(|set| set.to_vec()).unwrap_or_default()
     }
 
-    /// By VPC: the blocks of those that it is joined to, and those.
-    pub(super) fn joined(&self, model: &Model) -> HashMap<Id, (Arc<Lpm<Vni>>, Arc<[Id]>)> {
-        let mut joined = HashMap::new();
+    /// By VPC and set of transit gateways: the blocks of those that it is joined to, and those.
+    pub(super) fn joined(&self, model: &Model) -> HashMap<Id, Vec<Joined>> {
+        let mut joined: HashMap<Id, Vec<Joined>> = HashMap::new();
         for members in &self.components {
             let of = members.iter().filter_map(|id| model.vpcs.get(id));
             let lpm = Arc::new(Lpm::new(of.flat_map(|vpc| blocks(vpc).map(|block| (block, vpc.vni)))));
-            joined.extend(members.iter().map(|id| (id.clone(), (Arc::clone(&lpm), Arc::clone(members)))));
+            // Each once: a VPC may be attached to several of the set.
+            for id in members.iter().collect::<HashSet<_>>() {
+                joined.entry(Id::clone(id)).or_default().push((Arc::clone(&lpm), Arc::clone(members)));
+            }
         }
         joined
     }
@@ -107,7 +115,7 @@ impl Builder<'_> {
         &mut self,
         index: &TransitIndex,
         zones: &HashMap<Arc<str>, ZoneIndex>,
-    ) -> (Box<[Attachment]>, Box<[Box<[AttachmentIndex]>]>) {
+    ) -> (Box<[Attachment]>, Equals) {
         let model = self.model;
         let mut equals = Vec::new();
         let mut tables = HashMap::new();
@@ -152,15 +160,7 @@ impl Builder<'_> {
     }
 }
 
-/// What a transit gateway's route table has for one destination.
-#[derive(Default)]
-struct Candidates {
-    blackhole: bool,
-    /// By source (PT-12).
-    attachments: Vec<(Source, AttachmentIndex)>,
-}
-
-/// The routes of a transit gateway's route table, in force (PT-12, PT-13, PT-15, PT-18).
+/// The routes of a transit gateway's route table that are in force.
 fn compile(
     model: &Model,
     learned: &Learned,
@@ -168,72 +168,21 @@ fn compile(
     table: &model::TransitRouteTable,
     equals: &mut Vec<Vec<AttachmentIndex>>,
 ) -> Vec<(IpNet, TransitTarget)> {
-    let mut routes: HashMap<IpNet, Candidates> = HashMap::new();
-    let usable = |id: &Id| {
-        let attachment = model.transit_attachments.get(id).filter(|attachment| attachment.available)?;
-        Some((attachment, *index.numbers.get(id)?))
-    };
-    for route in &table.routes {
-        let (destinations, source) = match &route.destination {
-            Destination::Block(block) => (vec![*block], Source::Static),
-            Destination::PrefixList(id) => (
-                model.prefix_lists.get(id).map(|list| list.entries.clone()).unwrap_or_default(),
-                Source::PrefixList,
-            ),
-        };
-        for destination in destinations {
-            let candidates = routes.entry(destination).or_default();
-            match route.attachment.as_ref().and_then(usable) {
-                Some((_, number)) => candidates.attachments.push((source, number)),
-                // Stated so, or its attachment is not there: EC2 shows both as a blackhole.
-                None => candidates.blackhole = true,
-            }
-        }
-    }
-    for (attachment, number) in table.propagations.iter().filter_map(usable) {
-        for (destination, source) in propagated(model, learned, attachment) {
-            routes.entry(destination).or_default().attachments.push((source, number));
-        }
-    }
-    let order = Order::Transit {
-        vpn_ecmp: model.transit_gateways.get(&table.gateway).is_none_or(|gateway| gateway.vpn_ecmp),
-    };
-    let mut routes: Vec<_> = routes.into_iter().collect();
-    routes.sort_unstable_by_key(|(destination, _)| *destination);
-    let target = |candidates: Candidates| {
-        let numbers = best(order, candidates.attachments.into_iter().map(|(source, it)| (source, it.0)));
-        match numbers.as_slice() {
-            _ if candidates.blackhole => TransitTarget::Blackhole,
+    let mut routes = Vec::new();
+    let effective = effective_transit(model, learned, table);
+    for same in effective.chunk_by(|a, b| a.destination == b.destination) {
+        let active = same.iter().filter(|route| route.state == State::Active);
+        let active: Vec<_> =
+            active.filter_map(|route| index.numbers.get(route.attachment.as_ref()?).copied()).collect();
+        let target = match active.as_slice() {
             [] => TransitTarget::Blackhole,
-            [one] => TransitTarget::Attachment(AttachmentIndex(*one)),
-            several => {
-                equals.push(several.iter().copied().map(AttachmentIndex).collect());
+            [one] => TransitTarget::Attachment(*one),
+            _ => {
+                equals.push(active);
                 TransitTarget::Ecmp(equals.len() as u32 - 1)
             }
-        }
-    };
-    let mut target = target;
-    routes.into_iter().map(|(destination, candidates)| (destination, target(candidates))).collect()
-}
-
-/// What an attachment propagates.
-fn propagated(model: &Model, learned: &Learned, attachment: &TransitAttachment) -> Vec<(IpNet, Source)> {
-    match &attachment.kind {
-        Stated::Vpc { vpc, .. } => {
-            let vpc = model.vpcs.get(vpc);
-            vpc.into_iter().flat_map(blocks).map(|block| (block, Source::Vpc)).collect()
-        }
-        // PT-18.
-        Stated::Peering { .. } => Vec::new(),
-        Stated::Vpn(_) | Stated::DirectConnect(_) | Stated::Connect { .. } => {
-            let kind = circuits_of(model, &attachment.id).first().map(|circuit| circuit.kind);
-            let source = match kind {
-                Some(CircuitKind::DirectConnect) => Source::DirectConnect,
-                Some(CircuitKind::Connect) => Source::Connect,
-                _ => Source::Vpn,
-            };
-            let routes = routes_of(model, learned, &attachment.id);
-            routes.iter().map(|(destination, _)| (destination, source)).collect()
-        }
+        };
+        routes.extend(same.first().map(|route| (route.destination, target)));
     }
+    routes
 }

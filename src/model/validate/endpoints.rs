@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::{Item, Source, Validation, each, value, value::Wrong};
+use super::{Item, Source, Validation, each, in_order, value, value::Wrong};
 use crate::model::{EndpointService, Id, VpcEndpoint, raw::Check as _};
 
 pub(super) fn endpoints(sources: &[Source<'_>], state: &mut Validation) {
@@ -51,11 +51,13 @@ pub(super) fn endpoints(sources: &[Source<'_>], state: &mut Validation) {
             model.endpoints.insert(id.clone(), VpcEndpoint { id, vpc, service, descriptive });
         }
     }
+    let start = errors.0.len();
     for (id, (item, _)) in appliances {
         if !model.endpoints.contains_key(id) {
             errors.0.push(item.error("VpcEndpointId", value::unresolved(id, "VpcEndpoints")));
         }
     }
+    in_order(errors, start);
 }
 
 /// The appliances by endpoint, and where they stand.

@@ -1,7 +1,7 @@
 //! Gateways that are attached to a VPC, one of a kind to each: internet, egress-only internet and virtual private
 //! gateways; and whether public access is blocked.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::{Item, Source, Validation, each, value};
 use crate::model::{
@@ -9,10 +9,10 @@ use crate::model::{
 };
 
 pub(super) fn gateways(sources: &[Source<'_>], state: &mut Validation) {
-    let Validation { model, errors, doubtful } = state;
+    let Validation { model, errors, .. } = state;
     let mut taken = HashMap::new();
     for (item, raw) in each(sources, "InternetGateways", |raw| &raw.internet_gateways, |raw| &raw.id) {
-        let vpc = vpc(&item, &raw.attachments, "Attachments", &model.vpcs, &mut taken, (errors, doubtful));
+        let vpc = vpc(&item, &raw.attachments, "Attachments", &model.vpcs, &mut taken, errors);
         let known = &mut model.internet_gateways;
         if let Some(id) = item.new_id(&raw.id, "InternetGatewayId", "igw-blue", known, errors) {
             let descriptive = raw.notes.descriptive();
@@ -22,7 +22,7 @@ pub(super) fn gateways(sources: &[Source<'_>], state: &mut Validation) {
     taken.clear();
     let all = each(sources, "EgressOnlyInternetGateways", |raw| &raw.egress_only_gateways, |raw| &raw.id);
     for (item, raw) in all {
-        let vpc = vpc(&item, &raw.attachments, "Attachments", &model.vpcs, &mut taken, (errors, doubtful));
+        let vpc = vpc(&item, &raw.attachments, "Attachments", &model.vpcs, &mut taken, errors);
         let known = &mut model.egress_only_gateways;
         if let Some(id) = item.new_id(&raw.id, "EgressOnlyInternetGatewayId", "eigw-blue", known, errors) {
             let descriptive = raw.notes.descriptive();
@@ -32,7 +32,7 @@ pub(super) fn gateways(sources: &[Source<'_>], state: &mut Validation) {
     taken.clear();
     let all = each(sources, "VpnGateways", |raw| &raw.vpn_gateways, |raw| &raw.id);
     for (item, raw) in all.filter(|(_, raw)| raw.state.in_force()) {
-        let vpc = vpc(&item, &raw.attachments, "VpcAttachments", &model.vpcs, &mut taken, (errors, doubtful));
+        let vpc = vpc(&item, &raw.attachments, "VpcAttachments", &model.vpcs, &mut taken, errors);
         let known = &mut model.vpn_gateways;
         if let Some(id) = item.new_id(&raw.id, "VpnGatewayId", "vgw-blue", known, errors) {
             let descriptive = raw.notes.descriptive();
@@ -41,25 +41,21 @@ pub(super) fn gateways(sources: &[Source<'_>], state: &mut Validation) {
     }
 }
 
-/// The VPC that a gateway is attached to, if to any; a gateway whose VPC is not known becomes doubtful. `taken` has those
-/// that have a gateway of the kind, and which.
+/// The VPC that a gateway is attached to, if to any. `taken` has those that have a gateway of the kind, and which.
 fn vpc<'s>(
     item: &Item<'s>,
     attachments: &raw::List<raw::VpcAttachment<'_>>,
     key: &str,
     vpcs: &ById<Vpc>,
     taken: &mut HashMap<Id, &'s str>,
-    (errors, doubtful): (&mut Errors, &mut HashSet<Id>),
+    errors: &mut Errors,
 ) -> Option<Id> {
     let mut attached = None;
     let attachments = attachments.items().iter().enumerate();
     for (index, attachment) in attachments.filter(|(_, attachment)| attachment.state.in_force()) {
         let key = format!("{key}[{index}].VpcId");
         let found = item.reference(&attachment.vpc, &key, "vpc-blue", "Vpcs", vpcs, errors);
-        let Some((vpc, _)) = found else {
-            doubtful.insert(Id::from(item.id));
-            continue;
-        };
+        let Some((vpc, _)) = found else { continue };
         if let Some(other) = &attached {
             let problem = format!("is attached to {other} already (Resource.AlreadyAssociated)");
             item.wrong(key, problem, "attach a gateway to one VPC", errors);

@@ -85,8 +85,15 @@ pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Err
 struct Validation {
     model: Model,
     errors: Errors,
-    /// VPCs and subnets whose blocks are wrong or missing, so that what lies in them cannot be checked; gateways whose VPC is.
+    /// VPCs and subnets whose blocks are wrong or missing: what lies in them cannot be checked.
     doubtful: HashSet<Id>,
+}
+
+/// Puts errors that were found in a map's order, from the given one on, in an order of their own.
+fn in_order(errors: &mut Errors, start: usize) {
+    if let Some(found) = errors.0.get_mut(start..) {
+        found.sort_unstable_by(|a, b| (&a.file, &a.path, &a.problem).cmp(&(&b.file, &b.path, &b.problem)));
+    }
 }
 
 /// A resource as it is validated: where it stands, and its id.

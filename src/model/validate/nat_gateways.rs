@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use hashbrown::HashMap;
 use ipnet::Ipv4Net;
 
-use super::{Item, Source, Validation, each, enis::assignable4, value};
+use super::{Item, Source, Validation, each, enis::assignable4, in_order, value};
 use crate::model::{Errors, Id, Model, NatGateway, Subnet, raw};
 
 /// Most addresses of a NAT gateway (GW-11).
@@ -39,6 +39,7 @@ pub(super) fn nat_gateways(sources: &[Source<'_>], state: &mut Validation) {
         model.nat_gateways.insert(id, gateway);
     }
     own_interfaces(sources, model, errors);
+    let start = errors.0.len();
     for eni in model.enis.values() {
         let Some(taken) = taken.get(&eni.subnet) else { continue };
         let own = eni.primary4.iter().chain(&*eni.secondary4).filter_map(|address| taken.get(address));
@@ -55,6 +56,7 @@ pub(super) fn nat_gateways(sources: &[Source<'_>], state: &mut Validation) {
             );
         }
     }
+    in_order(errors, start);
 }
 
 /// Takes out of the model the ENIs that EC2 shows for the addresses of NAT gateways: they are the gateways themselves, and no

@@ -5,8 +5,7 @@ use ipnet::IpNet;
 
 use super::{Item, route_tables::blocks, value, value::Wrong};
 use crate::model::{
-    AttachmentKind, ById, Destination, Errors, Id, Model, Route, Target, TransitAttachment, TransitGateway,
-    Vpc,
+    ById, Destination, Errors, Id, Model, Route, Target, Vpc,
     raw::{self, Check as _},
 };
 
@@ -15,12 +14,8 @@ pub(super) struct Routes<'m> {
     model: &'m Model,
     /// The blocks of all subnets, by VPC.
     subnets: HashSet<(&'m str, IpNet)>,
-    /// The VPCs that are attached to transit gateways, by gateway; an attachment whose VPC is not known has none.
-    transit: HashSet<(&'m str, &'m str)>,
     /// VPCs with a block or subnet that is not known.
     doubtful: HashSet<&'m str>,
-    /// Gateways whose VPC is not known.
-    detached: &'m HashSet<Id>,
     /// The ENIs of each instance; made when a route first needs it.
     instances: std::cell::OnceCell<HashMap<String, Vec<Id>>>,
 }
@@ -48,13 +43,7 @@ impl<'m> Routes<'m> {
             }
         }
         unknown.extend(doubtful.iter().filter(|id| model.vpcs.contains_key(*id)).map(|id| &**id));
-        let vpc_of = |attachment: &'m TransitAttachment| match &attachment.kind {
-            AttachmentKind::Vpc { vpc, .. } => Some((&*attachment.gateway, &**vpc)),
-            _ => None,
-        };
-        let transit = model.transit_attachments.values().filter_map(vpc_of).collect();
-        let instances = std::cell::OnceCell::new();
-        Self { model, subnets, transit, doubtful: unknown, detached: doubtful, instances }
+        Self { model, subnets, doubtful: unknown, instances: std::cell::OnceCell::new() }
     }
 
     /// The routes stated, with what is wrong noted. `table` is `None` where its VPC is not known.
@@ -192,7 +181,7 @@ impl<'m> Routes<'m> {
     }
 
     /// The thing that a key names. What the state does not have any more, by an id of the right shape, is gone (RT-12); so
-    /// is a gateway that has been detached from the VPC, if the route is known to be a blackhole.
+    /// is a gateway that was attached to another VPC since, if the route is known to be a blackhole.
     fn resolve(&self, key: &str, id: &str, vpc: Option<&Vpc>, blackhole: bool) -> Result<Target, Wrong> {
         let model = self.model;
         let attached = |of: Option<&Id>| of.cloned();
@@ -224,12 +213,8 @@ impl<'m> Routes<'m> {
                 (&[], found.map(|(id, vpc)| (Target::Eni(id), vpc)))
             }
             "TransitGatewayId" => {
-                let is_attached = |vpc: &&Vpc| {
-                    let pairs = [(id, &*vpc.id), (id, "")];
-                    pairs.iter().any(|pair| self.transit.contains(pair))
-                };
-                let of = |_: &TransitGateway| vpc.filter(is_attached).map(|vpc| vpc.id.clone());
-                (&["tgw-"], find(&model.transit_gateways, id, of).map(|(id, vpc)| (Target::Transit(id), vpc)))
+                let found = find(&model.transit_gateways, id, |_| None);
+                (&["tgw-"], found.map(|(id, vpc)| (Target::Transit(id), vpc)))
             }
             "VpcEndpointId" => {
                 let found = find(&model.endpoints, id, |endpoint| Some(endpoint.vpc.clone()));
@@ -245,7 +230,7 @@ impl<'m> Routes<'m> {
             }
         };
         match found {
-            Some((target, owner)) => self.of_vpc(target, owner, vpc, blackhole),
+            Some((target, owner)) => Self::of_vpc(target, owner, vpc, blackhole),
             None if shapes.iter().any(|shape| id.starts_with(shape)) => Ok(Target::Gone(Id::from(id))),
             None => {
                 let problem = format!("the target {id} is not known");
@@ -263,33 +248,26 @@ impl<'m> Routes<'m> {
         }
     }
 
-    /// The target, if it is of the VPC, or attached to it. `owner` is the VPC that it is of.
+    /// The target, if it is not of another VPC. `owner` is the VPC that it is of, or attached to.
     fn of_vpc(
-        &self,
         target: Target,
         owner: Option<Id>,
         vpc: Option<&Vpc>,
         blackhole: bool,
     ) -> Result<Target, Wrong> {
-        let Some(vpc) = vpc else { return Ok(target) };
-        let attachable = matches!(
-            target,
-            Target::InternetGateway(_) | Target::EgressOnly(_) | Target::VpnGateway(_) | Target::Transit(_)
-        );
-        match owner {
-            Some(owner) if owner == vpc.id || owner.is_empty() => Ok(target),
-            _ if blackhole && attachable => Ok(Target::Gone(Id::from(target.id()))),
-            Some(other) => {
-                let problem = format!("{target} is of {other}, another VPC (InvalidParameterValue)");
-                Err(Wrong::new(problem, "name a target of the table's VPC"))
-            }
-            // What is wrong with the attachment has been said.
-            None if self.detached.contains(target.id()) => Ok(target),
-            None => {
-                let problem = format!("{target} is not attached to {} (InvalidParameterValue)", vpc.id);
-                Err(Wrong::new(problem, "attach it, or write State: blackhole of a route left behind"))
-            }
+        let other = owner.filter(|owner| vpc.is_some_and(|vpc| vpc.id != *owner) && !owner.is_empty());
+        // EC2 keeps the route to a gateway that was detached, so one that is attached to nothing stays (RT-12).
+        let Some(other) = other else { return Ok(target) };
+        let attachable =
+            matches!(target, Target::InternetGateway(_) | Target::EgressOnly(_) | Target::VpnGateway(_));
+        if attachable && blackhole {
+            return Ok(Target::Gone(Id::from(target.id())));
         }
+        let problem = format!("{target} is of {other}, another VPC (InvalidParameterValue)");
+        let fix = "name a target of the table's VPC";
+        let detached =
+            if attachable { ", or write State: blackhole if it was detached from that" } else { "" };
+        Err(Wrong::new(problem, format!("{fix}{detached}")))
     }
 
     /// The only ENI of an instance.

@@ -2,10 +2,13 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{Item, Source, Validation, each, value};
+use super::{Item, Source, Validation, each, in_order, value};
 use crate::model::{
     AttachmentKind, ById, ConnectPeer, Errors, Id, Model, TransitAttachment, TransitGateway, raw,
 };
+
+/// What `TransitGatewayAttachments` may be of.
+pub(super) const KINDS: [&str; 5] = ["vpc", "peering", "connect", "vpn", "direct-connect-gateway"];
 
 /// Most peers of a Connect attachment.
 const PEERS: usize = 4;
@@ -188,10 +191,8 @@ fn peerings(sources: &[Source<'_>], state: &mut Validation) {
 fn others(sources: &[Source<'_>], state: &mut Validation) {
     let Validation { model, errors, .. } = state;
     for (item, raw) in in_force(sources) {
-        let known_kinds =
-            ["vpc", "peering", "connect", "vpn", "direct-connect-gateway"].map(|kind| (kind, kind));
         let example = "vpn";
-        let words = |text| value::one_of(text, &known_kinds);
+        let words = |text| value::one_of(text, &KINDS.map(|kind| (kind, kind)));
         let kind = match item.required(&raw.kind, "ResourceType", example, words, errors) {
             Some("vpn") => {
                 let known = &model.vpn_connections;
@@ -282,12 +283,14 @@ fn connects(sources: &[Source<'_>], state: &mut Validation) {
             known.insert(id.clone(), attachment(id, gateway, &raw.state, kind, &raw.notes));
         }
     }
+    let start = errors.0.len();
     for (id, peers) in peers {
         for (item, _) in peers {
             let wrong = value::unresolved(id, "TransitGatewayConnects");
             errors.0.push(item.error("TransitGatewayAttachmentId", wrong));
         }
     }
+    in_order(errors, start);
 }
 
 /// The Connect peers by attachment.

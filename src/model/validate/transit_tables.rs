@@ -200,7 +200,8 @@ fn of_tables<'s>(sources: &'s [Source<'_>], model: &Model, errors: &mut Errors) 
 fn of_attachments<'s>(sources: &'s [Source<'_>], model: &Model, errors: &mut Errors) -> Vec<Association<'s>> {
     let mut stated = Vec::new();
     for (item, raw) in transit::in_force(sources) {
-        let Some(gateway) = raw.gateway.get() else { continue };
+        let known = raw.kind.get().is_some_and(|kind| transit::KINDS.contains(&kind));
+        let Some(gateway) = raw.gateway.get().filter(|_| known) else { continue };
         let find = |attachment| resolve(&model.transit_attachments, attachment, gateway);
         let key = "TransitGatewayAttachmentId";
         let Some(attachment) = item.required(&raw.id, key, "tgw-attach-blue", find, errors) else { continue };

@@ -3,6 +3,7 @@
 //! [`warnings`] looks at resources and static routes only: what is learned by BGP comes and goes. One pass over the ENIs at
 //! most, and only if something leads out of a VPC at all.
 
+mod blackholes;
 mod middlebox;
 mod peering;
 mod public;
@@ -38,6 +39,7 @@ pub fn warnings(model: &Model) -> Vec<Warning> {
     let view = View::new(model);
     let mut found = Found(Vec::new());
     public::check(&view, &mut found);
+    blackholes::check(&view, &mut found);
     middlebox::check(&view, &mut found);
     peering::check(&view, &mut found);
     transit::check(&view, &mut found);

@@ -106,9 +106,13 @@ fn gateways_without_hosts(view: &View<'_>, found: &mut Found) {
                 .get(id)
                 .filter(|gateway| gateway.vpc.is_some())
                 .map(|gateway| &gateway.id),
-            model.egress_only_gateways.get(id).map(|gateway| &gateway.id),
+            model
+                .egress_only_gateways
+                .get(id)
+                .filter(|gateway| gateway.vpc.is_some())
+                .map(|gateway| &gateway.id),
             model.nat_gateways.get(id).map(|gateway| &gateway.id),
-            model.vpn_gateways.get(id).map(|gateway| &gateway.id),
+            model.vpn_gateways.get(id).filter(|gateway| gateway.vpc.is_some()).map(|gateway| &gateway.id),
             model.transit_gateways.get(id).map(|gateway| &gateway.id).filter(|id| outside.contains(id)),
             model
                 .endpoints

@@ -121,10 +121,10 @@ pub(super) fn check_gateway(raw: &RawPort, problem: &mut impl FnMut(&str, &str))
                 ),
             ),
             Some(own) if own.addr() == *hop => {
-                problem("next_hops", &format!("{hop} is the node's own address"))
+                problem("next_hops", &format!("{hop} is the node's own address"));
             }
             Some(own) if !own.contains(hop) => {
-                problem("next_hops", &format!("{hop} is not on the link {}", own.trunc()))
+                problem("next_hops", &format!("{hop} is not on the link {}", own.trunc()));
             }
             Some(_) => {}
         }

@@ -219,3 +219,56 @@ fn a_host_that_is_to_serve_a_gateway_without_a_port_is_warned_of() {
     site.ports.retain(|port| matches!(port.role, SiteRole::Instance));
     assert!(warnings(&site, &model)[0].starts_with("igw-1: host `host-a` is to serve it"));
 }
+
+/// A VPC's public addresses, by an internet gateway that these hosts serve.
+fn public(hosts: &str) -> Model {
+    let addresses: String = (0..32)
+        .map(|n| {
+            format!(
+                "- {{PublicIp: 198.51.100.{}, NetworkInterfaceId: eni-1, PrivateIpAddress: 10.0.1.{}}}\n",
+                100 + n,
+                10 + n
+            )
+        })
+        .collect();
+    let secondary: String = (1..32).map(|n| format!(", {{PrivateIpAddress: 10.0.1.{}}}", 10 + n)).collect();
+    let text = format!(
+        r#"
+Vpcs: [{{VpcId: vpc-1, CidrBlock: 10.0.0.0/16}}]
+Subnets: [{{SubnetId: subnet-1, VpcId: vpc-1, AvailabilityZone: eu-central-1a, CidrBlock: 10.0.1.0/24}}]
+SecurityGroups: [{{GroupId: sg-1, VpcId: vpc-1}}]
+NetworkInterfaces:
+- NetworkInterfaceId: eni-1
+  SubnetId: subnet-1
+  MacAddress: "02:00:00:00:01:0a"
+  PrivateIpAddress: 10.0.1.10
+  PrivateIpAddresses: [{{PrivateIpAddress: 10.0.1.10, Primary: true}}{secondary}]
+  Groups: [{{GroupId: sg-1}}]
+InternetGateways: [{{InternetGatewayId: igw-1, Attachments: [{{VpcId: vpc-1}}]}}]
+Addresses:
+{addresses}
+Warren:
+  Hosts: [{{HostId: host-a, UnderlayAddress: 192.0.2.1}}, {{HostId: host-b, UnderlayAddress: 192.0.2.2}}]
+  Networks: [{{VpcId: vpc-1, Vni: 4100}}]
+  Gateways: [{{GatewayId: igw-1, Hosts: [{hosts}]}}]
+"#
+    );
+    model::load(&[model::Document { name: "state.yaml".into(), text }])
+        .unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn a_node_that_takes_over_public_addresses_announces_them() {
+    let mut manager = manager(public("host-a, host-b"));
+    asked(&mut manager, at(0));
+    let own = |address: IpAddr| (OUT, 0, address, address);
+    manager.apply(public("host-a")).unwrap();
+    let announced = asked(&mut manager, at(1));
+    // The other host had some of them, and this one has said nothing of its own.
+    assert!((4..29).contains(&announced.len()), "{announced:?}");
+    assert!(announced.iter().all(|&what| what == own(what.2)), "{announced:?}");
+    manager.apply(public("host-b, host-a")).unwrap();
+    assert_eq!(asked(&mut manager, at(2)), []);
+    manager.apply(public("host-a")).unwrap();
+    assert_eq!(asked(&mut manager, at(3)), announced);
+}

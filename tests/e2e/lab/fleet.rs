@@ -125,7 +125,7 @@ impl Fleet {
             fabric.ip(&format!("link set {bridge} mtu 9200 up"));
         }
         let number = sites.len();
-        let nodes = sites.into_iter().zip(1..).map(|(site, n)| node(&fabric, cloud, site, n)).collect();
+        let nodes = sites.into_iter().zip(1..).map(|(site, n)| node(&fabric, cloud, &site, n)).collect();
         let fleet = Self { nodes, _fabric: fabric };
         let reached = |node: &Node| {
             node.daemon.show("hosts").iter().filter(|host| host["state"] == "reachable").count() == number - 1
@@ -171,7 +171,7 @@ impl Fleet {
 }
 
 #[track_caller]
-fn node(fabric: &Netns, cloud: &Cloud, site: Site, number: usize) -> Node {
+fn node(fabric: &Netns, cloud: &Cloud, site: &Site, number: usize) -> Node {
     let (namespace, folder) = (Netns::new(site.host), TempDir::new().unwrap());
     namespace.ip(&format!("link add up0 type veth peer name up{number} netns {}", fabric.name));
     fabric.ip(&format!("link set up{number} master br0"));

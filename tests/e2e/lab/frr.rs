@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -30,30 +31,43 @@ pub fn wait(logs: impl Fn() -> String, what: &str, mut condition: impl FnMut() -
     }
 }
 
-/// A program that is ended when dropped.
+/// A program that is ended when dropped, with what it has started.
 pub struct Program(Child);
 
 impl Program {
-    /// Starts it; what it says is appended to a file.
+    /// Starts it, as a process group; what it says is appended to a file.
     #[track_caller]
     pub fn start(command: &mut Command, log: &Path) -> Self {
         let log = File::options().append(true).create(true).open(log).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        Self(command.spawn().unwrap())
+        Self(command.process_group(0).spawn().unwrap())
     }
 
     /// Waits until it ends; returns the exit code.
     pub fn wait(mut self) -> Option<i32> {
         self.0.wait().unwrap().code()
     }
+
+    fn signal(&self, signal: &str, to: &str) {
+        let _ = Command::new("kill").args([signal, "--", to]).status();
+    }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
+        let pid = self.0.id().to_string();
+        let deadline = Instant::now() + Duration::from_secs(10);
         if let Ok(None) = self.0.try_wait() {
-            let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+            self.signal("-TERM", &pid);
         }
-        let _ = self.0.wait();
+        while let Ok(None) = self.0.try_wait() {
+            if Instant::now() > deadline {
+                eprintln!("{pid} does not end when it is asked to");
+                self.signal("-KILL", &format!("-{pid}"));
+                let _ = self.0.wait();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

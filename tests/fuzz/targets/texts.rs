@@ -4,7 +4,7 @@ use std::path::Path;
 
 use warren::{
     api::Request,
-    model::{Document, Errors, Model, diff, load},
+    model::{Document, Errors, Model, diff, load, warnings},
     node::config::HostConfig,
     trace::Node,
 };
@@ -21,7 +21,10 @@ pub(crate) fn state(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let loaded = read(text);
     match &loaded {
-        Ok(model) => assert!(diff(model, model).is_empty()),
+        Ok(model) => {
+            assert!(diff(model, model).is_empty());
+            warnings(model);
+        }
         Err(errors) => {
             for error in &errors.0 {
                 assert!(!error.problem.is_empty() && !error.fix.is_empty(), "{error}");

@@ -1,0 +1,9 @@
+//! What leads out of VPCs, from the model to the tables.
+
+mod effective;
+mod isolation;
+mod seats;
+mod transit;
+mod update;
+mod view;
+mod world;
