@@ -21,17 +21,18 @@ fn leads(view: &View<'_>, table: &RouteTable, to: impl Fn(&Target) -> bool) -> b
     table.routes.iter().any(|route| to(&route.target) && view.is_of(route, false))
 }
 
-fn is_internet(target: &Target) -> bool {
-    matches!(target, Target::InternetGateway(_))
+/// Whether it is an internet gateway that is attached to a VPC. A route to another is a blackhole, which has a warning of its own.
+fn is_internet(view: &View<'_>, target: &Target) -> bool {
+    let Target::InternetGateway(id) = target else { return false };
+    view.model.internet_gateways.get(id).is_some_and(|gateway| gateway.vpc.is_some())
 }
 
 /// Subnets whose table leads to an internet gateway, and whose ENIs all have private addresses only: their packets are
 /// dropped there (GW-2).
 fn subnets_without(view: &View<'_>, found: &mut Found) {
-    let candidates = view
-        .subnets
-        .iter()
-        .filter(|(subnet, table)| !view.public.contains(&subnet.id) && leads(view, table, is_internet));
+    let candidates = view.subnets.iter().filter(|(subnet, table)| {
+        !view.public.contains(&subnet.id) && leads(view, table, |target| is_internet(view, target))
+    });
     let candidates: HashSet<&Id> = candidates.map(|(subnet, _)| &subnet.id).collect();
     if candidates.is_empty() {
         return;
@@ -39,7 +40,7 @@ fn subnets_without(view: &View<'_>, found: &mut Found) {
     let enis = view.model.enis.values().filter(|eni| eni.primary4.is_some());
     let inhabited: HashSet<&Id> = enis.map(|eni| &eni.subnet).filter(|id| candidates.contains(id)).collect();
     for (subnet, table) in view.subnets.iter().filter(|(subnet, _)| inhabited.contains(&subnet.id)) {
-        let gateway = table.routes.iter().map(|route| &route.target).find(|target| is_internet(target));
+        let gateway = table.routes.iter().map(|route| &route.target).find(|target| is_internet(view, target));
         let Some(gateway) = gateway else { continue };
         let problem = format!("{} routes to {gateway}, but no ENI in it has a public IPv4 address", table.id);
         found.add(&subnet.id, problem, "associate one in Addresses, or route to a NAT gateway");
