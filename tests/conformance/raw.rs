@@ -45,17 +45,14 @@ impl RawSocket {
         // SAFETY: the address is a whole `sockaddr_ll`, of the length stated.
         done(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
         let (on, length) = (1_i32, size_of::<i32>() as libc::socklen_t);
-        // What it sends itself, it doesn't hear.
-        // SAFETY: the value is an `i32`, of the length stated.
-        done(unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_IGNORE_OUTGOING,
-                (&raw const on).cast(),
-                length,
-            )
-        })?;
+        // What it sends itself, it doesn't hear; tags that the kernel takes off, it tells.
+        for option in [libc::PACKET_IGNORE_OUTGOING, libc::PACKET_AUXDATA] {
+            // SAFETY: the value is an `i32`, of the length stated.
+            done(unsafe {
+                let value = (&raw const on).cast();
+                libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, value, length)
+            })?;
+        }
         Ok(Self(socket))
     }
 
@@ -66,14 +63,23 @@ impl RawSocket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// A frame that has arrived.
+    /// A frame that has arrived, with its tag.
     pub fn receive(&self) -> io::Result<Option<Vec<u8>>> {
         let mut frame = vec![0_u8; 16_384];
-        // SAFETY: writes to the vector, at most its length.
-        let length = unsafe { libc::recv(self.0.as_raw_fd(), frame.as_mut_ptr().cast(), frame.len(), 0) };
+        let mut control = [0_u64; 8];
+        let mut data = libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() };
+        // SAFETY: all zeros are a message header without anything.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        (message.msg_iov, message.msg_iovlen) = (&raw mut data, 1);
+        (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control));
+        // SAFETY: the header names the vector and the array, of their lengths, which outlive the call.
+        let length = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, 0) };
         match usize::try_from(length) {
             Ok(length) => {
                 frame.truncate(length);
+                if let Some(tag) = tag(&message) {
+                    frame.splice(12..12, tag);
+                }
                 Ok(Some(frame))
             }
             Err(_) => match io::Error::last_os_error() {
@@ -82,6 +88,21 @@ impl RawSocket {
             },
         }
     }
+}
+
+/// The tag that the kernel took off a frame.
+fn tag(message: &libc::msghdr) -> Option<[u8; 4]> {
+    // SAFETY: the kernel has filled the header and its control messages in.
+    let first = unsafe { libc::CMSG_FIRSTHDR(message).as_ref() }?;
+    if (first.cmsg_level, first.cmsg_type) != (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+        return None;
+    }
+    // SAFETY: a message of this type has a `tpacket_auxdata`, maybe unaligned.
+    let told = unsafe { libc::CMSG_DATA(first).cast::<libc::tpacket_auxdata>().read_unaligned() };
+    let valid = told.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
+    let [a, b] = told.tp_vlan_tpid.to_be_bytes();
+    let [c, d] = told.tp_vlan_tci.to_be_bytes();
+    valid.then_some([a, b, c, d])
 }
 
 fn done(result: i32) -> io::Result<i32> {
