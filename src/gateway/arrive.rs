@@ -8,7 +8,7 @@ use super::{internet, outside, way::Way};
 use crate::{
     packet::{
         Buffer, Headers, Mac, Network, Sender, Vni, arp::Arp, endpoints, macs, nd as messages, parse,
-        push_vlan, strip_vlan,
+        strip_vlan,
     },
     pipeline::{Burst, Context, News, Reason, Sink},
     services::{Answer, Learned, Station, arp, nd},
@@ -101,12 +101,8 @@ impl Link<'_> {
     }
 
     /// Sends a frame with the link's tag out of a port.
-    fn send<B: Buffer, S: Sink<B>>(&self, ctx: &mut Context<'_, S>, to: PortIndex, mut frame: B) {
-        let tagged = if self.vlan == 0 { Ok(()) } else { push_vlan(&mut frame, self.vlan) };
-        match tagged {
-            Ok(()) => ctx.sink.transmit(to, frame),
-            Err(reason) => ctx.drop(self.port, reason, frame),
-        }
+    fn send<B: Buffer, S: Sink<B>>(&self, ctx: &mut Context<'_, S>, to: PortIndex, frame: B) {
+        outside::send_tagged(ctx, self.port, (to, self.vlan), frame);
     }
 
     /// Who is where on the link: learns it, and answers for what the node has there, unless a routing daemon does.

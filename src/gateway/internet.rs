@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn leave<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     mut way: Way<'_>,
-    (_, gateway, internet): (GatewayIndex, &Gateway, &Internet),
+    (gateway, internet): (&Gateway, &Internet),
     mut frame: B,
 ) {
     if let Err(reason) = outward(ctx, &mut way, gateway, internet, &mut frame) {

@@ -42,22 +42,30 @@ pub(super) fn transmit<B: Buffer, S: Sink<B>>(
     let from = way.port;
     fit_to(ctx, way, outside.mtu, frame, |ctx, mut frame| {
         set_macs(frame.data_mut(), neighbour, outside.mac);
-        let tagged = if vlan == 0 { Ok(()) } else { push_vlan(&mut frame, vlan) };
-        match tagged {
-            Ok(()) => {
-                ctx.sink.note(Step::Outside(port, vlan));
-                ctx.sink.transmit(port, frame);
-            }
-            Err(reason) => ctx.drop(from, reason, frame),
-        }
+        ctx.sink.note(Step::Outside(port, vlan));
+        send_tagged(ctx, from, (port, vlan), frame);
     });
+}
+
+/// Sends a frame on a VLAN of a port, 0 for none. What can't be is counted at the port `from`.
+pub(super) fn send_tagged<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    from: PortIndex,
+    (port, vlan): (PortIndex, u16),
+    mut frame: B,
+) {
+    let tagged = if vlan == 0 { Ok(()) } else { push_vlan(&mut frame, vlan) };
+    match tagged {
+        Ok(()) => ctx.sink.transmit(port, frame),
+        Err(reason) => ctx.drop(from, reason, frame),
+    }
 }
 
 /// Takes a packet out by the circuits that lead to its destination.
 pub(super) fn leave<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     way: Way<'_>,
-    (index, gateway, outside): (GatewayIndex, &Gateway, &Outside),
+    (gateway, outside): (&Gateway, &Outside),
     frame: B,
 ) {
     let exits = &ctx.tables.exits;
@@ -74,7 +82,7 @@ pub(super) fn leave<B: Buffer, S: Sink<B>>(
     };
     match refused {
         Some(reason) => ctx.drop(way.port, reason, frame),
-        None => by_circuit(ctx, way, (index, gateway, outside), |_| true, frame),
+        None => by_circuit(ctx, way, (gateway, outside), |_| true, frame),
     }
 }
 
@@ -82,7 +90,7 @@ pub(super) fn leave<B: Buffer, S: Sink<B>>(
 fn by_circuit<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     mut way: Way<'_>,
-    (_, gateway, outside): (GatewayIndex, &Gateway, &Outside),
+    (gateway, outside): (&Gateway, &Outside),
     right: impl Fn(&Circuit) -> bool,
     mut frame: B,
 ) {
@@ -133,8 +141,8 @@ pub(super) fn arrive<B: Buffer, S: Sink<B>>(
     frame: B,
 ) {
     let exits = &ctx.tables.exits;
-    let found = leads_to.lookup(way.destination).and_then(|index| Some((index, exits.gateway(index)?)));
-    let Some((index, gateway)) = found else {
+    let found = leads_to.lookup(way.destination).and_then(|index| exits.gateway(index));
+    let Some(gateway) = found else {
         // BGP-10: what is behind the other circuits of a Direct Connect gateway is none of its ways.
         return ctx.drop(way.port, Reason::EdgeToEdge, frame);
     };
@@ -156,7 +164,7 @@ pub(super) fn arrive<B: Buffer, S: Sink<B>>(
         // BGP-4: from one VPN to another, and nowhere else.
         OutsideKind::Private if circuit.kind == CircuitKind::Vpn => {
             let vpn = |circuit: &Circuit| circuit.kind == CircuitKind::Vpn;
-            by_circuit(ctx, way, (index, gateway, outside), vpn, frame);
+            by_circuit(ctx, way, (gateway, outside), vpn, frame);
         }
         OutsideKind::Private | OutsideKind::Endpoint => ctx.drop(way.port, Reason::EdgeToEdge, frame),
         OutsideKind::Transit => {

@@ -9,7 +9,9 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    packet::{Buffer, ETHERNET, Headers, Sender, Vni, endpoints, flow_hash, parse, set_macs, tcp},
+    packet::{
+        Buffer, ETHERNET, Headers, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs, tcp,
+    },
     pipeline::{AtGateway, Context, Reason, Sink, Step, encapsulate_as, fit, pass_on},
     tables::{
         Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, Place, PortIndex, Seat, Tables, Target,
@@ -162,7 +164,11 @@ pub(super) fn to_gateway<B: Buffer, S: Sink<B>>(
         Seat::Here => {
             // What is too long for the gateway, is so at the sender's.
             let limit = way.mtu;
-            fit_to(ctx, &way, limit, frame, |ctx, frame| enter(ctx, way, index, frame));
+            fit_to(ctx, &way, limit, frame, |ctx, frame| match parse(frame.data()) {
+                // Of what was cut, each fragment has its own.
+                Ok(headers) => enter(ctx, Way { headers, ..way }, index, frame),
+                Err(reason) => ctx.drop(way.port, reason, frame),
+            });
         }
         Seat::Host(host) => {
             set_macs(frame.data_mut(), gateway.mac, way.sender.mac);
@@ -221,7 +227,7 @@ pub(super) fn fit_to<B: Buffer, S: Sink<B>>(
 /// Takes a packet into a gateway that this node serves.
 pub(super) fn enter<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
-    mut way: Way<'_>,
+    way: Way<'_>,
     index: GatewayIndex,
     frame: B,
 ) {
@@ -230,21 +236,16 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
         return ctx.drop(way.port, Reason::NotServed, frame);
     };
     ctx.sink.note(Step::Gateway(gateway));
-    // Fragments of a packet are read anew.
-    match parse(frame.data()) {
-        Ok(headers) => way.headers = headers,
-        Err(reason) => return ctx.drop(way.port, reason, frame),
-    }
     match &gateway.kind {
-        GatewayKind::Internet(internet) => internet::leave(ctx, way, (index, gateway, internet), frame),
+        GatewayKind::Internet(internet) => internet::leave(ctx, way, (gateway, internet), frame),
         GatewayKind::EgressOnly(_) | GatewayKind::Nat(_) => {
             stateful::enter(ctx, way, (index, gateway), frame);
         }
-        GatewayKind::Outside(outside) => outside::leave(ctx, way, (index, gateway, outside), frame),
+        GatewayKind::Outside(outside) => outside::leave(ctx, way, (gateway, outside), frame),
     }
 }
 
-/// Takes a packet of the overlay, to the MAC of a gateway, into it. `from` is the host that sent it, in the VPC `vni`.
+/// Takes a packet of the overlay, in the VPC `vni`, to the MAC of a gateway into it.
 pub(crate) fn from_underlay<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
@@ -260,7 +261,7 @@ pub(crate) fn from_underlay<B: Buffer, S: Sink<B>>(
         Ok(headers) => headers,
         Err(reason) => return ctx.drop(port, reason, frame),
     };
-    let (_, source) = crate::packet::macs(frame.data());
+    let (_, source) = macs(frame.data());
     let sender = Sender { vni, mac: gateway.mac };
     let Some(way) = Way::new(port, sender, vni, headers, frame.data()) else {
         return ctx.drop(port, Reason::NotServed, frame);
@@ -268,18 +269,17 @@ pub(crate) fn from_underlay<B: Buffer, S: Sink<B>>(
     enter(ctx, Way { passed_on: source == gateway.mac, ..way }, index, frame);
 }
 
-/// Whether a frame of the overlay, to the MAC of a gateway, comes from where it may: P-4.
+/// Whether a frame of the overlay with a packet of `network`, to the MAC of a gateway, comes from where it may: P-4.
 pub(crate) fn is_from(
     tables: &Tables,
     (host, vni): (HostIndex, Vni),
     sender: Option<Sender>,
     gateway: GatewayIndex,
-    frame: &[u8],
+    (frame, network): (&[u8], Network),
 ) -> bool {
     let exits = &tables.exits;
-    let (_, source_mac) = crate::packet::macs(frame);
-    let Ok(headers) = parse(frame) else { return false };
-    let Some((source, _)) = endpoints(frame, headers.network) else { return false };
+    let (_, source_mac) = macs(frame);
+    let Some((source, _)) = endpoints(frame, network) else { return false };
     // Another node that serves it, or another gateway whose packets come into the VPC.
     if exits.edges.contains(&(gateway, host)) || exits.edges_of.contains(&(vni, host)) {
         return true;

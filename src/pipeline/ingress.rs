@@ -184,7 +184,8 @@ fn to_another<B: Buffer>(
     let Some(&index) = found.filter(|&&index| tables.exits.serves(index)) else {
         return Err(elsewhere(tables, arrived.vni, destination));
     };
-    if !gateway::is_from(tables, (arrived.host, arrived.vni), arrived.sender, index, inner) {
+    let from = (arrived.host, arrived.vni);
+    if !gateway::is_from(tables, from, arrived.sender, index, (inner, arrived.network)) {
         return Err(Reason::UnderlaySpoof);
     }
     notes.note(Step::Passed(Check::Origin));
