@@ -50,6 +50,8 @@ need_cargo
 need_component fmt rustfmt
 need_component clippy clippy
 export CARGO_TERM_COLOR=never
+# Nothing is built twice here, and what incremental builds keep takes as much disk as the rest.
+export CARGO_INCREMENTAL=0
 
 # In an order in which what one step builds, the next ones use. The two feature sets share all dependencies.
 heading "checking"
