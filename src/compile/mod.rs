@@ -11,6 +11,7 @@ mod learned;
 mod lease;
 mod multicast;
 mod site;
+mod stays;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -25,6 +26,7 @@ pub use site::{Link, Site, SitePort, SiteRole, SiteUplink};
 use exits::ExitsMemory;
 
 use crate::{
+    flow::Timeouts,
     model::{self, Diff, Id, Model, router_mac},
     packet::{ETHERNET, Mac, OuterTemplate, Vni},
     tables::{
@@ -89,6 +91,9 @@ pub struct Compiler {
     /// What gateways have learned.
     learned: Learned,
     exits: ExitsMemory,
+    /// That of the last tables.
+    generation: u32,
+    stays: stays::Stays,
 }
 
 impl Compiler {
@@ -103,7 +108,15 @@ impl Compiler {
             forwarding: HashSet::new(),
             learned: Learned::default(),
             exits: ExitsMemory::default(),
+            generation: 0,
+            stays: stays::Stays::default(),
         }
+    }
+
+    /// The number of the next tables.
+    fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        self.generation
     }
 
     /// The node it compiles for.
@@ -128,6 +141,7 @@ impl Compiler {
         let exits = self.exits(model);
         self.insert_gateways(&mut enis, model);
         Tables {
+            generation: self.next_generation(),
             encapsulation: self.site.encapsulation,
             ports: self.ports(model, &exits),
             enis,
@@ -150,7 +164,7 @@ impl Compiler {
         diff: &Diff,
         resolve: &dyn Resolve,
     ) -> Tables {
-        let mut next = tables.clone();
+        let mut next = Tables { generation: self.next_generation(), ..tables.clone() };
         // A VPC whose network identifier changed takes all its ENIs along: their keys hold it.
         let renumbered: HashSet<&Id> = diff
             .vpcs
@@ -208,6 +222,7 @@ impl Compiler {
         if renat {
             self.insert_gateways(&mut next.enis, new);
         }
+        self.stays.retain(&self.local);
         next.ports = self.ports(new, &next.exits);
         next.local = self.local_macs(new);
         next
@@ -218,6 +233,7 @@ impl Compiler {
         if eni.attachment.as_ref().is_some_and(|at| at.host == self.site.host) {
             self.local.insert(Arc::clone(&eni.id));
         }
+        self.stays.note(eni, &self.site.host);
         if !eni.source_dest_check {
             self.forwarding.insert(Arc::clone(&eni.id));
         }
@@ -243,7 +259,8 @@ impl Compiler {
             };
         }
         let exits = self.exits(model);
-        Tables { ports: self.ports(model, &exits), exits: Arc::new(exits), ..tables.clone() }
+        let generation = self.next_generation();
+        Tables { generation, ports: self.ports(model, &exits), exits: Arc::new(exits), ..tables.clone() }
     }
 
     /// What gateways have learned.
@@ -458,6 +475,7 @@ impl Compiler {
         Some(LocalEni {
             id: Arc::clone(&eni.id),
             vpc: Arc::clone(&eni.vpc),
+            stay: self.stays.number(&eni.id)?,
             vni: vpc.vni,
             mac: eni.mac,
             router_mac: router_mac(&eni.subnet),
@@ -469,6 +487,7 @@ impl Compiler {
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
             resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
             metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
+            timeouts: Timeouts::DEFAULT,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),

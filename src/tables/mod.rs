@@ -7,6 +7,7 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod direction;
 mod enis;
 mod exits;
 mod fib;
@@ -21,6 +22,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
+pub use direction::Direction;
 pub use enis::{
     DELEGATED_V4, DELEGATED_V6, Destination, Enis, Location, MacKey, MacSlot, Place, V4Key, V4Slot, V6Key,
     V6Slot,
@@ -57,6 +59,8 @@ pub struct SubnetIndex(pub u32);
 /// One snapshot of everything that decides what happens to a packet.
 #[derive(Clone)]
 pub struct Tables {
+    /// Which tables they are: a number that differs from that of those before, if decisions about packets may. It is never 0.
+    pub generation: u32,
     /// The encapsulation of the overlay.
     pub encapsulation: Encapsulation,
     /// The node's ports, by [`PortIndex`].
