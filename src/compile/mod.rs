@@ -10,6 +10,7 @@ mod exits;
 mod learned;
 mod lease;
 mod multicast;
+mod policy;
 mod site;
 mod stays;
 
@@ -24,14 +25,15 @@ pub use learned::{Learned, LearnedTable, preferred};
 pub use site::{Link, Site, SitePort, SiteRole, SiteUplink};
 
 use exits::ExitsMemory;
+use policy::{GroupSetNumbers, Policies};
 
 use crate::{
     flow::Timeouts,
     model::{self, Diff, Id, Model, router_mac},
     packet::{ETHERNET, Mac, OuterTemplate, Vni},
     tables::{
-        Addresses, Destination, Enis, Exits, Host, HostIndex, Hosts, LocalEni, MacKey, Multicast, Place,
-        Port, PortIndex, Reachability, Role, SubnetIndex, Tables, V4Key, V6Key,
+        Addresses, Destination, Enis, Exits, GroupSetIndex, Host, HostIndex, Hosts, LocalEni, MacKey,
+        Multicast, Place, Port, PortIndex, Reachability, Role, SubnetIndex, Tables, V4Key, V6Key,
     },
 };
 
@@ -84,6 +86,9 @@ pub struct Compiler {
     hosts: Numbers,
     subnets: Numbers,
     domains: Numbers,
+    groups: Numbers,
+    group_sets: GroupSetNumbers,
+    policies: Policies,
     /// The ENIs that are attached to this node.
     local: HashSet<Id>,
     /// The ENIs whose source/destination check is off.
@@ -104,6 +109,9 @@ impl Compiler {
             hosts: Numbers::default(),
             subnets: Numbers::default(),
             domains: Numbers::default(),
+            groups: Numbers::default(),
+            group_sets: GroupSetNumbers::default(),
+            policies: Policies::default(),
             local: HashSet::new(),
             forwarding: HashSet::new(),
             learned: Learned::default(),
@@ -128,6 +136,8 @@ impl Compiler {
     pub fn build(&mut self, model: &Model, resolve: &dyn Resolve) -> Tables {
         self.hosts.retain(&model.hosts);
         self.subnets.retain(&model.subnets);
+        self.groups.retain(&model.security_groups);
+        (self.group_sets, self.policies) = Default::default();
         let count = |addresses: fn(&model::Eni) -> usize| model.enis.values().map(addresses).sum();
         let mut enis = Enis::with_capacity(
             model.enis.len(),
@@ -140,11 +150,13 @@ impl Compiler {
         }
         let exits = self.exits(model);
         self.insert_gateways(&mut enis, model);
+        self.policies.update(model, &self.groups, &Diff::default(), local_enis(model, &self.local));
         Tables {
             generation: self.next_generation(),
             encapsulation: self.site.encapsulation,
             ports: self.ports(model, &exits),
             enis,
+            group_sets: Arc::new(self.group_sets.to_table(&self.groups)),
             hosts: Arc::new(self.hosts(model, resolve)),
             local: self.local_macs(model),
             services: self.site.services(),
@@ -205,6 +217,9 @@ impl Compiler {
         if !diff.subnets.is_empty() {
             self.subnets.retain(&new.subnets);
         }
+        if !diff.security_groups.is_empty() {
+            self.groups.retain(&new.security_groups);
+        }
         for eni in outdated.iter().filter_map(|id| new.enis.get(id)) {
             self.insert(&mut next.enis, new, eni);
             forwarding_changed |= self.note(eni);
@@ -223,6 +238,10 @@ impl Compiler {
             self.insert_gateways(&mut next.enis, new);
         }
         self.stays.retain(&self.local);
+        if self.group_sets.take_changed() || !diff.security_groups.is_empty() {
+            next.group_sets = Arc::new(self.group_sets.to_table(&self.groups));
+        }
+        self.policies.update(new, &self.groups, diff, local_enis(new, &self.local));
         next.ports = self.ports(new, &next.exits);
         next.local = self.local_macs(new);
         next
@@ -313,6 +332,7 @@ impl Compiler {
             location: Place::Gateway(self.exits.index(&gateway.id)?).into(),
             subnet: SubnetIndex(self.subnets.get(&gateway.subnet)?),
             source_dest_check: true,
+            groups: GroupSetIndex::EMPTY,
         })
     }
 
@@ -344,6 +364,7 @@ impl Compiler {
             location: place.into(),
             subnet: SubnetIndex(self.subnets.get(&eni.subnet)?),
             source_dest_check: eni.source_dest_check,
+            groups: self.group_sets.get(&eni.groups),
         })
     }
 
@@ -360,7 +381,8 @@ impl Compiler {
         Some((v4, v6, MacKey::new(vni, eni.mac)))
     }
 
-    fn insert(&self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+    fn insert(&mut self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+        self.group_sets.take(&eni.groups);
         let (Some(destination), Some((v4, v6, _)), Some(vpc)) =
             (self.destination(eni), Self::keys(model, eni), model.vpcs.get(&eni.vpc))
         else {
@@ -377,7 +399,8 @@ impl Compiler {
         enis.delegated[1] += eni.prefixes6.len();
     }
 
-    fn remove(&self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+    fn remove(&mut self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+        self.group_sets.release(&eni.groups);
         let Some((v4, v6, mac)) = Self::keys(model, eni) else { return };
         for key in v4 {
             enis.v4.remove(&key);
@@ -433,7 +456,7 @@ impl Compiler {
 
     fn ports(&self, model: &Model, exits: &Exits) -> Box<[Port]> {
         let mut plugged: HashMap<&str, Arc<LocalEni>> = HashMap::new();
-        for eni in self.local.iter().filter_map(|id| model.enis.get(id)) {
+        for eni in local_enis(model, &self.local) {
             if let Some(at) = &eni.attachment
                 && let Some(local) = self.local_eni(model, exits, eni, &at.port)
             {
@@ -494,8 +517,13 @@ impl Compiler {
             lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
             routes: Arc::clone(&exits.subnet(index_of_subnet)?.routes),
             steered: self.exits.steering.contains(&subnet.route_table),
+            policy: self.policies.get(&eni.groups)?,
         })
     }
+}
+
+fn local_enis<'a>(model: &'a Model, local: &'a HashSet<Id>) -> impl Iterator<Item = &'a model::Eni> {
+    local.iter().filter_map(|id| model.enis.get(id))
 }
 
 fn vnis(model: &Model) -> HashSet<Vni> {

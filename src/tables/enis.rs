@@ -1,7 +1,7 @@
 //! Who has an address: the maps of ENIs by (VPC, address) and by (VPC, MAC).
 
 use super::sharded::{Secret, ShardedMap, Slot};
-use super::{GatewayIndex, HostIndex, PortIndex, SubnetIndex};
+use super::{GatewayIndex, GroupSetIndex, HostIndex, PortIndex, SubnetIndex};
 use crate::packet::{Mac, Vni};
 
 /// Length of a delegated IPv4 prefix (AWS, "Prefix delegation for Amazon EC2 network interfaces").
@@ -77,6 +77,8 @@ pub struct Destination {
     pub subnet: SubnetIndex,
     /// Whether its source/destination check is on.
     pub source_dest_check: bool,
+    /// Its security groups (SEC-12).
+    pub groups: GroupSetIndex,
 }
 
 impl Destination {
@@ -86,6 +88,7 @@ impl Destination {
         location: Location(Location::NOWHERE),
         subnet: SubnetIndex(0),
         source_dest_check: true,
+        groups: GroupSetIndex::EMPTY,
     };
 }
 

@@ -13,6 +13,7 @@ mod exits;
 mod fib;
 mod hosts;
 mod multicast;
+mod policy;
 mod ports;
 mod routes;
 mod services;
@@ -36,6 +37,10 @@ pub use exits::{
 pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
 pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
+pub use policy::{
+    Grant, GroupIndex, GroupRules, GroupSetIndex, GroupSets, Peers, Policy, Rule, RuleIndex, RuleName,
+    RulePeer, Shown,
+};
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
 pub use routes::{Lpm, RouteTable, Target};
 pub use services::{Asker, LinkLocal, Position, ServicePort};
@@ -67,6 +72,8 @@ pub struct Tables {
     pub ports: Box<[Port]>,
     /// The ENIs of all VPCs.
     pub enis: Enis,
+    /// The sets of security groups that ENIs are members of.
+    pub group_sets: Arc<GroupSets>,
     /// The other hosts.
     pub hosts: Arc<Hosts>,
     /// The ports of the ENIs attached to this node, by VPC and MAC.

@@ -9,7 +9,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
 use super::{
-    DELEGATED_V4, DELEGATED_V6, GatewayPort, Location, PortIndex, Position, RouteTable, ServicePort,
+    DELEGATED_V4, DELEGATED_V6, GatewayPort, Location, Policy, PortIndex, Position, RouteTable, ServicePort,
     SubnetIndex,
 };
 use crate::{
@@ -190,6 +190,8 @@ pub struct LocalEni {
     /// Whether that table has routes inside the VPC besides the local ones (RT-7), so that an ENI's address does not settle
     /// where its packets go.
     pub steered: bool,
+    /// The rules of its security groups.
+    pub policy: Arc<Policy>,
 }
 
 impl LocalEni {
