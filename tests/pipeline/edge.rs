@@ -11,9 +11,9 @@ use warren::{
     model::BlockPublicAccess,
     packet::{Mac, mapped},
     tables::{
-        Blocks, Destination, Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, HostIndex, Internet,
-        LocalEni, Lpm, NatGateway, OutsideNeighbours, Place, PortIndex, Private, Role, RouteTable, SHARES,
-        Seat, SubnetExits, Target, V4Key, VpcExits, Wire as Behind, ZoneIndex,
+        Blocks, Destination, Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, GroupSetIndex,
+        HostIndex, Internet, LocalEni, Lpm, NatGateway, OutsideNeighbours, Place, PortIndex, Private, Role,
+        RouteTable, SHARES, Seat, SubnetExits, Target, V4Key, VpcExits, Wire as Behind, ZoneIndex,
     },
 };
 
@@ -153,6 +153,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
         location: Place::Gateway(NAT).into(),
         subnet: s2,
         source_dest_check: false,
+        groups: GroupSetIndex::EMPTY,
     }));
     for port in &mut lab.tables.ports {
         if let Role::Instance(Some(eni)) = &mut port.role {
