@@ -238,7 +238,7 @@ pub struct Eni {
     pub prefixes6: Box<[Ipv6Net]>,
     /// Whether its packets must come from, and go to, its own addresses (`SourceDestCheck`).
     pub source_dest_check: bool,
-    /// Its security groups, all of its VPC.
+    /// Its security groups, all of its VPC; the VPC's default one where none are stated.
     pub groups: Box<[Id]>,
     /// Where it is plugged in, if anywhere.
     pub attachment: Option<Attachment>,

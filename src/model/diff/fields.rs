@@ -82,6 +82,7 @@ resources! {
 
     SecurityGroup = SecurityGroup {
         vpc: text,
+        name: optional,
         ingress: list,
         egress: list,
         descriptive: descriptive,

@@ -48,6 +48,7 @@ impl Display for Permission {
         let peers = self.ranges4.iter().map(|p| text(&p.peer));
         let peers = peers.chain(self.ranges6.iter().map(|p| text(&p.peer)));
         let peers = peers.chain(self.prefix_lists.iter().chain(&self.groups).map(|p| text(&p.peer)));
+        let peers = peers.chain(self.stale.iter().map(|p| format!("{} (stale)", p.peer)));
         write!(f, "[{}: {}]", self.traffic, join(peers))
     }
 }

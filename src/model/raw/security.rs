@@ -9,9 +9,10 @@ maps! {
     resource SecurityGroup {
         id: Text<'a> = "GroupId",
         vpc: Text<'a> = "VpcId",
+        name: Text<'a> = "GroupName",
         ingress: List<Permission<'a>> = "IpPermissions",
         egress: List<Permission<'a>> = "IpPermissionsEgress",
-    } described by ["Description", "GroupName", "OwnerId", "SecurityGroupArn", "Tags"]
+    } described by ["Description", "OwnerId", "SecurityGroupArn", "Tags"]
 
     /// Some allowed traffic, and with whom.
     part Permission {
@@ -42,8 +43,9 @@ maps! {
     /// The members of another group.
     part GroupPair {
         id: Text<'a> = "GroupId",
+        peering: Text<'a> = "VpcPeeringConnectionId",
         description: Text<'a> = "Description",
-    } described by ["GroupName", "PeeringStatus", "UserId", "VpcId", "VpcPeeringConnectionId"]
+    } described by ["GroupName", "PeeringStatus", "UserId", "VpcId"]
 
     resource NetworkAcl {
         id: Text<'a> = "NetworkAclId",

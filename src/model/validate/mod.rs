@@ -59,16 +59,16 @@ pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Err
     let networks = vpcs::networks(sources, &mut state);
     vpcs::vpcs(sources, &networks, &mut state);
     subnets::subnets(sources, &mut state);
+    peerings::peerings(sources, &mut state);
+    prefix_lists::prefix_lists(sources, &mut state);
     security_groups::security_groups(sources, &mut state);
     network_acls::network_acls(sources, &mut state);
     enis::enis(sources, &mut state);
-    prefix_lists::prefix_lists(sources, &mut state);
     internet::gateways(sources, &mut state);
     internet::block_public_access(sources, &mut state);
     nat_gateways::nat_gateways(sources, &mut state);
     endpoints::endpoints(sources, &mut state);
     addresses::public_addresses(sources, &mut state);
-    peerings::peerings(sources, &mut state);
     transit::transit_gateways(sources, &mut state);
     vpn::vpn_connections(sources, &mut state);
     direct_connect::direct_connect(sources, &mut state);
@@ -76,6 +76,7 @@ pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Err
     transit_tables::tables(sources, &mut state);
     multicast::domains(sources, &mut state);
     route_tables::route_tables(sources, &mut state);
+    security_groups::default_groups(sources, &mut state);
     hosts::hosts(sources, &mut state);
     hosts::attachments(sources, &mut state);
     edges::edges(sources, &mut state);
