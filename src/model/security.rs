@@ -173,3 +173,21 @@ pub struct AclEntry {
     /// The other end, and so the family: the source of what comes in, the destination of what goes out.
     pub block: IpNet,
 }
+
+/// For how many seconds an idle connection of an ENI is remembered (SEC-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionTracking {
+    /// `TcpEstablishedTimeout`, 60 to 432000.
+    pub tcp_established: u32,
+    /// `UdpTimeout`: UDP in one direction, or one request and its response. 30 to 60.
+    pub udp: u16,
+    /// `UdpStreamTimeout`: UDP with more than one request and response. 60 to 180.
+    pub udp_stream: u16,
+}
+
+impl Default for ConnectionTracking {
+    /// What holds where nothing is stated.
+    fn default() -> Self {
+        Self { tcp_established: 350, udp: 30, udp_stream: 180 }
+    }
+}

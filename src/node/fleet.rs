@@ -10,8 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::{
     compile::{Resolve, Site, SitePort, SiteRole, SiteUplink},
     model::{
-        Attachment, Destination, Eni, Host, Id, Model, Route, RouteTable, SecurityGroup, Subnet, Target, Vpc,
-        VpcDhcp,
+        Attachment, ConnectionTracking, Destination, Eni, Host, Id, Model, Route, RouteTable, SecurityGroup,
+        Subnet, Target, Vpc, VpcDhcp,
     },
     packet::{Encapsulation, Mac, OuterChecksum, Vni},
     tables::{PortIndex, VlanMode},
@@ -115,6 +115,7 @@ impl Fleet {
                 prefixes6: Box::default(),
                 source_dest_check: true,
                 groups: Box::new([Arc::clone(&group)]),
+                tracking: ConnectionTracking::default(),
                 attachment: Some(Attachment::new(host, port)),
                 descriptive: None,
             };

@@ -156,6 +156,7 @@ fn vpcs(model: &mut Model) {
                 prefixes6: Box::default(),
                 source_dest_check: check,
                 groups: Box::new([format!("sg-{vpc}").into()]),
+                tracking: ConnectionTracking::default(),
                 attachment: Some(Attachment::new(host.into(), port.into())),
             }
         );

@@ -81,4 +81,11 @@ maps! {
         acl: Text<'a> = "NetworkAclId",
         subnet: Text<'a> = "SubnetId",
     } described by ["NetworkAclAssociationId"]
+
+    /// The timeouts of an ENI's connections.
+    part ConnectionTracking {
+        tcp_established: Text<'a> = "TcpEstablishedTimeout",
+        udp: Text<'a> = "UdpTimeout",
+        udp_stream: Text<'a> = "UdpStreamTimeout",
+    } described by []
 }

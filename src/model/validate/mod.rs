@@ -4,6 +4,7 @@
 //! one mistake is one error. Such a model is thrown away: [`model`] returns it only when there is no error at all.
 
 mod addresses;
+mod attachments;
 mod dhcp_options;
 mod direct_connect;
 mod edges;
@@ -78,7 +79,7 @@ pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Err
     route_tables::route_tables(sources, &mut state);
     security_groups::default_groups(sources, &mut state);
     hosts::hosts(sources, &mut state);
-    hosts::attachments(sources, &mut state);
+    attachments::attachments(sources, &mut state);
     edges::edges(sources, &mut state);
     edges::circuits(sources, &mut state);
     if state.errors.0.is_empty() { Ok(state.model) } else { Err(state.errors) }
