@@ -56,6 +56,7 @@ impl Fleet {
                 cidr4: Some(*block),
                 cidr6: None,
                 route_table: Arc::clone(&table),
+                network_acl: None,
                 descriptive: None,
             };
             model.subnets.insert(Arc::clone(id), subnet);

@@ -123,6 +123,7 @@ fn vpcs(model: &mut Model) {
                 cidr4: Some(block.parse().unwrap()),
                 cidr6: None,
                 route_table: table.into(),
+                network_acl: None,
             }
         );
     }

@@ -2,6 +2,7 @@
 
 mod gateways;
 mod routes;
+mod security;
 mod transit;
 
 use std::{collections::HashMap, fmt::Write as _, path::PathBuf, time::Instant};

@@ -3,9 +3,9 @@
 use super::{Fields, Kind, Resource, descriptive, list, optional, text};
 use crate::model::{
     Circuit, DhcpOptions, DirectConnectGateway, Edge, EgressOnlyInternetGateway, Eni, Host, InternetGateway,
-    MulticastDomain, NatGateway, Peering, PrefixList, PublicAddress, RouteTable, SecurityGroup, Subnet,
-    TransitAttachment, TransitGateway, TransitRouteTable, VirtualInterface, Vpc, VpcEndpoint, VpnConnection,
-    VpnGateway,
+    MulticastDomain, NatGateway, NetworkAcl, Peering, PrefixList, PublicAddress, RouteTable, SecurityGroup,
+    Subnet, TransitAttachment, TransitGateway, TransitRouteTable, VirtualInterface, Vpc, VpcEndpoint,
+    VpnConnection, VpnGateway,
 };
 
 /// For each type its kind, its fields, and how their values are told.
@@ -47,6 +47,7 @@ resources! {
         cidr4: optional,
         cidr6: optional,
         route_table: text,
+        network_acl: optional,
         descriptive: descriptive,
     }
 
@@ -83,6 +84,14 @@ resources! {
         vpc: text,
         ingress: list,
         egress: list,
+        descriptive: descriptive,
+    }
+
+    NetworkAcl = NetworkAcl {
+        vpc: text,
+        is_default: text,
+        entries: list,
+        subnets: list,
         descriptive: descriptive,
     }
 

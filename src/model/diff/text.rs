@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 
 use super::{join, text};
 use crate::model::{
-    Attachment, AttachmentKind, BlockPublicAccess, ConnectPeer, EndpointService, GroupEni, NameServer,
-    Permission, Route, Terminal, Traffic, TransitRoute, VpcDhcp,
+    AclEntry, Attachment, AttachmentKind, BlockPublicAccess, ConnectPeer, EndpointService, GroupEni,
+    NameServer, Permission, Route, Terminal, Traffic, TransitRoute, VpcDhcp,
 };
 
 impl Display for Attachment {
@@ -49,6 +49,14 @@ impl Display for Permission {
         let peers = peers.chain(self.ranges6.iter().map(|p| text(&p.peer)));
         let peers = peers.chain(self.prefix_lists.iter().chain(&self.groups).map(|p| text(&p.peer)));
         write!(f, "[{}: {}]", self.traffic, join(peers))
+    }
+}
+
+impl Display for AclEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, egress, allow, traffic, block } = self;
+        let (direction, action) = (if *egress { "out" } else { "in" }, if *allow { "allow" } else { "deny" });
+        write!(f, "[{direction} {number}: {action} {traffic} {block}]")
     }
 }
 

@@ -1,12 +1,13 @@
-//! The keys of state documents: `aws ec2 describe-vpcs`, `-dhcp-options`, `-subnets`, `-security-groups`,
-//! `-network-interfaces` and `-route-tables` as the AWS CLI prints them, and Warren's own. `gateways` and `transit`
-//! have what leads out of VPCs.
+//! The keys of state documents: `aws ec2 describe-vpcs`, `-dhcp-options`, `-subnets`, `-network-interfaces` and
+//! `-route-tables` as the AWS CLI prints them, and Warren's own. `security` has what decides which packets may pass,
+//! `gateways` and `transit` have what leads out of VPCs.
 
 use super::{
     Address, Appliances, Circuit, DirectConnectAssociation, DirectConnectGateway, EgressOnlyInternetGateway,
-    Gateway, InternetGateway, List, MulticastDomain, NatGateway, Peering, PrefixList, PublicAccess, Text,
-    TransitAttachment, TransitConnect, TransitConnectPeer, TransitGateway, TransitPeering, TransitRouteTable,
-    TransitVpcAttachment, VirtualInterface, VpcEndpoint, VpnConnection, VpnGateway,
+    Gateway, InternetGateway, List, MulticastDomain, NatGateway, NetworkAcl, Peering, PrefixList,
+    PublicAccess, SecurityGroup, Text, TransitAttachment, TransitConnect, TransitConnectPeer, TransitGateway,
+    TransitPeering, TransitRouteTable, TransitVpcAttachment, VirtualInterface, VpcEndpoint, VpnConnection,
+    VpnGateway,
     maps::{maps, prelude::*},
 };
 
@@ -17,6 +18,7 @@ maps! {
         vpcs: List<Vpc<'a>> = "Vpcs",
         subnets: List<Subnet<'a>> = "Subnets",
         security_groups: List<SecurityGroup<'a>> = "SecurityGroups",
+        network_acls: List<NetworkAcl<'a>> = "NetworkAcls",
         enis: List<Eni<'a>> = "NetworkInterfaces",
         route_tables: List<RouteTable<'a>> = "RouteTables",
         prefix_lists: List<PrefixList<'a>> = "PrefixLists",
@@ -109,45 +111,6 @@ maps! {
         "MapCustomerOwnedIpOnLaunch", "MapPublicIpOnLaunch", "OutpostArn", "OwnerId",
         "PrivateDnsNameOptionsOnLaunch", "State", "SubnetArn", "Tags", "Type",
     ]
-
-    resource SecurityGroup {
-        id: Text<'a> = "GroupId",
-        vpc: Text<'a> = "VpcId",
-        ingress: List<Permission<'a>> = "IpPermissions",
-        egress: List<Permission<'a>> = "IpPermissionsEgress",
-    } described by ["Description", "GroupName", "OwnerId", "SecurityGroupArn", "Tags"]
-
-    /// Some allowed traffic, and with whom.
-    part Permission {
-        protocol: Text<'a> = "IpProtocol",
-        from: Text<'a> = "FromPort",
-        to: Text<'a> = "ToPort",
-        ranges4: List<Range4<'a>> = "IpRanges",
-        ranges6: List<Range6<'a>> = "Ipv6Ranges",
-        prefix_lists: List<PrefixListId<'a>> = "PrefixListIds",
-        groups: List<GroupPair<'a>> = "UserIdGroupPairs",
-    } described by []
-
-    part Range4 {
-        cidr: Text<'a> = "CidrIp",
-        description: Text<'a> = "Description",
-    } described by []
-
-    part Range6 {
-        cidr: Text<'a> = "CidrIpv6",
-        description: Text<'a> = "Description",
-    } described by []
-
-    part PrefixListId {
-        id: Text<'a> = "PrefixListId",
-        description: Text<'a> = "Description",
-    } described by []
-
-    /// The members of another group.
-    part GroupPair {
-        id: Text<'a> = "GroupId",
-        description: Text<'a> = "Description",
-    } described by ["GroupName", "PeeringStatus", "UserId", "VpcId", "VpcPeeringConnectionId"]
 
     resource Eni {
         id: Text<'a> = "NetworkInterfaceId",

@@ -2,16 +2,8 @@
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{Item, Source, Validation, each, value, value::Wrong};
-use crate::model::{
-    Errors, Id, Peer, Permission, SecurityGroup, Traffic,
-    raw::{self, Check as _},
-};
-
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
+use super::{Item, Source, Validation, each, traffic::Stated, value, value::Wrong};
+use crate::model::{Errors, Id, Peer, Permission, SecurityGroup, raw};
 
 pub(super) fn security_groups(sources: &[Source<'_>], state: &mut Validation) {
     let Validation { model, errors, .. } = state;
@@ -49,7 +41,10 @@ fn permissions(
     let mut permissions = Vec::new();
     for (index, raw) in list.items().iter().enumerate() {
         let at = |key_below: &str| format!("{key}[{index}].{key_below}");
-        let traffic = traffic(item, raw, &at, errors);
+        let keys = [at("FromPort"), at("ToPort")];
+        let ends = [(&raw.from, &*keys[0]), (&raw.to, &*keys[1])];
+        let stated = Stated { protocol: (&raw.protocol, at("IpProtocol")), ports: ends, icmp: ends };
+        let traffic = stated.read(item, errors);
         let ranges4 =
             peers::<_, Ipv4Net>(item, raw.ranges4.items(), &at, "IpRanges", "CidrIp", value::cidr4, errors);
         let ranges6 = peers::<_, Ipv6Net>(
@@ -128,95 +123,4 @@ fn peers<'a, R: RawPeer<'a>, T>(
         }
     }
     peers
-}
-
-/// What a rule allows: protocol and ports.
-fn traffic(
-    item: &Item<'_>,
-    raw: &raw::Permission<'_>,
-    at: &impl Fn(&str) -> String,
-    errors: &mut Errors,
-) -> Option<Traffic> {
-    let before = errors.0.len();
-    let protocol = item.required(&raw.protocol, at("IpProtocol"), "tcp", protocol, errors)?;
-    let mut end = |text: &raw::Text<'_>, key: &str, range| {
-        item.optional(text, at(key), |text| number(text, range), errors)
-    };
-    let traffic = match protocol {
-        Some(protocol @ (TCP | UDP)) => {
-            let ports = (0, 65535, "a port");
-            let (from, to) = (end(&raw.from, "FromPort", ports), end(&raw.to, "ToPort", ports));
-            for (text, key) in [(&raw.from, "FromPort"), (&raw.to, "ToPort")] {
-                if text.is_missing() {
-                    item.wrong(
-                        at(key),
-                        "is missing",
-                        "add it; all ports are FromPort 0 and ToPort 65535",
-                        errors,
-                    );
-                }
-            }
-            if let (Some(from), Some(to)) = (from, to) {
-                if from > to {
-                    let problem = format!("FromPort {from} is greater than ToPort {to}");
-                    item.wrong(at("FromPort"), problem, "write the lower port first", errors);
-                }
-                Traffic::Ports { protocol, from: from as u16, to: to as u16 }
-            } else {
-                Traffic::All
-            }
-        }
-        Some(protocol @ (ICMP | ICMPV6)) => {
-            let kind = end(&raw.from, "FromPort", (-1, 255, "an ICMP type"));
-            let code = end(&raw.to, "ToPort", (-1, 255, "an ICMP code"));
-            // -1, or nothing, is every type or code.
-            let some = |number: Option<i32>| number.and_then(|number| u8::try_from(number).ok());
-            let (kind, code) = (some(kind), some(code));
-            if kind.is_none() && code.is_some() {
-                item.wrong(
-                    at("ToPort"),
-                    "has an ICMP code of every type",
-                    "write -1, or a type in FromPort",
-                    errors,
-                );
-            }
-            Traffic::Icmp { protocol, kind, code }
-        }
-        // EC2 allows any ports with the other protocols, and pays no heed to them.
-        other => {
-            let any = (-1, 65535, "a port");
-            for (text, key) in [(&raw.from, "FromPort"), (&raw.to, "ToPort")] {
-                end(text, key, any);
-            }
-            other.map_or(Traffic::All, Traffic::Protocol)
-        }
-    };
-    (errors.0.len() == before).then_some(traffic)
-}
-
-/// An IP protocol; `None` for all.
-fn protocol(text: &str) -> Result<Option<u8>, Wrong> {
-    match text {
-        "-1" => Ok(None),
-        "tcp" => Ok(Some(TCP)),
-        "udp" => Ok(Some(UDP)),
-        "icmp" => Ok(Some(ICMP)),
-        "icmpv6" => Ok(Some(ICMPV6)),
-        _ => text.parse().map(Some).map_err(|_| {
-            Wrong::new(
-                format!("{text} is not a protocol"),
-                "write -1 for all, tcp, udp, icmp, icmpv6 or a number from 0 to 255",
-            )
-        }),
-    }
-}
-
-fn number(text: &str, (lowest, highest, what): (i32, i32, &str)) -> Result<i32, Wrong> {
-    match text.parse() {
-        Ok(number) if (lowest..=highest).contains(&number) => Ok(number),
-        _ => Err(Wrong::new(
-            format!("{text} is not {what}"),
-            format!("write a number from {lowest} to {highest}"),
-        )),
-    }
 }
