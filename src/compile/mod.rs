@@ -12,6 +12,7 @@ mod lease;
 mod multicast;
 mod policy;
 mod site;
+mod stays;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -27,6 +28,7 @@ use exits::ExitsMemory;
 use policy::{GroupSetNumbers, Policies};
 
 use crate::{
+    flow::Timeouts,
     model::{self, Diff, Id, Model, router_mac},
     packet::{ETHERNET, Mac, OuterTemplate, Vni},
     tables::{
@@ -94,6 +96,9 @@ pub struct Compiler {
     /// What gateways have learned.
     learned: Learned,
     exits: ExitsMemory,
+    /// That of the last tables.
+    generation: u32,
+    stays: stays::Stays,
 }
 
 impl Compiler {
@@ -111,7 +116,15 @@ impl Compiler {
             forwarding: HashSet::new(),
             learned: Learned::default(),
             exits: ExitsMemory::default(),
+            generation: 0,
+            stays: stays::Stays::default(),
         }
+    }
+
+    /// The number of the next tables.
+    fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        self.generation
     }
 
     /// The node it compiles for.
@@ -139,6 +152,7 @@ impl Compiler {
         self.insert_gateways(&mut enis, model);
         self.policies.update(model, &self.groups, &Diff::default(), local_enis(model, &self.local));
         Tables {
+            generation: self.next_generation(),
             encapsulation: self.site.encapsulation,
             ports: self.ports(model, &exits),
             enis,
@@ -162,7 +176,7 @@ impl Compiler {
         diff: &Diff,
         resolve: &dyn Resolve,
     ) -> Tables {
-        let mut next = tables.clone();
+        let mut next = Tables { generation: self.next_generation(), ..tables.clone() };
         // A VPC whose network identifier changed takes all its ENIs along: their keys hold it.
         let renumbered: HashSet<&Id> = diff
             .vpcs
@@ -223,6 +237,7 @@ impl Compiler {
         if renat {
             self.insert_gateways(&mut next.enis, new);
         }
+        self.stays.retain(&self.local);
         if self.group_sets.take_changed() || !diff.security_groups.is_empty() {
             next.group_sets = Arc::new(self.group_sets.to_table(&self.groups));
         }
@@ -237,6 +252,7 @@ impl Compiler {
         if eni.attachment.as_ref().is_some_and(|at| at.host == self.site.host) {
             self.local.insert(Arc::clone(&eni.id));
         }
+        self.stays.note(eni, &self.site.host);
         if !eni.source_dest_check {
             self.forwarding.insert(Arc::clone(&eni.id));
         }
@@ -262,7 +278,8 @@ impl Compiler {
             };
         }
         let exits = self.exits(model);
-        Tables { ports: self.ports(model, &exits), exits: Arc::new(exits), ..tables.clone() }
+        let generation = self.next_generation();
+        Tables { generation, ports: self.ports(model, &exits), exits: Arc::new(exits), ..tables.clone() }
     }
 
     /// What gateways have learned.
@@ -481,6 +498,7 @@ impl Compiler {
         Some(LocalEni {
             id: Arc::clone(&eni.id),
             vpc: Arc::clone(&eni.vpc),
+            stay: self.stays.number(&eni.id)?,
             vni: vpc.vni,
             mac: eni.mac,
             router_mac: router_mac(&eni.subnet),
@@ -492,6 +510,7 @@ impl Compiler {
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
             resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
             metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
+            timeouts: Timeouts::DEFAULT,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),

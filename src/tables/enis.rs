@@ -31,6 +31,9 @@ impl Location {
     const GATEWAY: u32 = 1 << 30;
     const NOWHERE: u32 = Self::LOCAL - 1;
 
+    /// At no host.
+    pub const UNATTACHED: Self = Self(Self::NOWHERE);
+
     /// Whether it is that host.
     #[inline]
     pub fn is_at(self, host: HostIndex) -> bool {

@@ -7,6 +7,7 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod direction;
 mod enis;
 mod exits;
 mod fib;
@@ -22,6 +23,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
+pub use direction::Direction;
 pub use enis::{
     DELEGATED_V4, DELEGATED_V6, Destination, Enis, Location, MacKey, MacSlot, Place, V4Key, V4Slot, V6Key,
     V6Slot,
@@ -36,8 +38,8 @@ pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
 pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
 pub use policy::{
-    Direction, Grant, GroupIndex, GroupRules, GroupSetIndex, GroupSets, Peers, Policy, Rule, RuleIndex,
-    RuleName, RulePeer, Shown,
+    Grant, GroupIndex, GroupRules, GroupSetIndex, GroupSets, Peers, Policy, Rule, RuleIndex, RuleName,
+    RulePeer, Shown,
 };
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
 pub use routes::{Lpm, RouteTable, Target};
@@ -62,6 +64,8 @@ pub struct SubnetIndex(pub u32);
 /// One snapshot of everything that decides what happens to a packet.
 #[derive(Clone)]
 pub struct Tables {
+    /// Which tables they are: a number that differs from that of those before, if decisions about packets may. It is never 0.
+    pub generation: u32,
     /// The encapsulation of the overlay.
     pub encapsulation: Encapsulation,
     /// The node's ports, by [`PortIndex`].

@@ -13,6 +13,7 @@ use super::{
     SubnetIndex,
 };
 use crate::{
+    flow::Timeouts,
     packet::{Mac, OuterChecksum, Vni},
     services::dhcp::Lease,
 };
@@ -150,6 +151,8 @@ pub struct LocalEni {
     pub id: Arc<str>,
     /// Its VPC's id, for operators.
     pub vpc: Arc<str>,
+    /// The number of its stay at its port: no other stay at any port has had it.
+    pub stay: u32,
     /// Its VPC's network identifier.
     pub vni: Vni,
     /// Its MAC.
@@ -172,6 +175,8 @@ pub struct LocalEni {
     pub resolver: Option<u32>,
     /// The time to live of answers from the metadata service (ADDR-18).
     pub metadata_hop_limit: u8,
+    /// How long its connections live without packets.
+    pub timeouts: Timeouts,
     /// Whether its source/destination check is on.
     pub source_dest_check: bool,
     /// The largest IP packet that it may send, in bytes.

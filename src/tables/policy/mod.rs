@@ -17,6 +17,7 @@ use ipnet::IpNet;
 pub use groups::{GroupIndex, GroupSetIndex, GroupSets};
 pub use rules::{GroupRules, Rule, RuleName, RulePeer};
 
+use super::Direction;
 use prefixes::{Found, Prefixes};
 use spans::{ListIndex, Lists, ListsBuilder, TrafficRange, key};
 
@@ -33,15 +34,6 @@ pub struct Shown {
     pub protocol: u8,
     /// TCP and UDP: the destination port. ICMP and ICMPv6: type << 8 | code. Others: 0.
     pub port: u16,
-}
-
-/// A direction, as an ENI or a subnet sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// What comes in.
-    Ingress,
-    /// What goes out.
-    Egress,
 }
 
 /// A rule of a [`Policy`], by its position in a direction.
