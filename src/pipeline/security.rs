@@ -13,8 +13,8 @@ use crate::{
         connections::{Ends, Opening},
     },
     packet::{
-        Address, Fragment, Headers, Network, Tuple, fragment::identification, is_error, macs, protocol,
-        quoted, tcp, unmapped,
+        Address, Fragment, Headers, Network, Tuple, fragment::identification, macs, protocol, quoted, tcp,
+        unmapped,
     },
     tables::{Direction, Grant, GroupIndex, LocalEni, PortIndex, Shown, Tables},
 };
@@ -98,14 +98,13 @@ impl Seen {
             Fragment::Later => ports.1,
             _ => headers.destination_port,
         };
-        let subject = if is_error(headers) {
-            let quote = quoted::<A>(frame, headers).ok_or(Reason::Malformed)?;
+        let subject = match quoted::<A>(frame, headers) {
             // The packet that it quotes went the other way.
-            Subject::Error(Ends::of(direction.opposite(), &quote.addresses().mapped(), quote.protocol))
-        } else if is_icmp && ports == (0, 0) {
-            Subject::Single
-        } else {
-            Subject::Flow(ends)
+            Some(quote) => {
+                Subject::Error(Ends::of(direction.opposite(), &quote.addresses().mapped(), quote.protocol))
+            }
+            None if is_icmp && ports == (0, 0) => Subject::Single,
+            None => Subject::Flow(ends),
         };
         let shown = Shown { remote: ends.remote, protocol, port: shown_port };
         Ok(Self { direction, subject, shown, tcp_flags: tcp::flags(frame, headers) })
