@@ -14,6 +14,8 @@
 
 mod key;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
