@@ -13,8 +13,9 @@ use ipnet::IpNet;
 
 use self::transit::TransitIndex;
 use super::{
-    Numbers, Site, SiteRole, effective,
+    Site, SiteRole, effective,
     learned::{Learned, circuits_of},
+    numbers::Numbers,
 };
 use crate::{
     model::{self, Id, Model, router_mac},
