@@ -4,6 +4,7 @@
 //! ENIs are changed shard by shard; what is small (the node's own ports, the hosts' templates) is made anew when
 //! something that it depends on changed.
 
+mod circuits;
 mod effective;
 mod effective_transit;
 mod enis;
@@ -20,6 +21,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::HashSet;
 
+pub use circuits::Ends;
 pub use effective::{Effective, MOST_PROPAGATED, Origin, State, attachment_of, effective, unusable};
 pub use effective_transit::{EffectiveTransit, effective_transit};
 pub use learned::{Learned, LearnedTable, preferred};
@@ -195,20 +197,24 @@ impl Compiler {
     }
 
     /// The tables after a gateway, or a transit gateway's attachment, has learned routes by BGP: all that it has, `None` for none.
+    /// `model` is the one that the tables are of. Only what these routes change is made anew: the gateway's own table, and
+    /// what propagates from it, at the prefixes whose routes changed.
     pub fn update_learned(
         &mut self,
         tables: &Tables,
         model: &Model,
         gateways: impl IntoIterator<Item = (Id, Option<LearnedTable>)>,
     ) -> Tables {
+        let mut learners = Vec::new();
         for (gateway, table) in gateways {
             match table {
-                Some(table) => self.learned.gateways.insert(gateway, table),
+                Some(table) => self.learned.gateways.insert(Id::clone(&gateway), table),
                 None => self.learned.gateways.remove(&gateway),
             };
+            learners.push(gateway);
         }
-        let exits = self.exits(model);
-        Tables { ports: self.ports(model, &exits), exits: Arc::new(exits), ..tables.clone() }
+        let exits = self.exits_of(model).relearn(&tables.exits, &learners);
+        Tables { ports: ports::rerouted(&tables.ports, &exits), exits: Arc::new(exits), ..tables.clone() }
     }
 
     /// What gateways have learned.
@@ -217,7 +223,11 @@ impl Compiler {
     }
 
     fn exits(&mut self, model: &Model) -> Exits {
-        let builder = exits::Builder {
+        self.exits_of(model).build()
+    }
+
+    fn exits_of<'a>(&'a mut self, model: &'a Model) -> exits::Builder<'a> {
+        exits::Builder {
             model,
             learned: &self.learned,
             site: &self.site,
@@ -225,8 +235,7 @@ impl Compiler {
             subnets: &self.subnets,
             forwarding: &self.forwarding,
             memory: &mut self.exits,
-        };
-        builder.build()
+        }
     }
 }
 

@@ -79,3 +79,16 @@ impl Compiler {
         })
     }
 }
+
+/// The ports with the route tables that their ENIs' subnets have now.
+pub(super) fn rerouted(ports: &[Port], exits: &Exits) -> Box<[Port]> {
+    let mut ports: Box<[Port]> = ports.into();
+    for port in &mut ports {
+        let Role::Instance(Some(eni)) = &mut port.role else { continue };
+        let Some(subnet) = exits.subnet(eni.subnet) else { continue };
+        if !Arc::ptr_eq(&eni.routes, &subnet.routes) {
+            *eni = Arc::new(LocalEni { routes: Arc::clone(&subnet.routes), ..LocalEni::clone(eni) });
+        }
+    }
+    ports
+}
