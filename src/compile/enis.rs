@@ -3,7 +3,7 @@
 use super::Compiler;
 use crate::{
     model::{self, Model, router_mac},
-    tables::{Destination, Enis, HostIndex, MacKey, Place, SubnetIndex, V4Key, V6Key},
+    tables::{Destination, Enis, GroupSetIndex, HostIndex, MacKey, Place, SubnetIndex, V4Key, V6Key},
 };
 
 impl Compiler {
@@ -40,6 +40,7 @@ impl Compiler {
             location: Place::Gateway(self.exits.index(&gateway.id)?).into(),
             subnet: SubnetIndex(self.subnets.get(&gateway.subnet)?),
             source_dest_check: true,
+            groups: GroupSetIndex::EMPTY,
         })
     }
 
@@ -59,6 +60,7 @@ impl Compiler {
             location: place.into(),
             subnet: SubnetIndex(self.subnets.get(&eni.subnet)?),
             source_dest_check: eni.source_dest_check,
+            groups: self.group_sets.get(&eni.groups),
         })
     }
 
@@ -76,7 +78,8 @@ impl Compiler {
     }
 
     /// Puts an ENI's addresses in.
-    pub(super) fn insert(&self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+    pub(super) fn insert(&mut self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+        self.group_sets.take(&eni.groups);
         let (Some(destination), Some((v4, v6, _)), Some(vpc)) =
             (self.destination(eni), Self::keys(model, eni), model.vpcs.get(&eni.vpc))
         else {
@@ -94,7 +97,8 @@ impl Compiler {
     }
 
     /// Takes an ENI's addresses out again.
-    pub(super) fn remove(&self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+    pub(super) fn remove(&mut self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+        self.group_sets.release(&eni.groups);
         let Some((v4, v6, mac)) = Self::keys(model, eni) else { return };
         for key in v4 {
             enis.v4.remove(&key);

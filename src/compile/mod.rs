@@ -14,8 +14,10 @@ mod learned;
 mod lease;
 mod multicast;
 mod numbers;
+mod policy;
 mod ports;
 mod site;
+mod stays;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -29,6 +31,7 @@ pub use site::{Link, Site, SitePort, SiteRole, SiteUplink};
 
 use exits::ExitsMemory;
 use numbers::Numbers;
+use policy::{GroupSetNumbers, Policies};
 
 use crate::{
     model::{self, Diff, Id, Model},
@@ -49,6 +52,9 @@ pub struct Compiler {
     hosts: Numbers,
     subnets: Numbers,
     domains: Numbers,
+    groups: Numbers,
+    group_sets: GroupSetNumbers,
+    policies: Policies,
     /// The ENIs that are attached to this node.
     local: HashSet<Id>,
     /// The ENIs whose source/destination check is off.
@@ -56,6 +62,9 @@ pub struct Compiler {
     /// What gateways have learned.
     learned: Learned,
     exits: ExitsMemory,
+    /// That of the last tables.
+    generation: u32,
+    stays: stays::Stays,
 }
 
 impl Compiler {
@@ -66,11 +75,22 @@ impl Compiler {
             hosts: Numbers::default(),
             subnets: Numbers::default(),
             domains: Numbers::default(),
+            groups: Numbers::default(),
+            group_sets: GroupSetNumbers::default(),
+            policies: Policies::default(),
             local: HashSet::new(),
             forwarding: HashSet::new(),
             learned: Learned::default(),
             exits: ExitsMemory::default(),
+            generation: 0,
+            stays: stays::Stays::default(),
         }
+    }
+
+    /// The number of the next tables.
+    fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        self.generation
     }
 
     /// The node it compiles for.
@@ -82,6 +102,8 @@ impl Compiler {
     pub fn build(&mut self, model: &Model, resolve: &dyn Resolve) -> Tables {
         self.hosts.retain(&model.hosts);
         self.subnets.retain(&model.subnets);
+        self.groups.retain(&model.security_groups);
+        (self.group_sets, self.policies) = Default::default();
         let count = |addresses: fn(&model::Eni) -> usize| model.enis.values().map(addresses).sum();
         let mut enis = Enis::with_capacity(
             model.enis.len(),
@@ -94,10 +116,13 @@ impl Compiler {
         }
         let exits = self.exits(model);
         self.insert_gateways(&mut enis, model);
+        self.policies.update(model, &self.groups, &Diff::default(), local_enis(model, &self.local));
         Tables {
+            generation: self.next_generation(),
             encapsulation: self.site.encapsulation,
             ports: self.ports(model, &exits),
             enis,
+            group_sets: Arc::new(self.group_sets.to_table(&self.groups)),
             hosts: Arc::new(self.hosts(model, resolve)),
             local: self.local_macs(model),
             services: self.site.services(),
@@ -117,7 +142,7 @@ impl Compiler {
         diff: &Diff,
         resolve: &dyn Resolve,
     ) -> Tables {
-        let mut next = tables.clone();
+        let mut next = Tables { generation: self.next_generation(), ..tables.clone() };
         // A VPC whose network identifier changed takes all its ENIs along: their keys hold it.
         let renumbered: HashSet<&Id> = diff
             .vpcs
@@ -158,6 +183,9 @@ impl Compiler {
         if !diff.subnets.is_empty() {
             self.subnets.retain(&new.subnets);
         }
+        if !diff.security_groups.is_empty() {
+            self.groups.retain(&new.security_groups);
+        }
         for eni in outdated.iter().filter_map(|id| new.enis.get(id)) {
             self.insert(&mut next.enis, new, eni);
             forwarding_changed |= self.note(eni);
@@ -175,6 +203,11 @@ impl Compiler {
         if renat {
             self.insert_gateways(&mut next.enis, new);
         }
+        self.stays.retain(&self.local);
+        if self.group_sets.take_changed() || !diff.security_groups.is_empty() {
+            next.group_sets = Arc::new(self.group_sets.to_table(&self.groups));
+        }
+        self.policies.update(new, &self.groups, diff, local_enis(new, &self.local));
         next.ports = self.ports(new, &next.exits);
         next.local = self.local_macs(new);
         next
@@ -185,6 +218,7 @@ impl Compiler {
         if eni.attachment.as_ref().is_some_and(|at| at.host == self.site.host) {
             self.local.insert(Arc::clone(&eni.id));
         }
+        self.stays.note(eni, &self.site.host);
         if !eni.source_dest_check {
             self.forwarding.insert(Arc::clone(&eni.id));
         }
@@ -214,7 +248,8 @@ impl Compiler {
             learners.push(gateway);
         }
         let exits = self.exits_of(model).relearn(&tables.exits, &learners);
-        Tables { ports: ports::rerouted(&tables.ports, &exits), exits: Arc::new(exits), ..tables.clone() }
+        let (generation, ports) = (self.next_generation(), ports::rerouted(&tables.ports, &exits));
+        Tables { generation, ports, exits: Arc::new(exits), ..tables.clone() }
     }
 
     /// What gateways have learned.
@@ -237,6 +272,10 @@ impl Compiler {
             memory: &mut self.exits,
         }
     }
+}
+
+fn local_enis<'a>(model: &'a Model, local: &'a HashSet<Id>) -> impl Iterator<Item = &'a model::Eni> {
+    local.iter().filter_map(|id| model.enis.get(id))
 }
 
 fn vnis(model: &Model) -> HashSet<Vni> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
-use super::{Compiler, SitePort, SiteRole, lease};
+use super::{Compiler, SitePort, SiteRole, lease, local_enis};
 use crate::{
+    flow::Timeouts,
     model::{self, Model, router_mac},
     packet::{Mac, Vni},
     tables::{Addresses, Exits, LocalEni, Place, Port, PortIndex, Role, SubnetIndex},
@@ -16,7 +17,7 @@ impl Compiler {
     /// The ports, by index.
     pub(super) fn ports(&self, model: &Model, exits: &Exits) -> Box<[Port]> {
         let mut plugged: HashMap<&str, Arc<LocalEni>> = HashMap::new();
-        for eni in self.local.iter().filter_map(|id| model.enis.get(id)) {
+        for eni in local_enis(model, &self.local) {
             if let Some(at) = &eni.attachment
                 && let Some(local) = self.local_eni(model, exits, eni, &at.port)
             {
@@ -59,6 +60,7 @@ impl Compiler {
         Some(LocalEni {
             id: Arc::clone(&eni.id),
             vpc: Arc::clone(&eni.vpc),
+            stay: self.stays.number(&eni.id)?,
             vni: vpc.vni,
             mac: eni.mac,
             router_mac: router_mac(&eni.subnet),
@@ -70,12 +72,14 @@ impl Compiler {
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
             resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
             metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
+            timeouts: Timeouts::DEFAULT,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
             lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
             routes: Arc::clone(&exits.subnet(index_of_subnet)?.routes),
             steered: self.exits.steering.contains(&subnet.route_table),
+            policy: self.policies.get(&eni.groups)?,
         })
     }
 }
