@@ -39,8 +39,8 @@ pub struct DaemonNode {
     /// By port: the other end of its interface.
     ports: BTreeMap<String, RawSocket>,
     counted: Counted,
-    /// Whether a state was applied, so that it may send something on its own.
-    applied: bool,
+    /// When a state was applied, so that it may send something on its own.
+    applied: Option<Instant>,
 }
 
 /// What a node has counted.
@@ -106,7 +106,7 @@ impl DaemonNode {
             .stderr(log)
             .spawn()
             .unwrap();
-        Self { child, folder, socket, ports, counted: Counted::default(), applied: false }
+        Self { child, folder, socket, ports, counted: Counted::default(), applied: None }
     }
 
     /// Waits until it answers.
@@ -228,10 +228,9 @@ impl Node for DaemonNode {
     }
 
     fn tick(&mut self, _now: Duration) -> Vec<Outcome> {
-        if !std::mem::take(&mut self.applied) {
-            return Vec::new();
-        }
-        thread::sleep(QUIET);
+        let Some(applied) = self.applied.take() else { return Vec::new() };
+        // The nodes are waited for one after the other, but wait at the same time.
+        thread::sleep(QUIET.saturating_sub(applied.elapsed()));
         let now = self.settle(LIMIT, |_| true).unwrap_or_else(|fault| panic!("{fault}"));
         self.outcomes(now)
     }
@@ -240,7 +239,7 @@ impl Node for DaemonNode {
         match client::ask(&self.socket, &Request::Apply(vec![state.document.clone()])) {
             Ok(Reply::Applied(applied)) => {
                 assert!(applied.laggards.is_empty(), "{:?}", applied.laggards);
-                self.applied = true;
+                self.applied = Some(Instant::now());
                 Ok(())
             }
             Ok(Reply::Invalid(mistakes)) => {
@@ -249,6 +248,15 @@ impl Node for DaemonNode {
             Ok(Reply::Failed(problem)) | Err(problem) => Err(problem),
             Ok(other) => unreachable!("{other:?} to a state"),
         }
+    }
+
+    /// By all at once: most of it is reading and compiling, which each node does for itself.
+    fn apply_to_all<'a>(nodes: impl Iterator<Item = &'a mut Self>, state: &Stated) -> Result<(), String> {
+        thread::scope(|scope| {
+            let applying: Vec<_> = nodes.map(|node| scope.spawn(move || node.apply(state))).collect();
+            let results: Vec<_> = applying.into_iter().map(|it| it.join().expect("no panic")).collect();
+            results.into_iter().collect()
+        })
     }
 
     fn pass(time: Duration) {

@@ -54,6 +54,14 @@ pub trait Node {
     /// Puts a state in force, or says what is wrong with it.
     fn apply(&mut self, state: &Stated) -> Result<(), String>;
 
+    /// As [`Node::apply`], on several nodes.
+    fn apply_to_all<'a>(mut nodes: impl Iterator<Item = &'a mut Self>, state: &Stated) -> Result<(), String>
+    where
+        Self: 'a,
+    {
+        nodes.try_for_each(|node| node.apply(state))
+    }
+
     /// Lets time pass for all nodes, if it doesn't pass by a parameter.
     fn pass(_time: Duration) {}
 }
@@ -129,9 +137,7 @@ impl<'a, N: Node> Fabric<'a, N> {
         let state = settle(stated, self.placement);
         if self.state != state {
             let read = Stated::of(&state);
-            for node in self.nodes.values_mut() {
-                node.apply(&read)?;
-            }
+            N::apply_to_all(self.nodes.values_mut(), &read)?;
             self.model = read.model?;
             self.state = state;
         }
