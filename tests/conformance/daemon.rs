@@ -17,7 +17,7 @@ use warren::api::{Reply, Request, What, client};
 
 use super::{
     journey::{Fabric, GATEWAY_PORT, Node, Outcome, SERVICES, UPLINK},
-    raw::{RawSocket, new_namespace},
+    raw::{RawSocket, new_namespace, with_slack},
     state::{Stated, place},
     suite::Suite,
     underlay::Wire,
@@ -27,6 +27,9 @@ use super::{
 const LIMIT: Duration = Duration::from_secs(10);
 /// The time within which a node has started, beside the other tests and nodes of two busy cores.
 const START: Duration = Duration::from_secs(60);
+
+/// How often, at least, a node looks at its ports: rarely, as ten nodes that poll would take the processors for nothing else.
+const POLL: Duration = Duration::from_millis(1);
 
 /// After how long a node has sent what a new state makes it send: its management thread does what is due every 5 ms.
 const QUIET: Duration = Duration::from_millis(30);
@@ -96,16 +99,16 @@ impl DaemonNode {
         });
         let ports = ports.collect();
         let log = File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_warren"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command
             .args(["run", "--config"])
             .arg(folder.path().join("host.toml"))
             // Several nodes run here at once; EAL keeps its files there.
             .env("RUNTIME_DIRECTORY", folder.path())
             .env("RUST_LOG", "warn")
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+            .stderr(log);
+        let child = with_slack(POLL, || command.spawn()).unwrap().unwrap();
         Self { child, folder, socket, ports, counted: Counted::default(), applied: None }
     }
 

@@ -83,7 +83,7 @@ pub struct Fabric<'a, N> {
     /// What is in force, as a value without settled hosts, with them, and read.
     stated: Value,
     state: Value,
-    model: Model,
+    model: Arc<Model>,
     placement: &'a Placement,
     /// The routes by BGP that are not withdrawn, by gateway.
     learned: BTreeSet<(String, IpNet)>,
@@ -114,7 +114,7 @@ struct Seen {
 impl<'a, N: Node> Fabric<'a, N> {
     /// Nodes in which a state is in force.
     pub fn new(suite: &'a Suite, wire: Wire, nodes: BTreeMap<String, N>, state: Value) -> Self {
-        let model = Stated::of(&state).model.unwrap_or_else(|errors| panic!("{errors}"));
+        let model = Arc::new(Stated::of(&state).model.unwrap_or_else(|errors| panic!("{errors}")));
         let placement = suite.hosts.placements.values().next().expect("a placement");
         let (stated, now) = (state.clone(), Duration::from_secs(1));
         let (learned, named) = (BTreeSet::new(), BTreeMap::new());
@@ -152,7 +152,7 @@ impl<'a, N: Node> Fabric<'a, N> {
         if self.state != state {
             let read = Stated::of(&state);
             N::apply_to_all(self.nodes.values_mut(), &read)?;
-            self.model = read.model?;
+            self.model = Arc::new(read.model?);
             self.state = state;
         }
         self.stated = stated.clone();
@@ -171,7 +171,7 @@ impl<'a, N: Node> Fabric<'a, N> {
             self.learn(gateway, routes.iter().flat_map(|(prefix, over)| prefixes(prefix, &over.0)).collect());
         }
         self.tick(&mut seen);
-        let state = self.model.clone();
+        let state = Arc::clone(&self.model);
         let names = Names { model: &state, suite: self.suite, family };
         let mut sent = Sent::default();
         if let Some(value) = &step.send {
