@@ -22,6 +22,8 @@ use crate::time;
 const MEMBER: usize = 256 << 10;
 /// How long nothing is tried after a failure.
 const RETRY: Duration = Duration::from_secs(10);
+/// What is in every file's name.
+const KIND: &str = "_vpcflowlogs_";
 /// The end of a file's name while it grows.
 const GROWING: &str = ".partial";
 /// The end of its name when it is complete.
@@ -76,8 +78,8 @@ impl LogFiles {
         let mut header = String::new();
         log.format.header(&mut header);
         Self {
-            folder: settings.folder.join(&id),
-            stem: format!("{}_vpcflowlogs_{}_{id}", part(&log.account), part(&log.region)),
+            folder: settings.folder.join(&log.folder),
+            stem: format!("{}{KIND}{}_{id}", part(&log.account), part(&log.region)),
             writer: format!("{}.{number}", self::part(&settings.host)),
             header,
             rotate: settings.rotate,
@@ -227,7 +229,7 @@ fn publish(path: &Path, folder: &Path, stem: &str, unix: Duration) -> io::Result
 /// Completes the files that an earlier run of this host has left.
 pub(super) fn recover(settings: &Settings, unix: Duration) -> io::Result<()> {
     let own = format!(".{}.", part(&settings.host));
-    for path in entries(&settings.folder)? {
+    for path in files(&settings.folder)? {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let Some(name) = name.strip_prefix('.').and_then(|name| name.strip_suffix(GROWING)) else { continue };
         let Some((stem, _)) = name.split_once(&own) else { continue };
@@ -240,16 +242,17 @@ pub(super) fn recover(settings: &Settings, unix: Duration) -> io::Result<()> {
 
 /// Removes complete files, the oldest first, until those of all logs have no more bytes than they may.
 pub(super) fn prune(settings: &Settings) -> io::Result<()> {
-    let mut files: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
-    for path in entries(&settings.folder)? {
-        if path.to_str().is_some_and(|path| path.ends_with(COMPLETE)) {
+    let mut complete: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
+    for path in files(&settings.folder)? {
+        let name = path.file_name().and_then(OsStr::to_str);
+        if name.is_some_and(|name| name.contains(KIND) && name.ends_with(COMPLETE)) {
             let metadata = path.metadata()?;
-            files.push((metadata.modified()?, path, metadata.len()));
+            complete.push((metadata.modified()?, path, metadata.len()));
         }
     }
-    files.sort_unstable();
-    let mut bytes: u64 = files.iter().map(|(.., bytes)| bytes).sum();
-    for (_, path, size) in files {
+    complete.sort_unstable();
+    let mut bytes: u64 = complete.iter().map(|(.., bytes)| bytes).sum();
+    for (_, path, size) in complete {
         if bytes <= settings.keep_bytes {
             break;
         }
@@ -259,20 +262,26 @@ pub(super) fn prune(settings: &Settings) -> io::Result<()> {
     Ok(())
 }
 
-/// What is in the folders of a folder; nothing where there is no such folder.
-fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let list = |folder: &Path| -> io::Result<Vec<PathBuf>> {
-        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
-    };
-    let folders = match list(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        folders => folders?,
-    };
-    let mut paths = Vec::new();
-    for folder in folders.iter().filter(|path| path.is_dir()) {
-        paths.extend(list(folder)?);
+/// The files in a folder, and in the folders in it; none where there is no such folder.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            // A link is neither: it may lead anywhere.
+            match entry.file_type()? {
+                kind if kind.is_dir() => folders.push(entry.path()),
+                kind if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
     }
-    Ok(paths)
+    Ok(found)
 }
 
 #[cfg(test)]

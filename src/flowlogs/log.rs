@@ -1,6 +1,6 @@
 //! A flow log, as the state has it.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Action, Format, Interface};
 
@@ -11,6 +11,8 @@ pub struct Log {
     pub id: Arc<str>,
     /// `ResourceId`: the VPC, subnet or ENI.
     pub resource: Arc<str>,
+    /// Where its files are, in the folder of all: relative, without `..`. Several logs may share one.
+    pub folder: PathBuf,
     /// The account that owns it, if the state says which.
     pub account: Option<Arc<str>>,
     /// Its region.

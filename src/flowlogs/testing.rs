@@ -61,6 +61,7 @@ pub(super) fn log(id: &str, resource: &str) -> Log {
     Log {
         id: id.into(),
         resource: resource.into(),
+        folder: id.into(),
         account: None,
         region: None,
         traffic: Traffic::All,

@@ -25,7 +25,7 @@ fn rotate(files: &mut LogFiles, seconds: u64) -> bool {
 
 fn names(folder: &Path) -> Vec<String> {
     let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-    let mut names: Vec<_> = entries(folder).unwrap().into_iter().map(name).collect();
+    let mut names: Vec<_> = files(folder).unwrap().into_iter().map(name).collect();
     names.sort();
     names
 }
@@ -129,24 +129,27 @@ fn the_oldest_files_go_first() {
             .set_modified(SystemTime::now() - Duration::from_secs(age))
             .unwrap();
     };
-    file("fl-1", "a.log.gz", 30);
-    file("fl-2", "b.log.gz", 40);
-    file("fl-1", "c.log.gz", 20);
-    file("fl-2", "d.log.gz", 10);
-    file("fl-2", "an-operators.note", 99);
+    file("fl-1", "a_vpcflowlogs_.log.gz", 30);
+    file("fl-2", "b_vpcflowlogs_.log.gz", 40);
+    file("fl-1", "c_vpcflowlogs_.log.gz", 20);
+    file("fl-2", "d_vpcflowlogs_.log.gz", 10);
+    file("fl-2/deep", "an-operators.log.gz", 99);
     prune(&settings).unwrap();
-    assert_eq!(names(folder.path()), ["an-operators.note", "c.log.gz", "d.log.gz"]);
+    assert_eq!(
+        names(folder.path()),
+        ["an-operators.log.gz", "c_vpcflowlogs_.log.gz", "d_vpcflowlogs_.log.gz"]
+    );
     prune(&Settings { folder: folder.path().join("none"), ..settings }).unwrap();
 }
 
 #[test]
 fn names_hold_nothing_that_leads_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
-    let mut log = log("../fl", "vpc-1");
+    let mut log = Log { folder: "deep/er".into(), ..log("../fl", "vpc-1") };
     log.account = Some(Arc::from("a/b"));
     let mut files = LogFiles::new(&settings(folder.path()), &log, 0);
     write(&mut files, 1, "line\n");
-    assert!(folder.path().join("---fl").is_dir());
+    assert!(folder.path().join("deep/er").is_dir());
     assert!(rotate(&mut files, 999));
     assert!(names(folder.path())[0].starts_with("a-b_vpcflowlogs_unknown_---fl_"));
 }
