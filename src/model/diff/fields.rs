@@ -3,9 +3,9 @@
 use super::{Fields, Kind, Resource, descriptive, list, optional, text};
 use crate::model::{
     Circuit, DhcpOptions, DirectConnectGateway, Edge, EgressOnlyInternetGateway, Eni, Host, InternetGateway,
-    MulticastDomain, NatGateway, Peering, PrefixList, PublicAddress, RouteTable, SecurityGroup, Subnet,
-    TransitAttachment, TransitGateway, TransitRouteTable, VirtualInterface, Vpc, VpcEndpoint, VpnConnection,
-    VpnGateway,
+    MulticastDomain, NatGateway, NetworkAcl, Peering, PrefixList, PublicAddress, RouteTable, SecurityGroup,
+    Subnet, TransitAttachment, TransitGateway, TransitRouteTable, VirtualInterface, Vpc, VpcEndpoint,
+    VpnConnection, VpnGateway,
 };
 
 /// For each type its kind, its fields, and how their values are told.
@@ -47,6 +47,7 @@ resources! {
         cidr4: optional,
         cidr6: optional,
         route_table: text,
+        network_acl: optional,
         descriptive: descriptive,
     }
 
@@ -61,6 +62,7 @@ resources! {
         prefixes6: list,
         source_dest_check: text,
         groups: list,
+        tracking: text,
         attachment: optional,
         descriptive: descriptive,
     }
@@ -81,8 +83,17 @@ resources! {
 
     SecurityGroup = SecurityGroup {
         vpc: text,
+        name: optional,
         ingress: list,
         egress: list,
+        descriptive: descriptive,
+    }
+
+    NetworkAcl = NetworkAcl {
+        vpc: text,
+        is_default: text,
+        entries: list,
+        subnets: list,
         descriptive: descriptive,
     }
 

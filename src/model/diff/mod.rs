@@ -21,6 +21,8 @@ pub enum Kind {
     Subnet,
     /// A [`SecurityGroup`](super::SecurityGroup).
     SecurityGroup,
+    /// A [`NetworkAcl`](super::NetworkAcl).
+    NetworkAcl,
     /// A [`RouteTable`](super::RouteTable).
     RouteTable,
     /// A [`Host`](super::Host).
@@ -111,6 +113,9 @@ pub struct Diff {
     /// The security groups that were added, removed or changed.
     #[serde(skip)]
     pub security_groups: Vec<Id>,
+    /// The network ACLs that were added, removed or changed.
+    #[serde(skip)]
+    pub network_acls: Vec<Id>,
     /// The route tables that were added, removed or changed.
     #[serde(skip)]
     pub route_tables: Vec<Id>,
@@ -121,7 +126,7 @@ pub struct Diff {
     #[serde(skip)]
     pub enis: Vec<Id>,
     /// Whether anything changed that leads out of a VPC, or decides what does: a resource of any kind but DHCP option
-    /// sets, security groups, hosts and ENIs.
+    /// sets, security groups, network ACLs, hosts and ENIs.
     #[serde(skip)]
     pub routing: bool,
 }
@@ -172,6 +177,7 @@ pub fn diff(old: &Model, new: &Model) -> Diff {
     diff.vpcs = diff.compare(&old.vpcs, &new.vpcs);
     diff.subnets = diff.compare(&old.subnets, &new.subnets);
     diff.security_groups = diff.compare(&old.security_groups, &new.security_groups);
+    diff.network_acls = diff.compare(&old.network_acls, &new.network_acls);
     diff.route_tables = diff.compare(&old.route_tables, &new.route_tables);
     diff.hosts = diff.compare(&old.hosts, &new.hosts);
     diff.enis = diff.compare(&old.enis, &new.enis);
