@@ -53,6 +53,7 @@ impl Compiler {
         let mtu = self.site.ports.get(usize::from(index.0))?.mtu;
         let subnet = model.subnets.get(&eni.subnet)?;
         let vpc = model.vpcs.get(&eni.vpc)?;
+        let attachment = eni.attachment.as_ref()?;
         let index_of_subnet = SubnetIndex(self.subnets.get(&eni.subnet)?);
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
         let v6 =
@@ -71,8 +72,10 @@ impl Compiler {
             v4: Addresses::<u32>::new(v4, eni.prefixes4.iter().map(|prefix| prefix.network().to_bits())),
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
             resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
-            metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
-            timeouts: Timeouts::DEFAULT,
+            metadata_hop_limit: attachment.metadata_hop_limit,
+            timeouts: timeouts(&eni.tracking),
+            most_connections: attachment.options().connections_max,
+            reserved_connections: attachment.options().connections_reserved,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
@@ -81,6 +84,15 @@ impl Compiler {
             steered: self.exits.steering.contains(&subnet.route_table),
             policy: self.policies.get(&eni.groups)?,
         })
+    }
+}
+
+/// The model's seconds (SEC-8) as tables keep them.
+fn timeouts(tracking: &model::ConnectionTracking) -> Timeouts {
+    Timeouts {
+        established: tracking.tcp_established * 1000,
+        udp: u32::from(tracking.udp) * 1000,
+        udp_stream: u32::from(tracking.udp_stream) * 1000,
     }
 }
 

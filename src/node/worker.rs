@@ -378,7 +378,8 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         };
         let allowances = Allowances::new(plan.receivers.iter().copied());
         let (burst, most) = (Burst::new(), most.min(MAX_BURST));
-        let (flows, connections) = (Flows::new(0), Connections::new(CONNECTIONS));
+        let (flows, connections) =
+            (Flows::new(0), Connections::new(CONNECTIONS).with_ports(plan.receivers.len()));
         let taps = Taps::new();
         Self { inputs, outputs, tables, plan, counters, allowances, flows, connections, burst, most, taps }
     }
@@ -392,7 +393,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
     /// With a table of connections.
     #[must_use]
     pub fn with_connections(self, connections: Connections) -> Self {
-        Self { connections, ..self }
+        Self { connections: connections.with_ports(self.plan.receivers.len()), ..self }
     }
 
     /// One round over all queues and the inbox, at a time since the node's start. Returns how many packets it found.
@@ -416,6 +417,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             taps,
         } = self;
         let pinned = tables.pin();
+        connections.settle(pinned.generation, || pinned.tenants());
         let mut queues = Queues { inputs, burst, most: *most, plan, worker: outputs.worker };
         let mut ctx = Context {
             tables: &pinned,

@@ -13,7 +13,7 @@ use super::{
     SubnetIndex,
 };
 use crate::{
-    flow::Timeouts,
+    flow::{Timeouts, connections::Tenant},
     packet::{Mac, OuterChecksum, Vni},
     services::dhcp::Lease,
 };
@@ -177,6 +177,10 @@ pub struct LocalEni {
     pub metadata_hop_limit: u8,
     /// How long its connections live without packets.
     pub timeouts: Timeouts,
+    /// The most connections that it may have, if that is limited.
+    pub most_connections: Option<u32>,
+    /// How many connections it has room for, whatever the others have.
+    pub reserved_connections: u32,
     /// Whether its source/destination check is on.
     pub source_dest_check: bool,
     /// The largest IP packet that it may send, in bytes.
@@ -195,6 +199,11 @@ pub struct LocalEni {
 }
 
 impl LocalEni {
+    /// What it may have of a table of connections.
+    pub fn tenant(&self) -> Tenant {
+        Tenant { stay: self.stay, most: self.most_connections, reserved: self.reserved_connections }
+    }
+
     /// The subnet router's IPv4 address: the block's base plus one.
     pub fn router_v4(&self) -> Option<Ipv4Addr> {
         self.subnet_v4.map(|net| Ipv4Addr::from_bits(net.network().to_bits() | 1))

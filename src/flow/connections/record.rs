@@ -59,13 +59,27 @@ pub struct Cold {
     /// By direction.
     packets: [u64; 2],
     bytes: [u64; 2],
-    pub(super) hash: u32,
     /// The number of the ENI's stay at its port.
     pub eni: u32,
     /// When it began, in milliseconds of the node's time, modulo 2³².
     pub began: u32,
     /// The source MAC of what comes in, and whom Geneve named as its sender.
     pub origin: (Mac, Option<Sender>),
+}
+
+/// What an entry is worth, when there is no room for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A connection that is over, or a decision about a flow that is not tracked: it makes way for any other.
+    Spare,
+    /// A connection that nobody has answered yet.
+    Unanswered,
+    /// One that lasts.
+    Lasting,
+}
+
+impl Class {
+    pub(super) const ALL: [Self; 3] = [Self::Spare, Self::Unanswered, Self::Lasting];
 }
 
 /// Bits of [`Hot`]: there is a decision for a direction.
@@ -254,6 +268,19 @@ impl Hot {
         }
     }
 
+    /// What it is worth.
+    pub(super) fn class(&self) -> Class {
+        if self.bits & TRACKED == 0 {
+            return Class::Spare;
+        }
+        match self.phase() {
+            Some(Phase::Closed) => Class::Spare,
+            Some(Phase::HalfOpen) => Class::Unanswered,
+            None if self.state == NEW => Class::Unanswered,
+            Some(Phase::Established) | None => Class::Lasting,
+        }
+    }
+
     /// How long it lives from its last packet on, in milliseconds.
     pub(super) fn idle(&self, timeouts: &Timeouts) -> u32 {
         if self.bits & TRACKED == 0 {
@@ -274,19 +301,12 @@ impl Hot {
 }
 
 impl Cold {
-    pub(super) const FREE: Self = Self {
-        wide: [0; 2],
-        packets: [0; 2],
-        bytes: [0; 2],
-        hash: 0,
-        eni: 0,
-        began: 0,
-        origin: (Mac::ZERO, None),
-    };
+    pub(super) const FREE: Self =
+        Self { wide: [0; 2], packets: [0; 2], bytes: [0; 2], eni: 0, began: 0, origin: (Mac::ZERO, None) };
 
     pub(super) fn opened(key: &Key, opening: &Opening, now: u32) -> Self {
         let wide = key.wide.unwrap_or_default();
-        Self { wide, hash: key.short.hash, eni: opening.eni, began: now, ..Self::FREE }
+        Self { wide, eni: opening.eni, began: now, ..Self::FREE }
     }
 
     /// Takes over what the hot part has counted.
