@@ -11,9 +11,9 @@ use warren::{
     model::BlockPublicAccess,
     packet::{Mac, mapped},
     tables::{
-        Blocks, Destination, Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, HostIndex, Internet,
-        LocalEni, Lpm, NatGateway, OutsideNeighbours, Place, PortIndex, Private, Role, RouteTable, SHARES,
-        Seat, SubnetExits, Target, V4Key, VpcExits, Wire as Behind, ZoneIndex,
+        Blocks, Destination, Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, GroupSetIndex,
+        HostIndex, Internet, LocalEni, Lpm, NatGateway, OutsideNeighbours, Place, PortIndex, Private, Role,
+        RouteTable, SHARES, Seat, SubnetExits, Target, V4Key, VpcExits, Wire as Behind, ZoneIndex,
     },
 };
 
@@ -82,7 +82,13 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
     ]);
     let count = [s1, s2].map(|subnet| subnet.0 as usize + 1).into_iter().max().unwrap();
     let mut subnets: Vec<_> = (0..count)
-        .map(|_| SubnetExits { vni: v, zone: ZoneIndex(0), routes: routes([]), router_mac: Mac::ZERO })
+        .map(|_| SubnetExits {
+            vni: v,
+            zone: ZoneIndex(0),
+            routes: routes([]),
+            acl: Arc::default(),
+            router_mac: Mac::ZERO,
+        })
         .collect();
     subnets[s1.0 as usize].routes = Arc::clone(&inside);
     subnets[s2.0 as usize].routes = Arc::clone(&outside);
@@ -153,6 +159,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
         location: Place::Gateway(NAT).into(),
         subnet: s2,
         source_dest_check: false,
+        groups: GroupSetIndex::EMPTY,
     }));
     for port in &mut lab.tables.ports {
         if let Role::Instance(Some(eni)) = &mut port.role {
