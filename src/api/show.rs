@@ -2,6 +2,7 @@
 
 mod edge;
 mod routes;
+mod security;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 pub use edge::{bgp, gateways, nat};
 pub use routes::routes;
+pub use security::{rules, security};
 
 use super::Table;
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
     packet::Mac,
     pipeline::{Counter, Reason},
     services::neighbours::Neighbour,
-    tables::{Exits, PortIndex},
+    tables::{Exits, LocalEni, PortIndex},
 };
 
 /// How a node is at one moment.
@@ -37,6 +39,8 @@ pub struct Snapshot {
     pub port_names: Vec<Arc<str>>,
     /// By port: the ENI attached to it and its VPC.
     pub occupants: Vec<Option<(Id, Id)>>,
+    /// The ENIs attached to this node.
+    pub enis: Vec<Arc<LocalEni>>,
     /// The ports' devices, by index.
     pub devices: Vec<Device>,
     /// The CPUs of the workers.
