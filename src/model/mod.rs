@@ -8,6 +8,7 @@
 //!
 //! [`diff()`] compares two models, for people and for the compiler. [`warnings()`] finds what is legal and surely wrong.
 
+mod attachment;
 mod diff;
 mod document;
 mod errors;
@@ -25,9 +26,9 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use serde::Serialize;
 
 pub use self::{
+    attachment::{Allowance, Attachment, AttachmentOptions},
     diff::{Change, Diff, FieldChange, Kind, diff},
     document::{Document, load, read_documents},
     errors::{Errors, StateError},
@@ -36,7 +37,7 @@ pub use self::{
         InternetGateway, NatGateway, Peering, PrefixList, PublicAddress, Terminal, VirtualInterface,
         VpcEndpoint, VpnConnection, VpnGateway, gateway_mac,
     },
-    security::{AclEntry, NetworkAcl, Peer, Permission, SecurityGroup, Traffic},
+    security::{AclEntry, ConnectionTracking, NetworkAcl, Peer, Permission, SecurityGroup, Traffic},
     transit::{
         AttachmentKind, ConnectPeer, GroupEni, MulticastDomain, TransitAttachment, TransitGateway,
         TransitRoute, TransitRouteTable,
@@ -238,33 +239,14 @@ pub struct Eni {
     pub prefixes6: Box<[Ipv6Net]>,
     /// Whether its packets must come from, and go to, its own addresses (`SourceDestCheck`).
     pub source_dest_check: bool,
-    /// Its security groups, all of its VPC.
+    /// Its security groups, all of its VPC; the VPC's default one where none are stated.
     pub groups: Box<[Id]>,
+    /// How long its connections are remembered (`ConnectionTrackingConfiguration`).
+    pub tracking: ConnectionTracking,
     /// Where it is plugged in, if anywhere.
     pub attachment: Option<Attachment>,
     /// What no packet depends on.
     pub descriptive: Descriptive,
-}
-
-/// The port an ENI is plugged into.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Attachment {
-    /// The host.
-    pub host: Id,
-    /// The port's name in that host's configuration.
-    pub port: Arc<str>,
-    /// The TTL or hop limit of what the metadata service answers (`HttpPutResponseHopLimit`), 1 to 64 (ADDR-18).
-    pub metadata_hop_limit: u8,
-}
-
-impl Attachment {
-    /// The hop limit of metadata's answers where none is stated (ADDR-18).
-    pub const METADATA_HOP_LIMIT: u8 = 1;
-
-    /// A port of a host, with everything else as where nothing is stated.
-    pub const fn new(host: Id, port: Arc<str>) -> Self {
-        Self { host, port, metadata_hop_limit: Self::METADATA_HOP_LIMIT }
-    }
 }
 
 /// A route table.

@@ -11,12 +11,46 @@ pub struct SecurityGroup {
     pub id: Id,
     /// Its VPC.
     pub vpc: Id,
+    /// `GroupName`, no other's of the VPC. The one that is called [`SecurityGroup::DEFAULT`] is the group of the ENIs that have
+    /// none stated (SEC-1).
+    pub name: Option<Box<str>>,
     /// What may come in (`IpPermissions`).
     pub ingress: Vec<Permission>,
     /// What may go out (`IpPermissionsEgress`).
     pub egress: Vec<Permission>,
     /// What no packet depends on.
     pub descriptive: Descriptive,
+}
+
+impl SecurityGroup {
+    /// The name of the default group of a VPC.
+    pub const DEFAULT: &str = "default";
+
+    /// A group that allows everything, both ways.
+    pub fn open(id: Id, vpc: Id) -> Self {
+        let anything = || vec![Permission::anywhere()];
+        Self { id, vpc, name: None, ingress: anything(), egress: anything(), descriptive: None }
+    }
+
+    /// The default group that EC2 makes in a VPC: what its members send each other may come in, everything may go out.
+    pub(super) fn default_of(vpc: &Id) -> Self {
+        let id = Id::from(format!("sg-default-of-{vpc}"));
+        let members = Peer { peer: id.clone(), description: None };
+        let ingress = Permission { groups: vec![members], ..Permission::new(Traffic::All) };
+        Self {
+            id,
+            vpc: vpc.clone(),
+            name: Some(Self::DEFAULT.into()),
+            ingress: vec![ingress],
+            egress: vec![Permission::anywhere()],
+            descriptive: None,
+        }
+    }
+
+    /// Whether it is the default group of its VPC.
+    pub fn is_default(&self) -> bool {
+        self.name.as_deref() == Some(Self::DEFAULT)
+    }
 }
 
 /// One element of `IpPermissions`: traffic, and the peers it is allowed with.
@@ -30,8 +64,35 @@ pub struct Permission {
     pub ranges6: Vec<Peer<Ipv6Net>>,
     /// `PrefixListIds`.
     pub prefix_lists: Vec<Peer<Id>>,
-    /// `UserIdGroupPairs`: the members of other groups, which the model has too.
+    /// `UserIdGroupPairs`: the members of groups of the VPC, or of a VPC that an active peering joins with it (PT-7). The model
+    /// has them.
     pub groups: Vec<Peer<Id>>,
+    /// Those of `UserIdGroupPairs` that match nothing any more: the group of the peered VPC, or the peering, is gone or
+    /// not active. EC2 keeps them, and calls the rules stale.
+    pub stale: Vec<Peer<Id>>,
+}
+
+impl Permission {
+    /// Some traffic, with nobody yet.
+    const fn new(traffic: Traffic) -> Self {
+        Self {
+            traffic,
+            ranges4: Vec::new(),
+            ranges6: Vec::new(),
+            prefix_lists: Vec::new(),
+            groups: Vec::new(),
+            stale: Vec::new(),
+        }
+    }
+
+    /// Everything, with everybody.
+    fn anywhere() -> Self {
+        Self {
+            ranges4: vec![Peer { peer: Ipv4Net::default(), description: None }],
+            ranges6: vec![Peer { peer: Ipv6Net::default(), description: None }],
+            ..Self::new(Traffic::All)
+        }
+    }
 }
 
 /// A peer of a [`Permission`], and why it is there.
@@ -111,4 +172,22 @@ pub struct AclEntry {
     pub traffic: Traffic,
     /// The other end, and so the family: the source of what comes in, the destination of what goes out.
     pub block: IpNet,
+}
+
+/// For how many seconds an idle connection of an ENI is remembered (SEC-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionTracking {
+    /// `TcpEstablishedTimeout`, 60 to 432000.
+    pub tcp_established: u32,
+    /// `UdpTimeout`: UDP in one direction, or one request and its response. 30 to 60.
+    pub udp: u16,
+    /// `UdpStreamTimeout`: UDP with more than one request and response. 60 to 180.
+    pub udp_stream: u16,
+}
+
+impl Default for ConnectionTracking {
+    /// What holds where nothing is stated.
+    fn default() -> Self {
+        Self { tcp_established: 350, udp: 30, udp_stream: 180 }
+    }
 }

@@ -58,6 +58,9 @@ pub struct Workers {
     /// What a worker does when no queue has packets.
     #[serde(default)]
     pub idle: Idle,
+    /// Connections that a worker remembers at once.
+    #[serde(default = "default_connections")]
+    pub connections: u32,
 }
 
 /// What a worker does when no queue has packets.
@@ -289,6 +292,13 @@ fn default_burst() -> usize {
     32
 }
 
+/// Connections that a worker can remember at most.
+const MOST_CONNECTIONS: u32 = 1 << 26;
+
+fn default_connections() -> u32 {
+    1 << 18
+}
+
 /// Why a host file can't be used: each line names a key and what would be right.
 #[derive(Debug)]
 pub struct ConfigError {
@@ -348,6 +358,10 @@ impl HostConfig {
                     second.name, first.name
                 ));
             }
+        }
+        if !(1..=MOST_CONNECTIONS).contains(&raw.workers.connections) {
+            let connections = raw.workers.connections;
+            problems.push(format!("workers.connections: 1 to {MOST_CONNECTIONS}, not {connections}"));
         }
         problems.extend(edge::check_controls(&ports));
         let bindings = edge::check_bindings(&raw.gateway, &ports, &mut problems);

@@ -37,6 +37,7 @@ use crate::{
         TxQueue,
     },
     ffi::{allowed_cpus, cycles, pin_to_cpus},
+    flow::Connections,
     gateway::Flows,
     model::{self, Model, Warning},
     packet::{HEADROOM, Mac, OuterChecksum},
@@ -290,7 +291,8 @@ impl Node {
             Arc::clone(counters),
             self.config.workers.burst,
         )
-        .with_flows(Flows::new(self.config.bindings));
+        .with_flows(Flows::new(self.config.bindings))
+        .with_connections(Connections::new(self.config.workers.connections));
         let (eal, stop, idle) = (Arc::clone(&self.eal), Arc::clone(&self.stop), self.config.workers.idle);
         let clock = self.clock;
         let thread = thread::Builder::new()

@@ -1,5 +1,6 @@
 //! From state documents to a model, as the command line and the daemon use it.
 
+mod attachments;
 mod gateways;
 mod routes;
 mod security;

@@ -1,6 +1,6 @@
-//! What decides which packets may pass: network ACLs.
+//! What decides which packets may pass: security groups and network ACLs.
 
-use warren::model::{Model, diff};
+use warren::model::{Model, Permission, diff};
 
 use crate::{gateways::refused, loaded};
 
@@ -17,7 +17,7 @@ fn model(text: &str) -> Model {
 }
 
 /// What `warren apply` says of a change from this file's state.
-fn told(from: &str, to: &str) -> String {
+fn told_of(from: &str, to: &str) -> String {
     diff(&model(STATE), &model(&changed(from, to))).to_string()
 }
 
@@ -141,15 +141,107 @@ fn acl_mistakes_are_named() {
 
 #[test]
 fn changes_of_acls_are_told() {
-    let text = told(
+    let text = told_of(
         "RuleNumber: 90, Protocol: \"6\", RuleAction: deny",
         "RuleNumber: 90, Protocol: \"6\", RuleAction: allow",
     );
     assert!(text.starts_with("~ acl-web entries [in 90: deny tcp 0-65535 198.51.100.0/24]"), "{text}");
     assert!(text.contains("→ [in 90: allow tcp 0-65535"), "{text}");
     // What is in force in the subnet changes with its association.
-    let text =
-        told("  - {NetworkAclAssociationId: aclassoc-2, NetworkAclId: acl-web, SubnetId: subnet-web}\n", "");
+    let text = told_of(
+        "  - {NetworkAclAssociationId: aclassoc-2, NetworkAclId: acl-web, SubnetId: subnet-web}\n",
+        "",
+    );
     assert!(text.contains("~ subnet-web network_acl acl-web → acl-default"), "{text}");
     assert!(text.contains("~ acl-web subnets subnet-web → none"), "{text}");
+}
+
+#[test]
+fn an_eni_without_groups_is_in_the_default_group() {
+    // SEC-1
+    let state = model(STATE);
+    let groups = |eni: &str| state.enis[eni].groups.to_vec();
+    assert_eq!(groups("eni-web"), ["sg-web".into()]);
+    assert_eq!(groups("eni-db"), ["sg-blue-default".into()]);
+    // The documents of vpc-red have none: it is as EC2 makes it.
+    assert_eq!(groups("eni-red"), ["sg-default-of-vpc-red".into()]);
+    let made = &state.security_groups["sg-default-of-vpc-red"];
+    assert!(made.is_default() && *made.vpc == *"vpc-red");
+    let told = |rules: &[Permission]| rules.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(told(&made.ingress), ["[all: sg-default-of-vpc-red]"]);
+    assert_eq!(told(&made.egress), ["[all: 0.0.0.0/0 ::/0]"]);
+    // Nobody needs one in vpc-blue.
+    assert_eq!(state.security_groups.len(), 4);
+
+    refused(
+        &changed(
+            "GroupId: sg-red, VpcId: vpc-red, GroupName",
+            "GroupId: sg-default-of-vpc-red, VpcId: vpc-red, GroupName",
+        )
+        .replace(
+            "{GroupId: sg-red, VpcId: vpc-red, VpcPeering",
+            "{GroupId: sg-default-of-vpc-red, VpcId: vpc-red, VpcPeering",
+        ),
+        &["SecurityGroups[2].GroupId", "the default group that vpc-red gets"],
+    );
+    refused(
+        &changed("GroupName: web", "GroupName: default"),
+        &["SecurityGroups[1].GroupName", "sg-blue-default has the name default", "InvalidGroup.Duplicate"],
+    );
+    let text = told_of("GroupName: web", "GroupName: www");
+    assert!(text.starts_with("~ sg-web name web → www"), "{text}");
+}
+
+#[test]
+fn rules_name_what_there_is() {
+    let state = model(STATE);
+    let told: Vec<_> = state.security_groups["sg-web"].ingress.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["[tcp 443: 0.0.0.0/0 pl-corp]", "[tcp 22: sg-blue-default sg-red]"]);
+    refused(
+        &changed("[{PrefixListId: pl-corp}]", "[{PrefixListId: pl-none}]"),
+        &["IpPermissions[0].PrefixListIds[0].PrefixListId", "pl-none is not in the state"],
+    );
+    refused(
+        &changed("{GroupId: sg-blue-default}", "{GroupId: sg-none}"),
+        &["IpPermissions[1].UserIdGroupPairs[0].GroupId", "sg-none is not in the state"],
+    );
+}
+
+#[test]
+fn rules_name_groups_of_peered_vpcs() {
+    // PT-7: by an active peering in the same region.
+    let pair = "{GroupId: sg-red, VpcId: vpc-red, VpcPeeringConnectionId: pcx-1, PeeringStatus: active, Description: from red}";
+    let bare = "{GroupId: sg-red}";
+    let rule = |text: &str| {
+        let rule = &model(text).security_groups["sg-web"].ingress[1];
+        (rule.groups.len(), rule.stale.iter().map(|peer| peer.peer.to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(rule(STATE), (2, vec![]));
+    assert_eq!(rule(&changed(pair, bare)), (2, vec![]));
+    // Stale, as EC2 calls it: the peering or the group is gone.
+    let gone = |text: &str| text.replacen("{Code: active, Message: Active}", "{Code: deleted}", 1);
+    assert_eq!(rule(&gone(STATE)), (1, vec!["sg-red".into()]));
+    assert_eq!(
+        rule(&changed("GroupId: sg-red, VpcId: vpc-red, Vpc", "GroupId: sg-gone, VpcId: vpc-red, Vpc")),
+        (1, vec!["sg-gone".into()])
+    );
+    let text = told_of("{Code: active, Message: Active}", "{Code: pending-acceptance}");
+    assert!(
+        text.contains("→ [tcp 443: 0.0.0.0/0 pl-corp] [tcp 22: sg-blue-default sg-red (stale)]"),
+        "{text}"
+    );
+
+    refused(
+        &gone(&changed(pair, bare)),
+        &[
+            "UserIdGroupPairs[1].GroupId",
+            "no active peering connection joins with vpc-blue",
+            "InvalidGroup.NotFound",
+        ],
+    );
+    let red = "SubnetId: subnet-red, VpcId: vpc-red, AvailabilityZone: eu-central-1a";
+    refused(
+        &changed(red, &red.replace("central", "west")),
+        &["sg-red is of vpc-red, in another region", "PT-7"],
+    );
 }

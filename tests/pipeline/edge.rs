@@ -7,6 +7,7 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use smallvec::smallvec;
 use warren::{
+    flow::Connections,
     gateway::Flows,
     model::BlockPublicAccess,
     packet::{Mac, mapped},
@@ -64,6 +65,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
     uplink(&mut site).mtu = 9000;
     let mut lab = Lab::of(wire, site, Neighbours(true));
     lab.flows = Flows::new(4096);
+    lab.connections = Connections::new(8192);
     // By the addresses of ENIs, as another host has other ports.
     let v = vni_of(V);
     let subnet = |address: &str| lab.tables.owner(v, ip(address)).unwrap().subnet;

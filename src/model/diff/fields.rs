@@ -62,6 +62,7 @@ resources! {
         prefixes6: list,
         source_dest_check: text,
         groups: list,
+        tracking: text,
         attachment: optional,
         descriptive: descriptive,
     }
@@ -82,6 +83,7 @@ resources! {
 
     SecurityGroup = SecurityGroup {
         vpc: text,
+        name: optional,
         ingress: list,
         egress: list,
         descriptive: descriptive,

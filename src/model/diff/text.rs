@@ -4,17 +4,48 @@ use std::fmt::{self, Display};
 
 use super::{join, text};
 use crate::model::{
-    AclEntry, Attachment, AttachmentKind, BlockPublicAccess, ConnectPeer, EndpointService, GroupEni,
-    NameServer, Permission, Route, Terminal, Traffic, TransitRoute, VpcDhcp,
+    AclEntry, Allowance, Attachment, AttachmentKind, AttachmentOptions, BlockPublicAccess, ConnectPeer,
+    ConnectionTracking, EndpointService, GroupEni, NameServer, Permission, Route, Terminal, Traffic,
+    TransitRoute, VpcDhcp,
 };
 
 impl Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.host, self.port)?;
-        if self.metadata_hop_limit == Self::METADATA_HOP_LIMIT {
-            return Ok(());
+        if self.metadata_hop_limit != Self::METADATA_HOP_LIMIT {
+            write!(f, " (metadata hop limit {})", self.metadata_hop_limit)?;
         }
-        write!(f, " (metadata hop limit {})", self.metadata_hop_limit)
+        self.options.as_ref().map_or(Ok(()), |options| write!(f, " ({options})"))
+    }
+}
+
+/// What differs from where nothing is stated.
+impl Display for AttachmentOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flag = |is: bool, name: &str| is.then(|| name.to_owned());
+        let allowance = |is: Option<Allowance>, of: &str| {
+            is.map(|Allowance { rate, burst }| format!("{rate} {of} in bursts of {burst}"))
+        };
+        let all = [
+            flag(self.strict_icmp, "strict ICMP"),
+            flag(self.tcp_window_check, "TCP windows checked"),
+            self.connections_max.map(|max| format!("at most {max} connections")),
+            (self.connections_reserved > 0)
+                .then(|| format!("{} connections reserved", self.connections_reserved)),
+            (self.workers > 1).then(|| format!("{} workers", self.workers)),
+            allowance(self.bandwidth_in, "bit/s in"),
+            allowance(self.bandwidth_out, "bit/s out"),
+            allowance(self.packets, "packets/s"),
+            allowance(self.connections, "connections/s"),
+        ];
+        f.write_str(&all.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Display for ConnectionTracking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tcp_established, udp, udp_stream } = self;
+        write!(f, "TCP {tcp_established} s, UDP {udp} s, UDP streams {udp_stream} s")
     }
 }
 
@@ -48,6 +79,7 @@ impl Display for Permission {
         let peers = self.ranges4.iter().map(|p| text(&p.peer));
         let peers = peers.chain(self.ranges6.iter().map(|p| text(&p.peer)));
         let peers = peers.chain(self.prefix_lists.iter().chain(&self.groups).map(|p| text(&p.peer)));
+        let peers = peers.chain(self.stale.iter().map(|p| format!("{} (stale)", p.peer)));
         write!(f, "[{}: {}]", self.traffic, join(peers))
     }
 }

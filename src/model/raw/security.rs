@@ -9,9 +9,10 @@ maps! {
     resource SecurityGroup {
         id: Text<'a> = "GroupId",
         vpc: Text<'a> = "VpcId",
+        name: Text<'a> = "GroupName",
         ingress: List<Permission<'a>> = "IpPermissions",
         egress: List<Permission<'a>> = "IpPermissionsEgress",
-    } described by ["Description", "GroupName", "OwnerId", "SecurityGroupArn", "Tags"]
+    } described by ["Description", "OwnerId", "SecurityGroupArn", "Tags"]
 
     /// Some allowed traffic, and with whom.
     part Permission {
@@ -42,8 +43,9 @@ maps! {
     /// The members of another group.
     part GroupPair {
         id: Text<'a> = "GroupId",
+        peering: Text<'a> = "VpcPeeringConnectionId",
         description: Text<'a> = "Description",
-    } described by ["GroupName", "PeeringStatus", "UserId", "VpcId", "VpcPeeringConnectionId"]
+    } described by ["GroupName", "PeeringStatus", "UserId", "VpcId"]
 
     resource NetworkAcl {
         id: Text<'a> = "NetworkAclId",
@@ -79,4 +81,11 @@ maps! {
         acl: Text<'a> = "NetworkAclId",
         subnet: Text<'a> = "SubnetId",
     } described by ["NetworkAclAssociationId"]
+
+    /// The timeouts of an ENI's connections.
+    part ConnectionTracking {
+        tcp_established: Text<'a> = "TcpEstablishedTimeout",
+        udp: Text<'a> = "UdpTimeout",
+        udp_stream: Text<'a> = "UdpStreamTimeout",
+    } described by []
 }

@@ -3,11 +3,11 @@
 //! `gateways` and `transit` have what leads out of VPCs.
 
 use super::{
-    Address, Appliances, Circuit, DirectConnectAssociation, DirectConnectGateway, EgressOnlyInternetGateway,
-    Gateway, InternetGateway, List, MulticastDomain, NatGateway, NetworkAcl, Peering, PrefixList,
-    PublicAccess, SecurityGroup, Text, TransitAttachment, TransitConnect, TransitConnectPeer, TransitGateway,
-    TransitPeering, TransitRouteTable, TransitVpcAttachment, VirtualInterface, VpcEndpoint, VpnConnection,
-    VpnGateway,
+    Address, Appliances, Attachment, Circuit, ConnectionTracking, DirectConnectAssociation,
+    DirectConnectGateway, EgressOnlyInternetGateway, Gateway, InternetGateway, List, MulticastDomain,
+    NatGateway, NetworkAcl, Peering, PrefixList, PublicAccess, SecurityGroup, Text, TransitAttachment,
+    TransitConnect, TransitConnectPeer, TransitGateway, TransitPeering, TransitRouteTable,
+    TransitVpcAttachment, VirtualInterface, VpcEndpoint, VpnConnection, VpnGateway,
     maps::{maps, prelude::*},
 };
 
@@ -124,10 +124,10 @@ maps! {
         prefixes6: List<Prefix6<'a>> = "Ipv6Prefixes",
         source_dest_check: Text<'a> = "SourceDestCheck",
         groups: List<Group<'a>> = "Groups",
+        tracking: ConnectionTracking<'a> = "ConnectionTrackingConfiguration",
         association: PublicAssociation<'a> = "Association",
     } described by [
-        "AssociatedSubnets", "Attachment", "AvailabilityZone", "AvailabilityZoneId",
-        "ConnectionTrackingConfiguration", "DenyAllIgwTraffic", "Description", "InterfaceType", "Ipv6Address",
+        "AssociatedSubnets", "Attachment", "AvailabilityZone", "AvailabilityZoneId", "DenyAllIgwTraffic", "Description", "InterfaceType", "Ipv6Address",
         "Ipv6Native", "NetworkInterfaceArn", "Operator", "OutpostArn", "OwnerId", "PrivateDnsName", "PublicDnsName",
         "PublicIpDnsNameOptions", "RequesterId", "RequesterManaged", "Status", "TagSet", "Tags",
     ]
@@ -207,19 +207,6 @@ maps! {
     resource Host {
         id: Text<'a> = "HostId",
         underlay: Text<'a> = "UnderlayAddress",
-    } described by []
-
-    /// Where an ENI is plugged in.
-    resource Attachment {
-        eni: Text<'a> = "NetworkInterfaceId",
-        host: Text<'a> = "HostId",
-        port: Text<'a> = "Port",
-        metadata: MetadataOptions<'a> = "MetadataOptions",
-    } described by []
-
-    /// How the ENI reaches instance metadata.
-    part MetadataOptions {
-        hop_limit: Text<'a> = "HttpPutResponseHopLimit",
     } described by []
 
     /// What a VPC is on the wire.

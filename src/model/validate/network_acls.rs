@@ -4,10 +4,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use super::{Item, Source, Validation, each, traffic::Stated, value, value::Wrong};
-use crate::model::{
-    AclEntry, Errors, Id, Model, NetworkAcl, Traffic,
-    raw::{self, Check as _},
-};
+use crate::model::{AclEntry, Errors, Id, Model, NetworkAcl, Traffic, raw};
 
 /// The highest number of an entry (NACL-1).
 const LAST: u16 = 32766;
