@@ -9,8 +9,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
 use super::{
-    DELEGATED_V4, DELEGATED_V6, GatewayPort, Location, Policy, PortIndex, Position, RouteTable, ServicePort,
-    SubnetIndex,
+    Acl, DELEGATED_V4, DELEGATED_V6, GatewayPort, Location, Policy, PortIndex, Position, RouteTable,
+    ServicePort, SubnetIndex,
 };
 use crate::{
     flow::Timeouts,
@@ -192,6 +192,8 @@ pub struct LocalEni {
     pub steered: bool,
     /// The rules of its security groups.
     pub policy: Arc<Policy>,
+    /// The network ACL in force in its subnet.
+    pub acl: Arc<Acl>,
 }
 
 impl LocalEni {
