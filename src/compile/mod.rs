@@ -10,7 +10,9 @@ mod exits;
 mod learned;
 mod lease;
 mod multicast;
+mod policy;
 mod site;
+mod stays;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -23,13 +25,15 @@ pub use learned::{Learned, LearnedTable, preferred};
 pub use site::{Link, Site, SitePort, SiteRole, SiteUplink};
 
 use exits::ExitsMemory;
+use policy::{GroupSetNumbers, Policies};
 
 use crate::{
+    flow::Timeouts,
     model::{self, Diff, Id, Model, router_mac},
     packet::{ETHERNET, Mac, OuterTemplate, Vni},
     tables::{
-        Addresses, Destination, Enis, Exits, Host, HostIndex, Hosts, LocalEni, MacKey, Multicast, Place,
-        Port, PortIndex, Reachability, Role, SubnetIndex, Tables, V4Key, V6Key,
+        Addresses, Destination, Enis, Exits, GroupSetIndex, Host, HostIndex, Hosts, LocalEni, MacKey,
+        Multicast, Place, Port, PortIndex, Reachability, Role, SubnetIndex, Tables, V4Key, V6Key,
     },
 };
 
@@ -82,6 +86,9 @@ pub struct Compiler {
     hosts: Numbers,
     subnets: Numbers,
     domains: Numbers,
+    groups: Numbers,
+    group_sets: GroupSetNumbers,
+    policies: Policies,
     /// The ENIs that are attached to this node.
     local: HashSet<Id>,
     /// The ENIs whose source/destination check is off.
@@ -89,6 +96,9 @@ pub struct Compiler {
     /// What gateways have learned.
     learned: Learned,
     exits: ExitsMemory,
+    /// That of the last tables.
+    generation: u32,
+    stays: stays::Stays,
 }
 
 impl Compiler {
@@ -99,11 +109,22 @@ impl Compiler {
             hosts: Numbers::default(),
             subnets: Numbers::default(),
             domains: Numbers::default(),
+            groups: Numbers::default(),
+            group_sets: GroupSetNumbers::default(),
+            policies: Policies::default(),
             local: HashSet::new(),
             forwarding: HashSet::new(),
             learned: Learned::default(),
             exits: ExitsMemory::default(),
+            generation: 0,
+            stays: stays::Stays::default(),
         }
+    }
+
+    /// The number of the next tables.
+    fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        self.generation
     }
 
     /// The node it compiles for.
@@ -115,6 +136,8 @@ impl Compiler {
     pub fn build(&mut self, model: &Model, resolve: &dyn Resolve) -> Tables {
         self.hosts.retain(&model.hosts);
         self.subnets.retain(&model.subnets);
+        self.groups.retain(&model.security_groups);
+        (self.group_sets, self.policies) = Default::default();
         let count = |addresses: fn(&model::Eni) -> usize| model.enis.values().map(addresses).sum();
         let mut enis = Enis::with_capacity(
             model.enis.len(),
@@ -127,10 +150,13 @@ impl Compiler {
         }
         let exits = self.exits(model);
         self.insert_gateways(&mut enis, model);
+        self.policies.update(model, &self.groups, &Diff::default(), local_enis(model, &self.local));
         Tables {
+            generation: self.next_generation(),
             encapsulation: self.site.encapsulation,
             ports: self.ports(model, &exits),
             enis,
+            group_sets: Arc::new(self.group_sets.to_table(&self.groups)),
             hosts: Arc::new(self.hosts(model, resolve)),
             local: self.local_macs(model),
             services: self.site.services(),
@@ -150,7 +176,7 @@ impl Compiler {
         diff: &Diff,
         resolve: &dyn Resolve,
     ) -> Tables {
-        let mut next = tables.clone();
+        let mut next = Tables { generation: self.next_generation(), ..tables.clone() };
         // A VPC whose network identifier changed takes all its ENIs along: their keys hold it.
         let renumbered: HashSet<&Id> = diff
             .vpcs
@@ -191,6 +217,9 @@ impl Compiler {
         if !diff.subnets.is_empty() {
             self.subnets.retain(&new.subnets);
         }
+        if !diff.security_groups.is_empty() {
+            self.groups.retain(&new.security_groups);
+        }
         for eni in outdated.iter().filter_map(|id| new.enis.get(id)) {
             self.insert(&mut next.enis, new, eni);
             forwarding_changed |= self.note(eni);
@@ -208,6 +237,11 @@ impl Compiler {
         if renat {
             self.insert_gateways(&mut next.enis, new);
         }
+        self.stays.retain(&self.local);
+        if self.group_sets.take_changed() || !diff.security_groups.is_empty() {
+            next.group_sets = Arc::new(self.group_sets.to_table(&self.groups));
+        }
+        self.policies.update(new, &self.groups, diff, local_enis(new, &self.local));
         next.ports = self.ports(new, &next.exits);
         next.local = self.local_macs(new);
         next
@@ -218,6 +252,7 @@ impl Compiler {
         if eni.attachment.as_ref().is_some_and(|at| at.host == self.site.host) {
             self.local.insert(Arc::clone(&eni.id));
         }
+        self.stays.note(eni, &self.site.host);
         if !eni.source_dest_check {
             self.forwarding.insert(Arc::clone(&eni.id));
         }
@@ -243,7 +278,8 @@ impl Compiler {
             };
         }
         let exits = self.exits(model);
-        Tables { ports: self.ports(model, &exits), exits: Arc::new(exits), ..tables.clone() }
+        let generation = self.next_generation();
+        Tables { generation, ports: self.ports(model, &exits), exits: Arc::new(exits), ..tables.clone() }
     }
 
     /// What gateways have learned.
@@ -296,6 +332,7 @@ impl Compiler {
             location: Place::Gateway(self.exits.index(&gateway.id)?).into(),
             subnet: SubnetIndex(self.subnets.get(&gateway.subnet)?),
             source_dest_check: true,
+            groups: GroupSetIndex::EMPTY,
         })
     }
 
@@ -327,6 +364,7 @@ impl Compiler {
             location: place.into(),
             subnet: SubnetIndex(self.subnets.get(&eni.subnet)?),
             source_dest_check: eni.source_dest_check,
+            groups: self.group_sets.get(&eni.groups),
         })
     }
 
@@ -343,7 +381,8 @@ impl Compiler {
         Some((v4, v6, MacKey::new(vni, eni.mac)))
     }
 
-    fn insert(&self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+    fn insert(&mut self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+        self.group_sets.take(&eni.groups);
         let (Some(destination), Some((v4, v6, _)), Some(vpc)) =
             (self.destination(eni), Self::keys(model, eni), model.vpcs.get(&eni.vpc))
         else {
@@ -360,7 +399,8 @@ impl Compiler {
         enis.delegated[1] += eni.prefixes6.len();
     }
 
-    fn remove(&self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+    fn remove(&mut self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
+        self.group_sets.release(&eni.groups);
         let Some((v4, v6, mac)) = Self::keys(model, eni) else { return };
         for key in v4 {
             enis.v4.remove(&key);
@@ -416,7 +456,7 @@ impl Compiler {
 
     fn ports(&self, model: &Model, exits: &Exits) -> Box<[Port]> {
         let mut plugged: HashMap<&str, Arc<LocalEni>> = HashMap::new();
-        for eni in self.local.iter().filter_map(|id| model.enis.get(id)) {
+        for eni in local_enis(model, &self.local) {
             if let Some(at) = &eni.attachment
                 && let Some(local) = self.local_eni(model, exits, eni, &at.port)
             {
@@ -458,6 +498,7 @@ impl Compiler {
         Some(LocalEni {
             id: Arc::clone(&eni.id),
             vpc: Arc::clone(&eni.vpc),
+            stay: self.stays.number(&eni.id)?,
             vni: vpc.vni,
             mac: eni.mac,
             router_mac: router_mac(&eni.subnet),
@@ -469,14 +510,20 @@ impl Compiler {
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
             resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
             metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
+            timeouts: Timeouts::DEFAULT,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
             lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
             routes: Arc::clone(&exits.subnet(index_of_subnet)?.routes),
             steered: self.exits.steering.contains(&subnet.route_table),
+            policy: self.policies.get(&eni.groups)?,
         })
     }
+}
+
+fn local_enis<'a>(model: &'a Model, local: &'a HashSet<Id>) -> impl Iterator<Item = &'a model::Eni> {
+    local.iter().filter_map(|id| model.enis.get(id))
 }
 
 fn vnis(model: &Model) -> HashSet<Vni> {

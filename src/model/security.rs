@@ -105,7 +105,7 @@ pub struct Peer<T> {
 }
 
 /// The traffic of a [`Permission`] or [`AclEntry`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Traffic {
     /// Every protocol (`IpProtocol: -1`).
     All,
