@@ -54,6 +54,7 @@ impl Compiler {
         let subnet = model.subnets.get(&eni.subnet)?;
         let vpc = model.vpcs.get(&eni.vpc)?;
         let index_of_subnet = SubnetIndex(self.subnets.get(&eni.subnet)?);
+        let leaving = exits.subnet(index_of_subnet)?;
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
         let v6 =
             eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
@@ -77,9 +78,10 @@ impl Compiler {
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
             lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
-            routes: Arc::clone(&exits.subnet(index_of_subnet)?.routes),
+            routes: Arc::clone(&leaving.routes),
             steered: self.exits.steering.contains(&subnet.route_table),
             policy: self.policies.get(&eni.groups)?,
+            acl: Arc::clone(&leaving.acl),
         })
     }
 }

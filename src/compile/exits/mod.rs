@@ -27,14 +27,9 @@ use crate::{
     model::{self, Id, Model, router_mac},
     packet::Vni,
     tables::{
-<<<<<<< HEAD
-        AttachmentIndex, Blocks, CircuitIndex, CircuitSet, Exits, Fib, GatewayIndex, HostIndex, Lpm, Peer,
-        PeerIndex, PortIndex, Private, RouteTable, Seat, SubnetExits, Target, TransitTable, VpcExits, Wire,
-        ZoneIndex,
-=======
-        Acl, Blocks, CircuitIndex, Exits, GatewayIndex, HostIndex, Lpm, Peer, PeerIndex, PortIndex, Private,
-        RouteTable, Seat, SubnetExits, Target, VpcExits, Wire, ZoneIndex,
->>>>>>> policy6
+        Acl, AttachmentIndex, Blocks, CircuitIndex, CircuitSet, Exits, Fib, GatewayIndex, HostIndex, Lpm,
+        Peer, PeerIndex, PortIndex, Private, RouteTable, Seat, SubnetExits, Target, TransitTable, VpcExits,
+        Wire, ZoneIndex,
     },
 };
 
@@ -116,15 +111,11 @@ impl Builder<'_> {
         self.memory.routes = self.routes();
         self.memory.targets.clear();
         self.memory.steering.clear();
-<<<<<<< HEAD
         let tables = self.route_tables();
         self.transit_tables();
+        self.acls();
         let gateways = self.gateways(&tables, &circuits);
         let by_mac = gateways.iter().zip(0..).map(|(gateway, index)| (gateway.mac, GatewayIndex(index)));
-=======
-        let tables = self.route_tables(&peers, &attachments);
-        self.acls();
->>>>>>> policy6
         let mut exits = Exits {
             subnets: self.subnets(&zones, &tables),
             vpcs: self.vpcs(&transit).into(),
