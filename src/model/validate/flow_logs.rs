@@ -2,7 +2,7 @@
 
 use super::{Source, Validation, each, value, value::Wrong};
 use crate::{
-    flowlogs,
+    flowlogs::{Format, FormatError},
     model::{FlowLog, Id, LogScope, LogTraffic, Model},
 };
 
@@ -60,9 +60,20 @@ fn scope(id: &str, model: &Model) -> Result<LogScope, Wrong> {
 
 /// The fields of a record, with one blank between them.
 fn format(text: &str) -> Result<Box<str>, Wrong> {
-    let fix = "write fields of the versions 2 to 5, such as ${srcaddr} ${dstaddr}";
-    flowlogs::Format::parse(text).map_err(|error| Wrong::new(error.to_string(), fix))?;
-    Ok(text.split_whitespace().collect::<Vec<_>>().join(" ").into())
+    match Format::parse(text) {
+        Ok(_) => Ok(text.split_whitespace().collect::<Vec<_>>().join(" ").into()),
+        Err(FormatError::NotAField(field)) => {
+            let problem = format!("{field} is no field");
+            Err(Wrong::new(problem, "write ${NAME} for each field, and a blank between them"))
+        }
+        Err(FormatError::Unknown(name)) => {
+            let problem = format!("there is no field {name}");
+            Err(Wrong::new(problem, "write fields of the versions 2 to 5, such as ${srcaddr}"))
+        }
+        Err(FormatError::Empty) => {
+            Err(Wrong::new("has no field", "write some, such as ${srcaddr} ${dstaddr}"))
+        }
+    }
 }
 
 fn plain_text(text: &str) -> Result<(), Wrong> {
