@@ -73,7 +73,8 @@ impl Compiler {
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
             resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
             metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
-            timeouts: Timeouts::DEFAULT,
+            timeouts: timeouts(&eni.tracking),
+            strict_icmp: eni.attachment.as_ref()?.options().strict_icmp,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
@@ -97,4 +98,14 @@ pub(super) fn rerouted(ports: &[Port], exits: &Exits) -> Box<[Port]> {
         }
     }
     ports
+}
+
+/// As the workers keep them.
+fn timeouts(stated: &model::ConnectionTracking) -> Timeouts {
+    let millis = |seconds: u32| seconds * 1000;
+    Timeouts {
+        established: millis(stated.tcp_established),
+        udp: millis(stated.udp.into()),
+        udp_stream: millis(stated.udp_stream.into()),
+    }
 }

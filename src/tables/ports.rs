@@ -177,6 +177,8 @@ pub struct LocalEni {
     pub metadata_hop_limit: u8,
     /// How long its connections live without packets.
     pub timeouts: Timeouts,
+    /// Whether ICMP errors need a rule even if they are about a connection that is tracked (SEC-14).
+    pub strict_icmp: bool,
     /// Whether its source/destination check is on.
     pub source_dest_check: bool,
     /// The largest IP packet that it may send, in bytes.
