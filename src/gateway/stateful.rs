@@ -51,6 +51,12 @@ impl Flows {
         self.nat.advance(now, BUDGET);
     }
 
+    /// The first fragments that were seen lately.
+    #[inline]
+    pub(crate) fn fragments(&mut self) -> &mut Fragments {
+        &mut self.fragments
+    }
+
     /// What the table of bindings has done.
     #[inline]
     pub fn stats(&self) -> NatStats {

@@ -12,7 +12,7 @@ use crate::{
     packet::{
         Buffer, ETHERNET, Headers, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs, tcp,
     },
-    pipeline::{AtGateway, Context, Reason, Sink, Step, encapsulate_as, fit, pass_on},
+    pipeline::{AtGateway, Context, Packet, Reason, Sink, Step, encapsulate_as, fit, pass_on},
     tables::{
         Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, Place, PortIndex, Seat, Tables, Target,
         ZoneIndex, share_of_flow,
@@ -104,7 +104,7 @@ pub(crate) fn leave<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
-    flow: u32,
+    packet: &Packet,
     target: Target,
     frame: B,
 ) {
@@ -114,7 +114,28 @@ pub(crate) fn leave<B: Buffer, S: Sink<B>>(
         Err(reason) => return ctx.drop(port, reason, frame),
     };
     let zone = ctx.tables.exits.subnet(eni.subnet).map(|subnet| subnet.zone);
-    go(ctx, Way { flow, eni: Some(eni), zone, ..way }, target, frame);
+    let mut way = Way { flow: packet.flow, eni: Some(eni), zone, ..way };
+    let end = match resolve(ctx.tables, &mut way, target, ctx.sink) {
+        Ok(end) => end,
+        Err(reason) => return ctx.drop(port, reason, frame),
+    };
+    let stays = matches!(&end, End::Eni(to) if to.subnet == eni.subnet);
+    match if stays { Ok(()) } else { packet.cross(eni) } {
+        Ok(()) => on(ctx, way, end, frame),
+        Err(reason) => ctx.drop(port, reason, frame),
+    }
+}
+
+/// Whether connections over a target are tracked whatever the rules (SEC-5).
+pub(crate) fn always_tracked(tables: &Tables, target: Target) -> bool {
+    match target {
+        Target::Transit(_) => true,
+        Target::Gateway(index) => tables
+            .exits
+            .gateway(index)
+            .is_some_and(|gateway| matches!(gateway.kind, GatewayKind::Nat(_) | GatewayKind::EgressOnly(_))),
+        _ => false,
+    }
 }
 
 /// Takes a packet on from where it is.
@@ -125,9 +146,16 @@ pub(super) fn go<B: Buffer, S: Sink<B>>(
     frame: B,
 ) {
     match resolve(ctx.tables, &mut way, target, ctx.sink) {
-        Ok(End::Eni(to)) => to_eni(ctx, &way, to, frame),
-        Ok(End::Gateway(gateway)) => to_gateway(ctx, way, gateway, frame),
+        Ok(end) => on(ctx, way, end, frame),
         Err(reason) => ctx.drop(way.port, reason, frame),
+    }
+}
+
+/// Takes a packet to the end of its walk.
+fn on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, way: Way<'_>, end: End<'_>, frame: B) {
+    match end {
+        End::Eni(to) => to_eni(ctx, &way, to, frame),
+        End::Gateway(gateway) => to_gateway(ctx, way, gateway, frame),
     }
 }
 

@@ -7,13 +7,14 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use smallvec::smallvec;
 use warren::{
+    flow::Connections,
     gateway::Flows,
     model::BlockPublicAccess,
     packet::{Mac, mapped},
     tables::{
-        Blocks, Destination, Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, HostIndex, Internet,
-        LocalEni, Lpm, NatGateway, OutsideNeighbours, Place, PortIndex, Private, Role, RouteTable, SHARES,
-        Seat, SubnetExits, Target, V4Key, VpcExits, Wire as Behind, ZoneIndex,
+        Blocks, Destination, Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, GroupSetIndex,
+        HostIndex, Internet, LocalEni, Lpm, NatGateway, OutsideNeighbours, Place, PortIndex, Private, Role,
+        RouteTable, SHARES, Seat, SubnetExits, Target, V4Key, VpcExits, Wire as Behind, ZoneIndex,
     },
 };
 
@@ -64,6 +65,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
     uplink(&mut site).mtu = 9000;
     let mut lab = Lab::of(wire, site, Neighbours(true));
     lab.flows = Flows::new(4096);
+    lab.connections = Connections::new(8192);
     // By the addresses of ENIs, as another host has other ports.
     let v = vni_of(V);
     let subnet = |address: &str| lab.tables.owner(v, ip(address)).unwrap().subnet;
@@ -154,6 +156,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
         location: Place::Gateway(NAT).into(),
         subnet: s2,
         source_dest_check: false,
+        groups: GroupSetIndex::EMPTY,
     }));
     for port in &mut lab.tables.ports {
         if let Role::Instance(Some(eni)) = &mut port.role {

@@ -24,8 +24,22 @@ use super::{Index, Side, Tcp, Wheel, millis};
 use crate::{
     ffi::{HugeSlice, prefetch},
     packet::protocol,
-    tables::{Direction, PortIndex, Secret},
+    tables::{Direction, HostIndex, PortIndex, Secret},
 };
+
+/// A time as entries keep it: milliseconds, modulo 2³².
+#[inline]
+pub fn clock(now: Duration) -> u32 {
+    millis(now) as u32
+}
+
+/// Whether a packet, by [`crate::packet::Plain`], is one of TCP that may change its connection's state: by FIN, SYN or RST.
+#[inline(always)]
+pub fn tells(protocol: u8, frame: &[u8]) -> bool {
+    const FLAGS: usize = 47;
+    const TELLING: u8 = 0x07;
+    protocol == protocol::TCP && frame.get(FLAGS).is_none_or(|flags| flags & TELLING != 0)
+}
 
 /// No entry.
 pub const NONE: u32 = u32::MAX;
@@ -54,12 +68,6 @@ impl Timeouts {
     pub const OTHER: u32 = 600_000;
     /// Decisions about flows that are not tracked: they are only remembered to be fast.
     pub const UNTRACKED: u32 = 30_000;
-
-    /// How long a connection lives from now on that is settled ([`Hot::is_settled`]).
-    #[inline(always)]
-    pub(crate) fn settled(&self, protocol: u8) -> u32 {
-        if protocol == protocol::UDP { self.udp_stream } else { self.established }
-    }
 }
 
 impl Default for Timeouts {
@@ -177,11 +185,7 @@ impl Connections {
     /// The entry of a connection that has not expired.
     pub fn find(&self, key: &Key, now: Duration) -> Option<u32> {
         let now = millis(now) as u32;
-        let found = self.index.find(key.short.hash, |entry| {
-            let entry = entry as usize;
-            let same = self.hot.get(entry).is_some_and(|hot| hot.key == key.short.words);
-            same && key.wide.is_none_or(|wide| self.cold.get(entry).is_some_and(|cold| cold.wide == wide))
-        })?;
+        let found = self.position(key)?;
         self.hot.get(found as usize).is_some_and(|hot| hot.lives(now)).then_some(found)
     }
 
@@ -262,6 +266,37 @@ impl Connections {
         // A wheel looks again when an entry was due; one that now is due earlier must not wait for that.
         if idle < before {
             self.wheel.file(entry, now + u64::from(idle));
+        }
+    }
+
+    /// Notes where what goes out goes, as decided under tables of a generation.
+    pub fn decide_egress(&mut self, entry: u32, generation: u32, way: &Way) {
+        if let Some(hot) = self.hot.get_mut(entry as usize) {
+            hot.decide_egress(generation, way);
+        }
+    }
+
+    /// Notes that what comes in may, by a host from which it came, with the router's MAC or not.
+    pub fn decide_ingress(&mut self, entry: u32, generation: u32, from: HostIndex, routed: bool) {
+        if let Some(hot) = self.hot.get_mut(entry as usize) {
+            hot.decide_ingress(generation, from, routed);
+        }
+    }
+
+    /// Counts a packet.
+    pub fn count(&mut self, entry: u32, direction: Direction, bytes: u32) {
+        if self.hot.get_mut(entry as usize).is_some_and(|hot| hot.count(direction, bytes)) {
+            self.sum_up(entry);
+        }
+    }
+
+    /// Makes room in the counters of [`Hot`].
+    #[cold]
+    #[inline(never)]
+    pub fn sum_up(&mut self, entry: u32) {
+        if let (Some(hot), Some(cold)) = (self.hot.get_mut(entry as usize), self.cold.get_mut(entry as usize))
+        {
+            cold.add(hot);
         }
     }
 

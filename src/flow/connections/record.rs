@@ -14,8 +14,13 @@ use crate::{
 pub struct Way {
     /// The destination.
     pub to: Location,
-    /// Destination and source MAC to be written; `None` to leave them as the ENI sent them.
-    pub macs: Option<(Mac, Mac)>,
+    /// The destination's MAC.
+    pub mac: Mac,
+    /// The router's MAC of the destination's subnet.
+    pub router: Mac,
+    /// Whether these two are written over those that the ENI sent: of what it sends to its router. What it sends to the
+    /// destination itself stays as it is.
+    pub rewrites: bool,
 }
 
 /// What every packet of a connection reads and writes: a cache line.
@@ -124,6 +129,11 @@ impl Hot {
         PortIndex((self.key[1] >> 16) as u16)
     }
 
+    /// How far it is; `None` of other protocols than TCP.
+    pub fn phase(&self) -> Option<Phase> {
+        (self.protocol() == protocol::TCP).then(|| Tcp::from_bits(self.state).phase())
+    }
+
     /// Whether it is tracked.
     pub fn is_tracked(&self) -> bool {
         self.bits & TRACKED != 0
@@ -156,9 +166,14 @@ impl Hot {
         self.bits & (1 << direction as u8) != 0 && self.generation == generation
     }
 
-    /// It lives `idle` milliseconds from now on.
+    /// It is settled, and lives from now on as long as such a connection.
     #[inline(always)]
-    pub fn live(&mut self, now: u32, idle: u32) {
+    pub fn live(&mut self, now: u32, timeouts: &Timeouts) {
+        let idle = match self.bits & TRACKED {
+            0 => Timeouts::UNTRACKED,
+            _ if self.protocol() == protocol::UDP => timeouts.udp_stream,
+            _ => timeouts.established,
+        };
         self.due = now.wrapping_add(idle);
     }
 
@@ -183,28 +198,21 @@ impl Hot {
     }
 
     /// Notes where what goes out goes.
-    pub fn decide_egress(&mut self, generation: u32, way: &Way) {
+    pub(super) fn decide_egress(&mut self, generation: u32, way: &Way) {
         self.renew(generation);
-        self.to = way.to;
+        (self.to, self.mac, self.router) = (way.to, way.mac, way.router);
         self.bits |= EGRESS;
-        match way.macs {
-            Some((mac, router)) => {
-                (self.mac, self.router) = (mac, router);
-                self.bits |= REWRITE;
-            }
-            None => self.bits &= !REWRITE,
-        }
+        self.bits = if way.rewrites { self.bits | REWRITE } else { self.bits & !REWRITE };
     }
 
     /// Where what goes out goes.
     #[inline(always)]
     pub fn way(&self) -> Way {
-        let macs = (self.bits & REWRITE != 0).then_some((self.mac, self.router));
-        Way { to: self.to, macs }
+        Way { to: self.to, mac: self.mac, router: self.router, rewrites: self.bits & REWRITE != 0 }
     }
 
     /// Notes where what comes in comes from.
-    pub fn decide_ingress(&mut self, generation: u32, from: HostIndex, routed: bool) {
+    pub(super) fn decide_ingress(&mut self, generation: u32, from: HostIndex, routed: bool) {
         self.renew(generation);
         self.from = from;
         self.bits |= INGRESS;
