@@ -1,8 +1,11 @@
 //! The pipeline per burst of 32 packets, without drivers, and what it stands on: route lookup, RCU pin, table update.
 //! The worker loop with drivers is `warren bench`.
 
+mod common;
+
 use std::{hint::black_box, sync::Arc, time::Duration};
 
+use common::Alone;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use warren::{
     compile::Compiler,
@@ -13,46 +16,14 @@ use warren::{
         fleet::{FIRST, Fleet, UPLINK},
         traffic::Stamp,
     },
-    packet::{Buffer, HeapBuffer, Vni},
-    pipeline::{Allowances, AtGateway, Burst, Context, Counters, News, Notes, Sink, process},
+    packet::{Buffer, HeapBuffer},
+    pipeline::{Allowances, Burst, Context, Counters, process},
     rcu::Publisher,
     tables::{Lpm, PortIndex, Tables},
 };
 
 const BURST: usize = 32;
 const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
-
-/// Keeps what the pipeline sends, to be used again.
-#[derive(Default)]
-struct Keep(Burst<HeapBuffer>);
-
-impl Notes for Keep {}
-
-impl Sink<HeapBuffer> for Keep {
-    fn transmit(&mut self, _port: PortIndex, frame: HeapBuffer) {
-        self.0.push(frame);
-    }
-
-    fn owns(&self, _port: PortIndex) -> bool {
-        true
-    }
-
-    fn hand_over(&mut self, _port: PortIndex, _vni: Vni, frame: HeapBuffer) {
-        self.0.push(frame);
-    }
-
-    fn workers(&self) -> (usize, usize) {
-        (0, 1)
-    }
-
-    fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: HeapBuffer) {}
-
-    fn punt(&mut self, _port: PortIndex, frame: HeapBuffer) -> Result<(), HeapBuffer> {
-        Err(frame)
-    }
-
-    fn tell(&mut self, _news: News) {}
-}
 
 /// A burst of stamped packets through the pipeline, over and over in the same buffers.
 struct Loop {
@@ -65,7 +36,8 @@ struct Loop {
     next: usize,
     from: PortIndex,
     burst: Burst<HeapBuffer>,
-    sink: Keep,
+    /// What the pipeline sends, to be used again.
+    sink: Alone<Burst<HeapBuffer>>,
 }
 
 impl Loop {
@@ -84,7 +56,7 @@ impl Loop {
             next: 0,
             from,
             burst,
-            sink: Keep::default(),
+            sink: Alone::default(),
         }
     }
 

@@ -62,6 +62,9 @@ enum Command {
     Show {
         /// What to show.
         what: What,
+        /// Of `security`: an ENI of the node.
+        #[arg(required_if_eq("what", "security"))]
+        eni: Option<String>,
         #[command(flatten)]
         daemon: Daemon,
     },
@@ -256,7 +259,7 @@ fn execute(command: Command) -> Result<(), String> {
             let documents = model::read_documents(&state).map_err(|errors| errors.to_string())?;
             ask(&daemon, &Request::Apply(documents))
         }
-        Command::Show { what, daemon } => ask(&daemon, &Request::Show(what)),
+        Command::Show { what, eni, daemon } => ask(&daemon, &Request::Show { what, eni }),
         Command::Capture(capture) => capture.run(),
         Command::Trace(options) => {
             let daemon =

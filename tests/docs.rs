@@ -7,7 +7,7 @@ use warren::{
     model::Model,
     node::config::HostConfig,
     pipeline::Reason,
-    tables::Exits,
+    tables::{Acl, Exits, Policy},
 };
 
 const CONFIGURATION: &str = include_str!("../docs/configuration.md");
@@ -50,6 +50,7 @@ fn every_counter_is_explained_and_no_other() {
         table_bytes: 0,
         port_names: Vec::new(),
         occupants: Vec::new(),
+        enis: Vec::new(),
         devices: Vec::new(),
         cpus: Vec::new(),
         laggards: Vec::new(),
@@ -69,6 +70,7 @@ fn every_counter_is_explained_and_no_other() {
     for (heading, table) in [
         ("## `warren show stats`", show::stats(&[], &[])),
         ("## `warren show routes`", show::routes(&snapshot)),
+        ("## `warren show security`", show::rules(&Policy::open(), &Acl::default())),
         ("## `warren show ports`", show::ports(&snapshot)),
         ("## `warren show services`", show::services(&snapshot)),
         ("## `warren show gateways`", show::gateways(&snapshot)),

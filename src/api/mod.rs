@@ -23,7 +23,12 @@ pub enum Request {
     /// Put these documents in force as the whole state.
     Apply(Vec<Document>),
     /// Show something.
-    Show(What),
+    Show {
+        /// What.
+        what: What,
+        /// The ENI that it is about, where it is about one.
+        eni: Option<String>,
+    },
     /// Capture packets.
     Capture(capture::Wanted),
     /// Say what would become of a packet.
@@ -44,6 +49,9 @@ pub enum What {
     Enis,
     /// The routes, by subnet, gateway and transit gateway: whether they are in force, and why not.
     Routes,
+    /// What may reach an ENI of this node and what may leave it: the rules of its security groups, with the flows that each
+    /// let through, and the entries of its subnet's network ACL.
+    Security,
     /// This node's ports.
     Ports,
     /// The identities that the host's link-local services see.

@@ -115,8 +115,10 @@ fn serve(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
     let reply = match request {
         Ok(Request::Capture(wanted)) => return capture::serve::serve(&stream, &wanted, daemon),
         Ok(Request::Apply(documents)) => apply(&documents, &daemon.calls),
-        Ok(Request::Show(what)) => match daemon.look() {
-            Some(snapshot) => Reply::Shown(show_table(&snapshot, what)),
+        Ok(Request::Show { what, eni }) => match daemon.look() {
+            Some(snapshot) => {
+                show_table(&snapshot, what, eni.as_deref()).map_or_else(Reply::Failed, Reply::Shown)
+            }
             None => gone(),
         },
         Ok(Request::Trace(probe)) => match ask(&daemon.calls, Call::Node) {
@@ -148,8 +150,10 @@ fn ask<T>(calls: &Sender<Call>, call: impl FnOnce(Sender<T>) -> Call) -> Option<
     replied.recv().ok()
 }
 
-fn show_table(snapshot: &show::Snapshot, what: What) -> super::Table {
-    match what {
+fn show_table(snapshot: &show::Snapshot, what: What, eni: Option<&str>) -> Result<super::Table, String> {
+    Ok(match what {
+        What::Security => return show::security(snapshot, eni),
+        _ if eni.is_some() => return Err("only `warren show security` is about one ENI; name none".into()),
         What::Hosts => show::hosts(snapshot),
         What::Vpcs => show::vpcs(&snapshot.model),
         What::Subnets => show::subnets(&snapshot.model),
@@ -164,5 +168,5 @@ fn show_table(snapshot: &show::Snapshot, what: What) -> super::Table {
         What::Workers => show::workers(snapshot),
         What::Drops => show::drops(&snapshot.port_names, &snapshot.counters, &snapshot.occupants),
         What::Stats => show::stats(&snapshot.port_names, &snapshot.counters),
-    }
+    })
 }

@@ -3,6 +3,7 @@
 mod edge;
 mod flow_logs;
 mod routes;
+mod security;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 pub use edge::{bgp, gateways, nat};
 pub use flow_logs::flow_logs;
 pub use routes::routes;
+pub use security::{rules, security};
 
 use super::Table;
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
     packet::Mac,
     pipeline::{Counter, Reason},
     services::neighbours::Neighbour,
-    tables::{Exits, PortIndex},
+    tables::{Exits, LocalEni, PortIndex},
 };
 
 /// How a node is at one moment.
@@ -40,6 +42,8 @@ pub struct Snapshot {
     pub port_names: Vec<Arc<str>>,
     /// By port: the ENI attached to it and its VPC.
     pub occupants: Vec<Option<(Id, Id)>>,
+    /// The ENIs attached to this node.
+    pub enis: Vec<Arc<LocalEni>>,
     /// The ports' devices, by index.
     pub devices: Vec<Device>,
     /// The CPUs of the workers.

@@ -197,7 +197,8 @@ impl Compiler {
             next.vnis = Arc::new(vnis(new));
         }
         let routed = outdated.iter().any(|id| self.exits.targets.contains(id));
-        if diff.routing || !diff.hosts.is_empty() || routed || forwarding_changed {
+        let acls = !diff.network_acls.is_empty();
+        if diff.routing || acls || !diff.hosts.is_empty() || routed || forwarding_changed {
             next.exits = Arc::new(self.exits(new));
         }
         if renat {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::Numbers;
 use crate::{
     model::{self, Diff, Id, Kind, Model},
-    tables::{GroupIndex, GroupRules, GroupSetIndex, GroupSets, Peers, Policy, RulePeer},
+    tables::{GroupIndex, GroupRules, GroupSetIndex, GroupSets, Policy, RulePeer, RulePeers},
 };
 
 /// A set of groups in an order of its own.
@@ -176,7 +176,7 @@ struct ModelPeers<'a> {
     numbers: &'a Numbers,
 }
 
-impl Peers for ModelPeers<'_> {
+impl RulePeers for ModelPeers<'_> {
     fn blocks(&self, list: &str) -> &[IpNet] {
         self.model.prefix_lists.get(list).map_or(&[], |list| &list.entries)
     }
@@ -185,3 +185,6 @@ impl Peers for ModelPeers<'_> {
         self.numbers.get(id).map(GroupIndex)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,7 @@ impl Compiler {
         let vpc = model.vpcs.get(&eni.vpc)?;
         let attachment = eni.attachment.as_ref()?;
         let index_of_subnet = SubnetIndex(self.subnets.get(&eni.subnet)?);
+        let leaving = exits.subnet(index_of_subnet)?;
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
         let v6 =
             eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
@@ -74,25 +75,19 @@ impl Compiler {
             resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
             metadata_hop_limit: attachment.metadata_hop_limit,
             timeouts: timeouts(&eni.tracking),
+            strict_icmp: attachment.options().strict_icmp,
+            tcp_window_check: attachment.options().tcp_window_check,
             most_connections: attachment.options().connections_max,
             reserved_connections: attachment.options().connections_reserved,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
             lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
-            routes: Arc::clone(&exits.subnet(index_of_subnet)?.routes),
+            routes: Arc::clone(&leaving.routes),
             steered: self.exits.steering.contains(&subnet.route_table),
             policy: self.policies.get(&eni.groups)?,
+            acl: Arc::clone(&leaving.acl),
         })
-    }
-}
-
-/// The model's seconds (SEC-8) as tables keep them.
-fn timeouts(tracking: &model::ConnectionTracking) -> Timeouts {
-    Timeouts {
-        established: tracking.tcp_established * 1000,
-        udp: u32::from(tracking.udp) * 1000,
-        udp_stream: u32::from(tracking.udp_stream) * 1000,
     }
 }
 
@@ -107,4 +102,14 @@ pub(super) fn rerouted(ports: &[Port], exits: &Exits) -> Box<[Port]> {
         }
     }
     ports
+}
+
+/// As the workers keep them.
+fn timeouts(stated: &model::ConnectionTracking) -> Timeouts {
+    let millis = |seconds: u32| seconds * 1000;
+    Timeouts {
+        established: millis(stated.tcp_established),
+        udp: millis(stated.udp.into()),
+        udp_stream: millis(stated.udp_stream.into()),
+    }
 }

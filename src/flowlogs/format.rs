@@ -105,24 +105,6 @@ pub enum FormatError {
     Unknown(String),
 }
 
-impl fmt::Display for FormatError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("no field; write some, such as ${srcaddr} ${dstaddr}"),
-            Self::NotAField(part) => {
-                write!(f, "`{part}` is no field; write ${{field}}, and one space between fields")
-            }
-            Self::Unknown(name) => {
-                f.write_str("no field `")?;
-                f.write_str(name)?;
-                f.write_str("`; those of versions 2 to 5 and reject-reason can be had")
-            }
-        }
-    }
-}
-
-impl std::error::Error for FormatError {}
-
 impl Format {
     /// Reads a format such as `${version} ${vpc-id} ${srcaddr}`.
     ///

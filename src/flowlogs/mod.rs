@@ -17,7 +17,7 @@ mod windows;
 mod writer;
 
 pub use format::{Content, Field, Flow, Format, FormatError, Interface};
-pub use log::{Log, Traffic};
+pub use log::Log;
 pub use record::{Action, FlowKey, FlowRecord, Sums};
 pub use ring::FlowRing;
 pub use windows::GRACE;

@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use super::{Action, Flow, FlowRecord, Format, Log, Settings, Traffic};
-use crate::tables::Direction;
+use super::{Action, Flow, FlowRecord, Format, Log, Settings};
+use crate::{model::LogTraffic, tables::Direction};
 
 /// A packet of UDP to an ENI.
 pub(super) fn record(eni: u32) -> FlowRecord {
@@ -64,7 +64,7 @@ pub(super) fn log(id: &str, resource: &str) -> Log {
         folder: id.into(),
         account: None,
         region: None,
-        traffic: Traffic::All,
+        traffic: LogTraffic::All,
         interval: Duration::from_secs(60),
         format: Format::default(),
     }

@@ -190,7 +190,7 @@ impl Writer {
         for number in &stay.logs {
             let Some(sink) = self.logs.get_mut(number) else { continue };
             if let Some(windows) = &mut sink.windows
-                && sink.log.traffic.takes(record.action)
+                && sink.log.takes(record.action)
             {
                 self.counting += usize::from(windows.add(record, record.sums(started)));
             }

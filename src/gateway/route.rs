@@ -16,6 +16,7 @@ const MAX_HOPS: u32 = 8;
 const TRANSIT_MTU: u16 = 8500;
 
 /// Where a walk ends.
+#[derive(Clone, Copy)]
 pub(super) enum End<'t> {
     /// At an ENI of the VPC that the packet is in now.
     Eni(&'t Destination),

@@ -74,7 +74,8 @@ pub struct Permission {
 
 impl Permission {
     /// Some traffic, with nobody yet.
-    const fn new(traffic: Traffic) -> Self {
+    /// Of a kind of traffic, with nobody.
+    pub const fn new(traffic: Traffic) -> Self {
         Self {
             traffic,
             ranges4: Vec::new(),

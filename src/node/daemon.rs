@@ -476,6 +476,7 @@ impl Node {
             table_bytes: self.manager.tables().bytes(),
             port_names: site.ports.iter().map(|port| Arc::clone(&port.name)).collect(),
             occupants: self.manager.occupants(),
+            enis: self.manager.enis(),
             devices: self
                 .ports
                 .iter()

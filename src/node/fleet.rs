@@ -10,8 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::{
     compile::{Resolve, Site, SitePort, SiteRole, SiteUplink},
     model::{
-        Attachment, ConnectionTracking, Destination, Eni, Host, Id, Model, Route, RouteTable, SecurityGroup,
-        Subnet, Target, Vpc, VpcDhcp,
+        Attachment, ConnectionTracking, Destination, Eni, Host, Id, Model, Peer, Permission, Route,
+        RouteTable, SecurityGroup, Subnet, Target, Traffic, Vpc, VpcDhcp,
     },
     packet::{Encapsulation, Mac, OuterChecksum, Vni},
     tables::{PortIndex, VlanMode},
@@ -21,6 +21,11 @@ use crate::{
 pub const FIRST: PortIndex = PortIndex(0);
 /// The port of the underlay.
 pub const UPLINK: PortIndex = PortIndex(2);
+
+/// The port that servers of a fleet with rules serve.
+pub const SERVED: u16 = 443;
+/// The block of all ENIs.
+const TEN: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8);
 
 /// ENIs that a /16 subnet takes, round.
 const PER_SUBNET: usize = 65_000;
@@ -122,6 +127,33 @@ impl Fleet {
             model.enis.insert(id, eni);
         }
         fleet
+    }
+
+    /// With security groups of `rules` rules in each direction, of which a few let the connections of [`super::traffic`] through
+    /// and none is for all addresses, and `routes` further routes.
+    #[must_use]
+    pub fn with_rules(mut self, rules: usize, routes: usize) -> Self {
+        let permission = |number: usize| {
+            let from = 1 + number as u16 * 8;
+            let traffic = Traffic::Ports { protocol: 6, from, to: from + 7 };
+            let block = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8 + (number % 2) as u8 * 8);
+            let block = if (from..=from + 7).contains(&SERVED) { TEN } else { block };
+            Permission { ranges4: vec![Peer { peer: block, description: None }], ..Permission::new(traffic) }
+        };
+        let permissions: Vec<_> = (0..rules).map(permission).collect();
+        for group in self.model.security_groups.values_mut() {
+            (group.ingress, group.egress) = (permissions.clone(), permissions.clone());
+        }
+        for table in self.model.route_tables.values_mut() {
+            table.routes.extend((0..routes).map(|number| Route {
+                destination: Destination::Block(IpNet::V4(Ipv4Net::new_assert(
+                    Ipv4Addr::from_bits(0xac10_0000 + ((number as u32) << 8)),
+                    24,
+                ))),
+                target: Target::Gone("pcx-gone".into()),
+            }));
+        }
+        self
     }
 
     /// The network.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -12,8 +13,8 @@ use serde_json::Value;
 
 use super::clock::Clock;
 use crate::{
-    flowlogs::{FlowRing, Interface, Log, LogStatus, Settings, Writer},
-    model::{Descriptive, Model},
+    flowlogs::{FlowRing, Format, Interface, Log, LogStatus, Settings, Writer},
+    model::{Descriptive, FlowLog, LogScope, Model, Subnet},
     tables::{LocalEni, Role, Tables},
 };
 
@@ -82,7 +83,7 @@ impl FlowLogs {
             _ => None,
         });
         let interface = |eni: &LocalEni| Some((eni.stay, Arc::new(interface(model, &eni.id)?)));
-        self.tell(enis.filter_map(interface).collect(), Vec::new());
+        self.tell(enis.filter_map(interface).collect(), logs(model));
     }
 
     /// Tells the thread of ENIs, each with the number of its stay, and logs.
@@ -175,7 +176,7 @@ impl Thread {
                 self.writer.add(now, started, &record);
                 taken += 1;
             }
-            busy |= taken == AT_ONCE;
+            busy |= taken == AT_ONCE || self.writer.is_full();
             for (slot, (lost, before)) in ring.lost().zip(before).enumerate() {
                 if lost != *before {
                     self.writer.lose(slot, lost.wrapping_sub(*before));
@@ -195,6 +196,35 @@ impl Thread {
 
 fn publish(status: &Mutex<Vec<LogStatus>>, news: Vec<LogStatus>) {
     *status.lock().unwrap_or_else(PoisonError::into_inner) = news;
+}
+
+/// The logs of the state; but those of things that have none here.
+pub fn logs(model: &Model) -> Vec<Log> {
+    // A state is of one region.
+    let region: Option<Arc<str>> = model.subnets.values().find_map(Subnet::region).map(Arc::from);
+    let log = |log: &FlowLog| {
+        let (resource, vpc) = match &log.scope {
+            LogScope::Vpc(id) => (id, id),
+            LogScope::Subnet(id) => (id, &model.subnets.get(id)?.vpc),
+            LogScope::Eni(id) => (id, &model.enis.get(id)?.vpc),
+            LogScope::Other(_) => return None,
+        };
+        let vpc = model.vpcs.get(vpc)?;
+        Some(Log {
+            id: Arc::clone(&log.id),
+            resource: Arc::clone(resource),
+            folder: PathBuf::from(&*log.folder),
+            account: text(described(&vpc.descriptive, "OwnerId")),
+            region: region.clone(),
+            traffic: log.traffic,
+            interval: Duration::from_secs(log.interval.into()),
+            // A validated state has no other.
+            format: Format::parse(&log.format).ok()?,
+        })
+    };
+    let mut logs: Vec<Log> = model.flow_logs.values().filter_map(log).collect();
+    logs.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    logs
 }
 
 /// An ENI of the state, as lines about it tell of it; `None` of one that is not in the state.

@@ -366,6 +366,15 @@ impl Manager {
         self.tables.current().ports.iter().map(occupant).collect()
     }
 
+    /// The ENIs attached to this node.
+    pub fn enis(&self) -> Vec<Arc<LocalEni>> {
+        let eni = |port: &crate::tables::Port| match &port.role {
+            Role::Instance(eni) => eni.clone(),
+            _ => None,
+        };
+        self.tables.current().ports.iter().filter_map(eni).collect()
+    }
+
     /// The identities that addresses of this node's ENIs have on its service ports; of a delegated prefix, the first.
     pub fn identities(&self) -> Vec<Identity> {
         let tables = self.tables.current();

@@ -11,6 +11,8 @@ use crate::{
 struct Variation {
     /// An IPv4 address of the inner packet.
     inner: [u8; 4],
+    /// Its ports.
+    ports: [u8; 4],
     /// The outer source address.
     outer: [u8; 4],
 }
@@ -19,8 +21,9 @@ struct Variation {
 pub struct Stamp {
     /// The frame without its variations.
     frame: Vec<u8>,
-    /// Offset of the varying inner address.
+    /// Offset of the varying inner address, and of the ports.
     inner_at: usize,
+    ports_at: usize,
     /// Offset of the varying outer address, and of the outer header's checksum, where there is an outer header.
     outer_at: Option<usize>,
     variations: Vec<Variation>,
@@ -30,6 +33,7 @@ pub struct Stamp {
 /// Offsets in an Ethernet frame of IPv4.
 const SOURCE: usize = 26;
 const DESTINATION: usize = 30;
+const PORTS: usize = 34;
 /// The outer header of VXLAN over IPv4.
 const OUTER: usize = 50;
 
@@ -49,6 +53,39 @@ fn period(fleet: &Fleet) -> usize {
     (2 * fleet.count()).clamp(1 << 12, 1 << 21)
 }
 
+/// The ports of the datagrams that do not vary in them.
+const DATAGRAM: [u8; 4] = [0x30, 0x39, 0x00, 0x35];
+
+/// How many flows, all of TCP in its middle: each between the first instance and one of the ENIs of other hosts.
+#[derive(Clone, Copy)]
+pub struct Connections(pub usize);
+
+impl Connections {
+    /// Random ones, the same in every run, for `packets` packets: the ENI of the other end, and its port, which the rules of a
+    /// [`Fleet`] with such let in, and the first instance's.
+    fn random(self, fleet: &Fleet) -> impl Iterator<Item = (usize, u16, u16)> {
+        let remotes = fleet.count().max(3) - 2;
+        random_remotes(self.0 + 2).map(move |flow| {
+            let flow = flow - 2;
+            let (remote, port) = (flow % remotes, flow / remotes);
+            (remote + 2, fleet::SERVED, 1024 + port as u16)
+        })
+    }
+
+    fn period(self) -> usize {
+        (2 * self.0).clamp(1 << 12, 1 << 21)
+    }
+}
+
+/// A segment of TCP in its middle, in a frame of `size` bytes.
+fn segment(size: usize, destination: Mac, source: Mac, from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
+    let mut frame = datagram(size, destination, source, from, to);
+    frame[23] = 6;
+    // Sequence and acknowledgement numbers, a header of five words, ACK, a window; no checksum.
+    frame[38..54].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]);
+    frame
+}
+
 /// A UDP datagram in a frame of `size` bytes.
 fn datagram(size: usize, destination: Mac, source: Mac, from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
     let ip_len = (size - 14) as u16;
@@ -58,7 +95,7 @@ fn datagram(size: usize, destination: Mac, source: Mac, from: [u8; 4], to: [u8; 
     frame.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
     frame.extend(from);
     frame.extend(to);
-    frame.extend([0x30, 0x39, 0x00, 0x35]);
+    frame.extend(DATAGRAM);
     frame.extend((ip_len - 20).to_be_bytes());
     frame.resize(size, 0);
     frame
@@ -70,17 +107,62 @@ impl Stamp {
         let router = router_mac(&fleet::subnet_of(0));
         let frame = datagram(size, router, fleet::mac(0), fleet::address(0).octets(), [0; 4]);
         let variations = random_remotes(fleet.count())
-            .map(|number| Variation { inner: fleet::address(number).octets(), outer: [0; 4] })
+            .map(|number| Variation {
+                inner: fleet::address(number).octets(),
+                ports: DATAGRAM,
+                outer: [0; 4],
+            })
             .take(period(fleet))
             .collect();
-        Self { frame, inner_at: DESTINATION, outer_at: None, variations, flows: fleet.count() - 2 }
+        let flows = fleet.count() - 2;
+        Self { frame, inner_at: DESTINATION, ports_at: PORTS, outer_at: None, variations, flows }
+    }
+
+    /// As [`Stamp::encapsulate`], with the packets of established connections.
+    pub fn connected(fleet: &Fleet, size: usize, connections: Connections) -> Self {
+        let router = router_mac(&fleet::subnet_of(0));
+        let frame = segment(size, router, fleet::mac(0), fleet::address(0).octets(), [0; 4]);
+        let variations = connections
+            .random(fleet)
+            .map(|(number, served, port)| Variation {
+                inner: fleet::address(number).octets(),
+                ports: (u32::from(port) << 16 | u32::from(served)).to_be_bytes(),
+                outer: [0; 4],
+            })
+            .take(connections.period())
+            .collect();
+        Self {
+            frame,
+            inner_at: DESTINATION,
+            ports_at: PORTS,
+            outer_at: None,
+            variations,
+            flows: connections.0,
+        }
     }
 
     /// From random ENIs of other hosts, through the router, to the first instance.
     pub fn decapsulate(fleet: &Fleet, size: usize) -> Self {
         let router = router_mac(&fleet::subnet_of(0));
         let inner = datagram(size, fleet::mac(0), router, [0; 4], fleet::address(0).octets());
-        let mut buffer = HeapBuffer::new(&inner);
+        let remotes = random_remotes(fleet.count()).take(period(fleet)).map(|number| (number, DATAGRAM));
+        Self::encapsulated(&inner, remotes, fleet.count() - 2)
+    }
+
+    /// As [`Stamp::decapsulate`], with the packets of established connections.
+    pub fn connected_in(fleet: &Fleet, size: usize, connections: Connections) -> Self {
+        let router = router_mac(&fleet::subnet_of(0));
+        let inner = segment(size, fleet::mac(0), router, [0; 4], fleet::address(0).octets());
+        let packets = connections.random(fleet).take(connections.period());
+        let remotes = packets.map(|(number, served, port)| {
+            (number, (u32::from(port) << 16 | u32::from(served)).to_be_bytes())
+        });
+        Self::encapsulated(&inner, remotes, connections.0)
+    }
+
+    /// Packets like `inner` from ENIs, with ports, each from its host.
+    fn encapsulated(inner: &[u8], remotes: impl Iterator<Item = (usize, [u8; 4])>, flows: usize) -> Self {
+        let mut buffer = HeapBuffer::new(inner);
         let here = fleet::underlay(0);
         let template = OuterTemplate::new(
             Encapsulation::Vxlan,
@@ -95,15 +177,22 @@ impl Stamp {
             // There is headroom in a new buffer.
             let _ = template.encapsulate(&mut buffer, fleet::VNI, sender, 0);
         }
-        let variations = random_remotes(fleet.count())
-            .map(|number| Variation {
+        let variations = remotes
+            .map(|(number, ports)| Variation {
                 inner: fleet::address(number).octets(),
+                ports,
                 outer: fleet::underlay(fleet::host_of(number)).octets(),
             })
-            .take(period(fleet))
             .collect();
         let frame = buffer.data().to_vec();
-        Self { frame, inner_at: OUTER + SOURCE, outer_at: Some(SOURCE), variations, flows: fleet.count() - 2 }
+        Self {
+            frame,
+            inner_at: OUTER + SOURCE,
+            ports_at: OUTER + PORTS,
+            outer_at: Some(SOURCE),
+            variations,
+            flows,
+        }
     }
 
     /// From the first instance to the second, through the router.
@@ -111,13 +200,18 @@ impl Stamp {
         let router = router_mac(&fleet::subnet_of(0));
         let to = fleet::address(1).octets();
         let frame = datagram(size, router, fleet::mac(0), fleet::address(0).octets(), to);
-        let variations = vec![Variation { inner: to, outer: [0; 4] }; period(fleet)];
-        Self { frame, inner_at: DESTINATION, outer_at: None, variations, flows: 1 }
+        let variations = vec![Variation { inner: to, ports: DATAGRAM, outer: [0; 4] }; period(fleet)];
+        Self { frame, inner_at: DESTINATION, ports_at: PORTS, outer_at: None, variations, flows: 1 }
     }
 
     /// Distinct flows among the packets, about.
     pub fn flows(&self) -> usize {
         self.flows
+    }
+
+    /// Packets after which they come again.
+    pub fn period(&self) -> usize {
+        self.variations.len()
     }
 
     /// Writes what the pipeline has changed in a buffer since it was last used, and what makes it the packet of the given
@@ -131,6 +225,7 @@ impl Stamp {
             to.copy_from_slice(from);
         }
         put(frame, self.inner_at, variation.inner);
+        put(frame, self.ports_at, variation.ports);
         if let Some(at) = self.outer_at {
             put(frame, at, variation.outer);
             // RFC 1624: the template's checksum is that of source address 0.

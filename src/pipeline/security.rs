@@ -194,7 +194,7 @@ pub(super) fn admit<S: Notes>(
     let ends = match seen.subject {
         Subject::Flow(ends) => ends,
         Subject::Error(about) => {
-            let related = is_tracked(ctx, port, eni, &about);
+            let related = !eni.strict_icmp && is_tracked(ctx, port, eni, &about);
             return if related { Ok(None) } else { judge(ctx, eni, seen).map(|_| None) };
         }
         Subject::Single | Subject::Orphan => return judge(ctx, eni, seen).map(|_| None),
@@ -325,8 +325,17 @@ pub(crate) fn permits<S: Notes>(
 ///
 /// # Errors
 ///
-/// `nacl_out` or `nacl_in`.
+/// `nacl_out` or `nacl_in`; `frag_orphan`, where that depends on ports which nobody knows.
 pub(crate) fn cross(eni: &LocalEni, seen: &Seen) -> Result<(), Reason> {
-    let _ = (eni, seen);
-    Ok(())
+    if eni.acl.allows_all() {
+        return Ok(());
+    }
+    if let Subject::Orphan = seen.subject {
+        return Err(Reason::FragOrphan);
+    }
+    match (eni.acl.find(seen.direction, &seen.shown).allow, seen.direction) {
+        (true, _) => Ok(()),
+        (false, Direction::Egress) => Err(Reason::NaclOut),
+        (false, Direction::Ingress) => Err(Reason::NaclIn),
+    }
 }

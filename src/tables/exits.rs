@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
-use super::{Fib, HostIndex, Lpm, PortIndex, RouteTable, SubnetIndex};
+use super::{Acl, Fib, HostIndex, Lpm, PortIndex, RouteTable, SubnetIndex};
 use crate::{
     model::BlockPublicAccess,
     packet::{Mac, Vni, mapped},
@@ -101,6 +101,8 @@ pub struct SubnetExits {
     pub zone: ZoneIndex,
     /// The route table in force.
     pub routes: Arc<RouteTable>,
+    /// The network ACL in force.
+    pub acl: Arc<Acl>,
     /// The router's MAC.
     pub router_mac: Mac,
 }

@@ -38,8 +38,8 @@ pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
 pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
 pub use policy::{
-    Grant, GroupIndex, GroupRules, GroupSetIndex, GroupSets, Peers, Policy, Rule, RuleIndex, RuleName,
-    RulePeer, Shown,
+    Acl, AclVerdict, Grant, GroupIndex, GroupRules, GroupSetIndex, GroupSets, Policy, Rule, RuleIndex,
+    RuleName, RulePeer, RulePeers, Shown,
 };
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
 pub use routes::{Lpm, RouteTable, Target};

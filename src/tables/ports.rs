@@ -9,8 +9,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
 use super::{
-    DELEGATED_V4, DELEGATED_V6, GatewayPort, Location, Policy, PortIndex, Position, RouteTable, ServicePort,
-    SubnetIndex,
+    Acl, DELEGATED_V4, DELEGATED_V6, GatewayPort, Location, Policy, PortIndex, Position, RouteTable,
+    ServicePort, SubnetIndex,
 };
 use crate::{
     flow::{Timeouts, connections::Tenant},
@@ -177,6 +177,10 @@ pub struct LocalEni {
     pub metadata_hop_limit: u8,
     /// How long its connections live without packets.
     pub timeouts: Timeouts,
+    /// Whether ICMP errors need a rule even if they are about a connection that is tracked (SEC-14).
+    pub strict_icmp: bool,
+    /// Whether TCP segments outside of their connection's window are dropped.
+    pub tcp_window_check: bool,
     /// The most connections that it may have, if that is limited.
     pub most_connections: Option<u32>,
     /// How many connections it has room for, whatever the others have.
@@ -196,6 +200,8 @@ pub struct LocalEni {
     pub steered: bool,
     /// The rules of its security groups.
     pub policy: Arc<Policy>,
+    /// The network ACL in force in its subnet.
+    pub acl: Arc<Acl>,
 }
 
 impl LocalEni {

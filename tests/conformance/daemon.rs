@@ -115,7 +115,7 @@ impl DaemonNode {
     /// Waits until it answers.
     fn wait(&mut self) {
         let deadline = Instant::now() + START;
-        while client::ask(&self.socket, &Request::Show(What::Ports)).is_err() {
+        while client::ask(&self.socket, &Request::Show { what: What::Ports, eni: None }).is_err() {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none() && Instant::now() < deadline, "no node: {ended:?}\n{}", self.log());
             thread::sleep(Duration::from_millis(20));
@@ -133,7 +133,7 @@ impl DaemonNode {
     }
 
     fn show(&self, what: What) -> Vec<Map<String, Value>> {
-        match client::ask(&self.socket, &Request::Show(what)) {
+        match client::ask(&self.socket, &Request::Show { what, eni: None }) {
             Ok(Reply::Shown(table)) => table.rows,
             other => panic!("{other:?}\n{}", self.log()),
         }

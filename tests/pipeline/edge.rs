@@ -84,7 +84,13 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
     ]);
     let count = [s1, s2].map(|subnet| subnet.0 as usize + 1).into_iter().max().unwrap();
     let mut subnets: Vec<_> = (0..count)
-        .map(|_| SubnetExits { vni: v, zone: ZoneIndex(0), routes: routes([]), router_mac: Mac::ZERO })
+        .map(|_| SubnetExits {
+            vni: v,
+            zone: ZoneIndex(0),
+            routes: routes([]),
+            acl: Arc::default(),
+            router_mac: Mac::ZERO,
+        })
         .collect();
     subnets[s1.0 as usize].routes = Arc::clone(&inside);
     subnets[s2.0 as usize].routes = Arc::clone(&outside);

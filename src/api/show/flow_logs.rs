@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{super::Table, Snapshot};
+use crate::model::LogTraffic;
 
 /// The flow logs, and what this node has done for them.
 pub fn flow_logs(snapshot: &Snapshot) -> Table {
@@ -21,10 +22,15 @@ pub fn flow_logs(snapshot: &Snapshot) -> Table {
     ];
     let mut table = Table::new(&columns);
     for status in &snapshot.flow_logs {
+        let traffic = match status.log.traffic {
+            LogTraffic::All => "ALL",
+            LogTraffic::Accept => "ACCEPT",
+            LogTraffic::Reject => "REJECT",
+        };
         table.row([
             json!(status.log.id),
             json!(status.log.resource),
-            json!(status.log.traffic.name()),
+            json!(traffic),
             json!(status.log.interval.as_secs()),
             json!(status.enis),
             json!(status.records),

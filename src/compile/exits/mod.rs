@@ -27,9 +27,9 @@ use crate::{
     model::{self, Id, Model, router_mac},
     packet::Vni,
     tables::{
-        AttachmentIndex, Blocks, CircuitIndex, CircuitSet, Exits, Fib, GatewayIndex, HostIndex, Lpm, Peer,
-        PeerIndex, PortIndex, Private, RouteTable, Seat, SubnetExits, Target, TransitTable, VpcExits, Wire,
-        ZoneIndex,
+        Acl, AttachmentIndex, Blocks, CircuitIndex, CircuitSet, Exits, Fib, GatewayIndex, HostIndex, Lpm,
+        Peer, PeerIndex, PortIndex, Private, RouteTable, Seat, SubnetExits, Target, TransitTable, VpcExits,
+        Wire, ZoneIndex,
     },
 };
 
@@ -52,6 +52,9 @@ pub(super) struct ExitsMemory {
     pub(super) targets: HashSet<Id>,
     /// The route tables with routes inside their VPC that lead elsewhere than to the destination (RT-7).
     pub(super) steering: HashSet<Id>,
+    acls: HashMap<Id, Arc<Acl>>,
+    /// What is in force in subnets without a network ACL.
+    open_acl: Arc<Acl>,
 }
 
 impl ExitsMemory {
@@ -110,6 +113,7 @@ impl Builder<'_> {
         self.memory.steering.clear();
         let tables = self.route_tables();
         self.transit_tables();
+        self.acls();
         let gateways = self.gateways(&tables, &circuits);
         let by_mac = gateways.iter().zip(0..).map(|(gateway, index)| (gateway.mac, GatewayIndex(index)));
         let mut exits = Exits {
@@ -222,21 +226,39 @@ impl Builder<'_> {
         self.directions().into_iter().map(peer).collect()
     }
 
+    /// Compiles the network ACLs that are new or have changed.
+    fn acls(&mut self) {
+        let (stated, known) = (&self.model.network_acls, &mut self.memory.acls);
+        known.retain(|id, acl| stated.get(id).is_some_and(|stated| acl.is(stated)));
+        for (id, stated) in stated {
+            known.entry_ref(id).or_insert_with(|| Arc::new(Acl::new(stated)));
+        }
+    }
+
     fn subnets(
         &self,
         zones: &HashMap<Arc<str>, ZoneIndex>,
         tables: &HashMap<Id, Arc<RouteTable>>,
     ) -> Arc<[SubnetExits]> {
         let empty = Arc::new(RouteTable::new([]));
-        let none =
-            SubnetExits { vni: Vni::FIRST, zone: ZoneIndex(0), routes: empty, router_mac: router_mac("") };
+        let acl = Arc::clone(&self.memory.open_acl);
+        let none = SubnetExits {
+            vni: Vni::FIRST,
+            zone: ZoneIndex(0),
+            routes: empty,
+            acl,
+            router_mac: router_mac(""),
+        };
         let mut subnets = vec![none; self.subnets.len()];
         for subnet in self.model.subnets.values() {
             let slot = self.subnets.get(&subnet.id).and_then(|index| subnets.get_mut(index as usize));
             let (Some(slot), Some(vni)) = (slot, self.vni(&subnet.vpc)) else { continue };
             let routes = tables.get(&subnet.route_table).unwrap_or(&slot.routes);
             let zone = zones.get(&subnet.zone).copied().unwrap_or(ZoneIndex(0));
-            *slot = SubnetExits { vni, zone, routes: Arc::clone(routes), router_mac: router_mac(&subnet.id) };
+            let acl = subnet.network_acl.as_ref().and_then(|id| self.memory.acls.get(id));
+            let acl = Arc::clone(acl.unwrap_or(&self.memory.open_acl));
+            let router_mac = router_mac(&subnet.id);
+            *slot = SubnetExits { vni, zone, routes: Arc::clone(routes), acl, router_mac };
         }
         subnets.into()
     }

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flowlogs::{
-    Action, Format, Traffic,
+    Action, Format,
     testing::{log, record, settings},
 };
+use crate::model::LogTraffic;
 
 /// When the node of a test started.
 const STARTED: Duration = Duration::from_secs(1_700_000_000);
@@ -120,8 +121,8 @@ fn logs_are_of_an_eni_its_subnet_or_its_vpc_and_of_some_traffic() {
     let mut logs: Vec<Log> = [("fl-1", "eni-1"), ("fl-2", "subnet-1"), ("fl-3", "vpc-1"), ("fl-4", "vpc-2")]
         .map(|(id, resource)| short(id, resource))
         .into();
-    logs.push(Log { traffic: Traffic::Reject, ..short("fl-5", "eni-1") });
-    logs.push(Log { traffic: Traffic::Accept, ..short("fl-6", "eni-1") });
+    logs.push(Log { traffic: LogTraffic::Reject, ..short("fl-5", "eni-1") });
+    logs.push(Log { traffic: LogTraffic::Accept, ..short("fl-6", "eni-1") });
     let mut test = Test::new(&[(1, "eni-1")], logs);
     test.add(at(1, 1));
     test.add(FlowRecord { action: Action::Reject, destination_port: 22, ..at(1, 2) });
@@ -268,8 +269,8 @@ proptest! {
         let logs = [
             short("fl-0", "vpc-1"),
             Log { interval: seconds(600), ..short("fl-1", "subnet-1") },
-            Log { traffic: Traffic::Accept, ..short("fl-2", "eni-1") },
-            Log { traffic: Traffic::Reject, ..short("fl-3", "vpc-1") },
+            Log { traffic: LogTraffic::Accept, ..short("fl-2", "eni-1") },
+            Log { traffic: LogTraffic::Reject, ..short("fl-3", "vpc-1") },
         ];
         let all: Vec<_> = (0..4).map(|number| (number, interface(&format!("eni-{number}")))).collect();
         let folder = tempfile::tempdir().unwrap();
@@ -290,7 +291,7 @@ proptest! {
                         start, end: now, destination_port: port, action, packets, bytes: packets * 60, ..record(eni)
                     };
                     for log in pick(&logs, live) {
-                        if log.covers(&all[eni as usize].1) && log.traffic.takes(action) {
+                        if log.covers(&all[eni as usize].1) && log.takes(action) {
                             let sums = expected
                                 .entry((log.id.to_string(), format!("eni-{eni}"), port))
                                 .or_default();

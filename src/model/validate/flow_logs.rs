@@ -1,41 +1,10 @@
 //! Flow logs.
 
 use super::{Source, Validation, each, value, value::Wrong};
-use crate::model::{FlowLog, Id, LogScope, LogTraffic, Model};
-
-/// The fields that records can have: of the versions 2 to 5, and the reason of a rejection (FL-1, FL-2).
-const FIELDS: [&str; 30] = [
-    "version",
-    "account-id",
-    "interface-id",
-    "srcaddr",
-    "dstaddr",
-    "srcport",
-    "dstport",
-    "protocol",
-    "packets",
-    "bytes",
-    "start",
-    "end",
-    "action",
-    "log-status",
-    "vpc-id",
-    "subnet-id",
-    "instance-id",
-    "tcp-flags",
-    "type",
-    "pkt-srcaddr",
-    "pkt-dstaddr",
-    "region",
-    "az-id",
-    "sublocation-type",
-    "sublocation-id",
-    "pkt-src-aws-service",
-    "pkt-dst-aws-service",
-    "flow-direction",
-    "traffic-path",
-    "reject-reason",
-];
+use crate::{
+    flowlogs::{Format, FormatError},
+    model::{FlowLog, Id, LogScope, LogTraffic, Model},
+};
 
 pub(super) fn flow_logs(sources: &[Source<'_>], state: &mut Validation) {
     let Validation { model, errors, .. } = state;
@@ -91,22 +60,20 @@ fn scope(id: &str, model: &Model) -> Result<LogScope, Wrong> {
 
 /// The fields of a record, with one blank between them.
 fn format(text: &str) -> Result<Box<str>, Wrong> {
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    for field in &fields {
-        let name = field.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-        let Some(name) = name else {
+    match Format::parse(text) {
+        Ok(_) => Ok(text.split_whitespace().collect::<Vec<_>>().join(" ").into()),
+        Err(FormatError::NotAField(field)) => {
             let problem = format!("{field} is no field");
-            return Err(Wrong::new(problem, "write ${NAME} for each field, and a blank between them"));
-        };
-        if !FIELDS.contains(&name) {
+            Err(Wrong::new(problem, "write ${NAME} for each field, and a blank between them"))
+        }
+        Err(FormatError::Unknown(name)) => {
             let problem = format!("there is no field {name}");
-            return Err(Wrong::new(problem, "write fields of the versions 2 to 5, such as ${srcaddr}"));
+            Err(Wrong::new(problem, "write fields of the versions 2 to 5, such as ${srcaddr}"))
+        }
+        Err(FormatError::Empty) => {
+            Err(Wrong::new("has no field", "write some, such as ${srcaddr} ${dstaddr}"))
         }
     }
-    if fields.is_empty() {
-        return Err(Wrong::new("has no field", "write some, such as ${srcaddr} ${dstaddr}"));
-    }
-    Ok(fields.join(" ").into())
 }
 
 fn plain_text(text: &str) -> Result<(), Wrong> {

@@ -97,8 +97,8 @@ fn rules(item: &Item<'_>, key: &str, list: &[raw::MirrorRule<'_>], errors: &mut 
             let problem = format!("{destination} is of another family than {source}");
             item.wrong(at("DestinationCidrBlock"), problem, "make a rule for each family", errors);
         }
-        let source_ports = ports(item, &raw.source_ports, at("SourcePortRange"), errors);
-        let destination_ports = ports(item, &raw.destination_ports, at("DestinationPortRange"), errors);
+        let source_ports = ports(item, &raw.source_ports, &at("SourcePortRange"), errors);
+        let destination_ports = ports(item, &raw.destination_ports, &at("DestinationPortRange"), errors);
         if let (Some(number), Some(accept), Some(source), Some(destination)) =
             (number, accept, source, destination)
         {
@@ -124,12 +124,7 @@ fn protocol(text: &str) -> Result<Option<u8>, Wrong> {
 }
 
 /// A range of ports; all if none is stated.
-fn ports(
-    item: &Item<'_>,
-    raw: &raw::MirrorPorts<'_>,
-    key: String,
-    errors: &mut Errors,
-) -> RangeInclusive<u16> {
+fn ports(item: &Item<'_>, raw: &raw::MirrorPorts<'_>, key: &str, errors: &mut Errors) -> RangeInclusive<u16> {
     let mut port = |text: &raw::Text<'_>, below| {
         let number = |text| value::number(text, 0..=65535, "a port");
         item.optional(text, format!("{key}.{below}"), number, errors)

@@ -75,20 +75,26 @@ fn enis(view: &View<'_>, sets: &Sets<'_>, found: &mut Found) {
             let problem = format!("its security groups let nothing in{others}");
             found.add(&eni.id, problem, "add IpPermissions to one of them, unless it only sends");
         }
-        let directions: [(_, fn(&SecurityGroup) -> &[Permission]); 2] =
-            [("in", |group| &group.ingress), ("out", |group| &group.egress)];
-        for (direction, of) in directions {
+        for (direction, egress) in [("in", false), ("out", true)] {
             for (ipv6, family) in [(false, "IPv4"), (true, "IPv6")] {
-                let rules: usize = groups().flat_map(of).map(|rule| size(view, rule, ipv6)).sum();
+                let rules: usize = groups()
+                    .flat_map(|group| rules_of(group, egress))
+                    .map(|rule| size(view, rule, ipv6))
+                    .sum();
                 if rules > RULES {
                     let problem = format!(
                         "its security groups have {rules} rules for {family} {direction}{others}, EC2 allows {RULES} (QT-3)"
                     );
-                    found.add(&eni.id, problem, "put blocks together, or leave the state out of EC2");
+                    found.add(&eni.id, problem, "put blocks together, if EC2 is to take it");
                 }
             }
         }
     }
+}
+
+/// The rules of one direction of a group.
+fn rules_of(group: &SecurityGroup, egress: bool) -> &[Permission] {
+    if egress { &group.egress } else { &group.ingress }
 }
 
 /// Whether a rule is for nobody.
@@ -116,7 +122,7 @@ fn quota(acl: &NetworkAcl, egress: bool, found: &mut Found) {
             let problem = format!(
                 "it has {entries} entries for {family} {direction}, EC2 allows {ENTRIES} with * (QT-4)"
             );
-            found.add(&acl.id, problem, "put blocks together, or leave the state out of EC2");
+            found.add(&acl.id, problem, "put blocks together, if EC2 is to take it");
         }
     }
 }

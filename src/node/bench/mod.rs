@@ -21,12 +21,13 @@ use super::worker::{Plan, Transmit, Worker, WorkerCounters};
 use super::{
     clock::Clock,
     fleet::{self, Fleet},
-    traffic::Stamp,
+    traffic::{Connections, Stamp},
 };
 use crate::{
     compile::Compiler,
     dpdk::{self, Eal, EalConfig, Mbuf, Mempool, Port, TxQueue, reserve_hugepages},
     ffi::{allowed_cpus, cycles, pin_to_cpus},
+    flow,
     pipeline::{Burst, MAX_BURST, Reason},
     rcu::Publisher,
     tables::{PortIndex, Tables},
@@ -42,11 +43,28 @@ pub enum Case {
     Decap,
     /// From an instance to another of this host.
     Local,
+    /// As `encap`, of `--flows` established TCP connections, with security groups of 1000 rules on both ENIs and 100 routes.
+    Stateful,
+    /// The way back: as `decap`.
+    #[value(name = "stateful-in")]
+    #[serde(rename = "stateful-in")]
+    StatefulIn,
     /// Moves of an ENI under `encap` traffic: how long until all workers use the new tables, and what was copied.
     Move,
     /// The yardstick: parse, one hash lookup, a ready VXLAN header, and none of Warren's checks.
     Bare,
 }
+
+impl Case {
+    /// Whether its ENIs have rules and connections.
+    fn is_stateful(self) -> bool {
+        matches!(self, Self::Stateful | Self::StatefulIn)
+    }
+}
+
+/// Rules of an ENI's security groups in each direction, and routes, in the `stateful` cases.
+const RULES: usize = 1000;
+const ROUTES: usize = 100;
 
 /// How it is measured.
 #[derive(Args, Clone, Debug)]
@@ -57,6 +75,9 @@ pub struct Options {
     /// ENIs in the tables.
     #[arg(long, default_value_t = 1000)]
     pub entries: usize,
+    /// Connections of the `stateful` cases.
+    #[arg(long, default_value_t = 4096)]
+    pub flows: usize,
     /// Bytes of the inner frame.
     #[arg(long, default_value_t = 64)]
     pub size: usize,
@@ -128,9 +149,11 @@ pub fn run(options: &Options) -> Result<(), String> {
     let cpus = allowed_cpus();
     let machine = Machine::new(options)?;
     let fleet = Fleet::new(options.entries);
+    let ruled = Fleet::new(options.entries).with_rules(RULES, ROUTES);
     let mut benches = Vec::new();
     for case in options.cases.iter().filter(|case| **case != Case::Move) {
-        benches.push(Bench::new(*case, &machine, &fleet, options)?);
+        let fleet = if case.is_stateful() { &ruled } else { &fleet };
+        benches.push(Bench::new(*case, &machine, fleet, options)?);
     }
     pin_to_cpus(&[options.cpu]).map_err(|error| format!("--cpu {}: {error}", options.cpu))?;
     // The first turn warms caches and is not counted.
@@ -240,6 +263,8 @@ struct Bench {
     baseline: (Generator, TxQueue),
     table_bytes: usize,
     flows: usize,
+    /// Packets after which they come again.
+    period: usize,
     burst: usize,
     cycles: Vec<f64>,
     driver: Vec<f64>,
@@ -252,6 +277,8 @@ impl Bench {
         let stamp = || match case {
             Case::Decap => Stamp::decapsulate(fleet, options.size),
             Case::Local => Stamp::local(fleet, options.size),
+            Case::Stateful => Stamp::connected(fleet, options.size, Connections(options.flows)),
+            Case::StatefulIn => Stamp::connected_in(fleet, options.size, Connections(options.flows)),
             Case::Encap | Case::Bare | Case::Move => Stamp::encapsulate(fleet, options.size),
         };
         let name = format!("{case:?}").to_lowercase();
@@ -266,7 +293,8 @@ impl Bench {
             let bytes = bare.table_bytes();
             (Work::Bare(Box::new(bare)), bytes)
         } else {
-            let set_up = worker(case, fleet, generator, tx, other_tx, options.burst);
+            let connections = 2 * stamped.flows().max(1) as u32;
+            let set_up = worker(case, fleet, generator, tx, other_tx, (options.burst, connections));
             let bytes = set_up.tables.current().bytes();
             (Work::Worker(Box::new(set_up.worker), set_up.counters), bytes)
         };
@@ -276,6 +304,7 @@ impl Bench {
             baseline,
             table_bytes,
             flows: stamped.flows(),
+            period: stamped.period(),
             burst: options.burst,
             cycles: Vec::new(),
             driver: Vec::new(),
@@ -288,7 +317,9 @@ impl Bench {
         let driver = baseline(&mut self.baseline, self.burst);
         let start = cycles();
         let mut packets = 0;
-        while packets < PACKETS {
+        // Before it counts, every connection has begun.
+        let most = if counted { PACKETS } else { PACKETS.max(self.period) };
+        while packets < most {
             packets += match &mut self.work {
                 Work::Worker(worker, _) => worker.round(clock.now()),
                 Work::Bare(bare) => bare.round(self.burst),
@@ -365,7 +396,7 @@ fn worker(
     generator: Generator,
     tx: TxQueue,
     other_tx: TxQueue,
-    burst: usize,
+    (burst, connections): (usize, u32),
 ) -> SetUp {
     let mut compiler = Compiler::new(fleet.site());
     let tables = compiler.build(fleet.model(), &fleet.neighbours());
@@ -373,12 +404,15 @@ fn worker(
     let counters = Arc::new(WorkerCounters::new(3));
     let plan = Arc::new(Plan::new(vec![0; 3].into(), 1));
     let (from, outputs) = match case {
-        Case::Decap => (fleet::UPLINK, [Some(other_tx), None, Some(tx)]),
+        Case::Decap | Case::StatefulIn => (fleet::UPLINK, [Some(other_tx), None, Some(tx)]),
         Case::Local => (fleet::FIRST, [Some(tx), Some(other_tx), None]),
-        Case::Encap | Case::Move | Case::Bare => (fleet::FIRST, [Some(tx), None, Some(other_tx)]),
+        Case::Encap | Case::Stateful | Case::Move | Case::Bare => {
+            (fleet::FIRST, [Some(tx), None, Some(other_tx)])
+        }
     };
     let reader = readers.remove(0);
-    let worker = Worker::new(0, vec![(from, generator)], outputs, plan, reader, Arc::clone(&counters), burst);
+    let worker = Worker::new(0, vec![(from, generator)], outputs, plan, reader, Arc::clone(&counters), burst)
+        .with_connections(flow::Connections::new(connections));
     SetUp { worker, tables, counters }
 }
 

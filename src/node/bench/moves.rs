@@ -26,7 +26,8 @@ pub(super) fn run(machine: &Machine, fleet: &Fleet, options: &Options, cpus: &[u
     let (_source, rx, tx) = machine.null("move0", options.size)?;
     let (_sink, _, other_tx) = machine.null("move1", 64)?;
     let generator = Generator::new(rx, Arc::new(Stamp::encapsulate(fleet, options.size)));
-    let set_up = worker(Case::Move, fleet, generator, tx, other_tx, options.burst);
+    let set_up =
+        worker(Case::Move, fleet, generator, tx, other_tx, (options.burst, 2 * fleet.count() as u32));
     let (mut worker, mut publisher) = (set_up.worker, set_up.tables);
     let shared = Arc::new(Shared::default());
     let (eal, seen, cpu) = (machine.eal.clone(), Arc::clone(&shared), options.cpu);

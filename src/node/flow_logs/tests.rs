@@ -5,7 +5,8 @@ use flate2::read::MultiGzDecoder;
 use super::*;
 use crate::{
     ffi::cycles,
-    flowlogs::{Action, FlowRecord, Format, Traffic},
+    flowlogs::{Action, FlowRecord, Format},
+    model::LogTraffic,
     tables::Direction,
 };
 
@@ -42,7 +43,7 @@ fn what_workers_push_is_in_files_when_the_node_has_stopped() {
         folder: "fl-1".into(),
         account: None,
         region: None,
-        traffic: Traffic::All,
+        traffic: LogTraffic::All,
         interval: Duration::from_secs(600),
         format: Format::parse("${interface-id} ${packets} ${bytes} ${traffic-path} ${log-status}").unwrap(),
     };
@@ -64,10 +65,10 @@ fn what_workers_push_is_in_files_when_the_node_has_stopped() {
 }
 
 #[test]
-fn the_state_says_whose_an_eni_is() {
+fn the_state_says_whose_an_eni_is_and_what_is_logged() {
     let state = r#"
 Warren: {Networks: [{VpcId: vpc-1, Vni: 1}]}
-Vpcs: [{VpcId: vpc-1, CidrBlock: 10.0.0.0/16}]
+Vpcs: [{VpcId: vpc-1, CidrBlock: 10.0.0.0/16, OwnerId: "123456789012"}]
 Subnets:
 - {SubnetId: subnet-1, VpcId: vpc-1, AvailabilityZone: eu-central-1a, AvailabilityZoneId: euc1-az2, CidrBlock: 10.0.0.0/24, OwnerId: "123456789012"}
 NetworkInterfaces:
@@ -77,6 +78,9 @@ NetworkInterfaces:
   MacAddress: 02:00:00:00:00:01
   PrivateIpAddress: 10.0.0.4
   Attachment: {InstanceId: i-1, DeviceIndex: 0}
+FlowLogs:
+- {FlowLogId: fl-1, ResourceId: subnet-1, TrafficType: REJECT, MaxAggregationInterval: 60, LogFormat: "${version} ${tcp-flags}"}
+- {FlowLogId: fl-2, ResourceId: vpc-1, LogDestination: "arn:aws:s3:::logs/blue"}
 "#;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.yaml");
@@ -92,4 +96,24 @@ NetworkInterfaces:
     );
     assert_eq!(found.primary4, Some([10, 0, 0, 4].into()));
     assert!(interface(&model, "eni-2").is_none());
+    let log = Log {
+        id: "fl-1".into(),
+        resource: "subnet-1".into(),
+        folder: "fl-1".into(),
+        account: Some("123456789012".into()),
+        region: Some("eu-central-1".into()),
+        traffic: LogTraffic::Reject,
+        interval: Duration::from_secs(60),
+        format: Format::parse("${version} ${tcp-flags}").unwrap(),
+    };
+    let of_vpc = Log {
+        id: "fl-2".into(),
+        resource: "vpc-1".into(),
+        folder: "logs/blue".into(),
+        traffic: LogTraffic::All,
+        interval: Duration::from_secs(600),
+        format: Format::default(),
+        ..log.clone()
+    };
+    assert_eq!(logs(&model), [log, of_vpc]);
 }

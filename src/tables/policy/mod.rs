@@ -1,9 +1,10 @@
-//! Which traffic security groups let through.
+//! Which traffic security groups let through, and which network ACLs.
 //!
 //! A [`Policy`] is the union of the rules of one set of groups (SEC-1), compiled: a lookup finds the address among sorted
 //! disjoint ranges, then the traffic among those of each prefix around the address, so that it costs the logarithm of the
 //! number of rules. All ENIs with the same set of groups share it.
 
+mod acl;
 mod groups;
 mod prefixes;
 mod rules;
@@ -14,6 +15,7 @@ use std::{net::IpAddr, sync::Arc};
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
+pub use acl::{Acl, AclVerdict};
 pub use groups::{GroupIndex, GroupSetIndex, GroupSets};
 pub use rules::{GroupRules, Rule, RuleName, RulePeer};
 
@@ -51,7 +53,7 @@ pub struct Grant {
 }
 
 /// What the peers of rules stand for.
-pub trait Peers {
+pub trait RulePeers {
     /// The blocks of a prefix list; none of one that nobody knows.
     fn blocks(&self, list: &str) -> &[IpNet];
 
@@ -86,7 +88,7 @@ struct Open {
 
 impl Policy {
     /// The policy of a set of groups. Their order decides which of several rules is named.
-    pub fn new(groups: impl IntoIterator<Item = Arc<GroupRules>>, peers: &dyn Peers) -> Self {
+    pub fn new(groups: impl IntoIterator<Item = Arc<GroupRules>>, peers: &dyn RulePeers) -> Self {
         let groups: Box<[_]> = groups.into_iter().collect();
         let side = |direction| {
             let rules = groups.iter().flat_map(|group| group.rules(direction));
@@ -98,7 +100,7 @@ impl Policy {
     /// Lets everything through, by rules of no group: for an ENI without groups.
     pub fn open() -> Self {
         struct Nobody;
-        impl Peers for Nobody {
+        impl RulePeers for Nobody {
             fn blocks(&self, _list: &str) -> &[IpNet] {
                 &[]
             }
@@ -191,7 +193,7 @@ impl Policy {
 }
 
 impl Side {
-    fn new<'a>(rules: impl Iterator<Item = &'a RuleName>, peers: &dyn Peers) -> Self {
+    fn new<'a>(rules: impl Iterator<Item = &'a RuleName>, peers: &dyn RulePeers) -> Self {
         let mut ranges = Vec::new();
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         let mut of_groups = HashMap::<GroupIndex, Vec<RuleIndex>>::new();

@@ -41,6 +41,12 @@ impl TrafficRange {
         }
     }
 
+    /// Whether traffic is in it.
+    #[inline]
+    pub(super) fn holds(self, traffic: u32) -> bool {
+        (self.first..=self.last).contains(&traffic)
+    }
+
     /// Whether it has everything of a protocol.
     pub(super) fn holds_all_of(self, protocol: u8) -> bool {
         self.first <= key(protocol, 0) && key(protocol, u16::MAX) <= self.last

@@ -1,0 +1,39 @@
+//! What benchmarks of the pipeline have in common.
+
+use warren::{
+    packet::Vni,
+    pipeline::{AtGateway, News, Notes, Sink},
+    tables::PortIndex,
+};
+
+/// The sink of a worker that is alone: all frames that it sends are added to `T`.
+#[derive(Default)]
+pub(crate) struct Alone<T>(pub(crate) T);
+
+impl<T> Notes for Alone<T> {}
+
+impl<B, T: Extend<B>> Sink<B> for Alone<T> {
+    fn transmit(&mut self, _port: PortIndex, frame: B) {
+        self.0.extend([frame]);
+    }
+
+    fn owns(&self, _port: PortIndex) -> bool {
+        true
+    }
+
+    fn hand_over(&mut self, _port: PortIndex, _vni: Vni, frame: B) {
+        self.0.extend([frame]);
+    }
+
+    fn workers(&self) -> (usize, usize) {
+        (0, 1)
+    }
+
+    fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: B) {}
+
+    fn punt(&mut self, _port: PortIndex, frame: B) -> Result<(), B> {
+        Err(frame)
+    }
+
+    fn tell(&mut self, _news: News) {}
+}
