@@ -21,16 +21,16 @@ mod tests;
 use std::time::Duration;
 
 pub use key::{Ends, Key, Short};
-pub use record::{Cold, Hot, Way};
+pub use record::{Cold, Hot, More, Way};
 pub use shares::{PortStats, Tenant};
 
 use record::Class;
 use shares::{End, Shares};
 
-use super::{Index, Side, Tcp, Wheel, millis, rings::Rings};
+use super::{Index, Side, Tcp, Wheel, Windows, millis, rings::Rings};
 use crate::{
     ffi::{HugeSlice, prefetch},
-    packet::protocol,
+    packet::{protocol, tcp::Segment},
     tables::{Direction, HostIndex, PortIndex, Secret},
 };
 
@@ -142,6 +142,8 @@ pub struct Opening {
     pub eni: u32,
     /// [`crate::packet::flow_hash`] of it.
     pub flow: u32,
+    /// Its first segment, if it is one of TCP and its segments are checked.
+    pub segment: Option<Segment>,
 }
 
 impl Connections {
@@ -260,7 +262,7 @@ impl Connections {
         self.cold.get_mut(entry as usize)
     }
 
-    /// Makes an entry for a connection that has none.
+    /// Makes an entry for a connection that has none. Another may end for it: numbers of entries hold until then.
     ///
     /// # Errors
     ///
@@ -381,6 +383,30 @@ impl Connections {
         }
         if let Some(at) = self.hot.get_mut(entry as usize) {
             *at = hot;
+        }
+    }
+
+    /// Whether a packet that a side sends is one to be expected: any is where its segment is not checked, as `segment` says by
+    /// `None`. One that isn't has to be dropped, and must change nothing.
+    pub fn expects(&mut self, entry: u32, side: Side, segment: Option<&Segment>) -> bool {
+        let (Some(hot), Some(cold)) = (self.hot.get_mut(entry as usize), self.cold.get_mut(entry as usize))
+        else {
+            return true;
+        };
+        match (segment, &mut cold.more) {
+            (Some(segment), More::Windows(windows)) => windows.expects(side, segment),
+            // It is checked from now on: as if it were seen from its middle on.
+            (Some(segment), more) if hot.is_tracked() => {
+                *more = More::Windows(Windows::between(side, segment));
+                hot.check(true);
+                true
+            }
+            (None, more @ More::Windows(_)) => {
+                *more = Cold::FREE.more;
+                hot.check(false);
+                true
+            }
+            _ => true,
         }
     }
 

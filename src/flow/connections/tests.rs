@@ -6,7 +6,7 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::flow::SLOT_MILLIS;
+use crate::{flow::SLOT_MILLIS, packet::Mac, tables::Location};
 
 mod room;
 
@@ -32,7 +32,7 @@ fn ends(n: u16) -> Ends {
 }
 
 fn opening(tracked: bool, tcp_flags: u8) -> Opening {
-    Opening { direction: Direction::Egress, tracked, tcp_flags, eni: 7, flow: 0 }
+    Opening { direction: Direction::Egress, tracked, tcp_flags, eni: 7, flow: 0, segment: None }
 }
 
 /// A table in which one connection is opened at 1 s, and the packets that pass then.
@@ -280,4 +280,42 @@ fn a_connection_takes_as_much_as_the_docs_say() {
     let bytes = Connections::new(CONNECTIONS).with_ports(100).bytes();
     let pieces = 6;
     assert!(bytes - CONNECTIONS as usize * BYTES <= pieces * (2 << 20), "rounded up to huge pages");
+}
+
+/// A connection whose segments are checked, after the handshake: the sides' numbers are 101 and 901.
+fn checked() -> (Connections, u32) {
+    let mut table = Connections::new(4);
+    let key = table.key(PORT, &ends(0));
+    let opening = Opening { segment: Some(segment(SYN, 100, 0)), ..opening(true, SYN) };
+    let entry = table.open(&key, START, &T, &opening).unwrap();
+    assert!(table.expects(entry, R, Some(&segment(SYN | ACK, 900, 101))));
+    table.track(entry, START, &T, R, SYN | ACK);
+    (table, entry)
+}
+
+fn segment(flags: u8, sequence: u32, acknowledgment: u32) -> Segment {
+    let len = u32::from(flags & SYN != 0);
+    Segment { flags, sequence, acknowledgment, len, window: 1000, shift: None }
+}
+
+#[test]
+fn a_blind_reset_is_not_expected_where_segments_are_checked() {
+    let (mut table, entry) = checked();
+    assert!(!table.expects(entry, R, Some(&segment(RST, 1 << 30, 0))));
+    assert!(table.expects(entry, I, Some(&segment(ACK, 101, 901))));
+    assert!(table.expects(entry, R, Some(&segment(RST, 901, 0))));
+}
+
+#[test]
+fn what_is_checked_is_never_settled_until_it_is_checked_no_longer() {
+    let (mut table, entry) = checked();
+    let now = clock(START);
+    let way = Way { to: Location::UNATTACHED, mac: Mac::ZERO, router: Mac::ZERO, rewrites: false };
+    table.decide_egress(entry, 1, &way);
+    let passes = |table: &mut Connections| table.hot(entry).unwrap().passes(Direction::Egress, 1, now);
+    assert!(!passes(&mut table));
+    assert!(table.expects(entry, I, None) && passes(&mut table));
+    // Switched on again, in the middle.
+    assert!(table.expects(entry, R, Some(&segment(ACK, 5000, 101))) && !passes(&mut table));
+    assert!(!table.expects(entry, R, Some(&segment(RST, 5000 + (1 << 31), 0))));
 }
