@@ -20,6 +20,7 @@ use super::{
     capture::{Captures, Tapped, Taps},
     clock::{Clock, Moment},
     config::Idle,
+    connection_counters::ConnectionCounters,
     nat_counters::NatCounters,
 };
 use crate::{
@@ -67,6 +68,8 @@ pub const PUNTED: usize = 256;
 const CONNECTIONS: u32 = 4096;
 /// Connections that are looked at in a round because they may have expired: more than begin in one.
 const EXPIRIES: u32 = 64;
+/// Rounds from one port whose connections are counted for the management thread to the next one.
+const PUBLISHING: u64 = 64;
 /// News that wait for the management thread, at most.
 const NEWS: usize = 4096;
 
@@ -88,6 +91,8 @@ pub struct WorkerCounters {
     pub captures: Counter,
     /// Its table of NAT bindings.
     pub nat: CachePadded<NatCounters>,
+    /// Its table of connections.
+    pub connections: ConnectionCounters,
 }
 
 impl WorkerCounters {
@@ -102,6 +107,7 @@ impl WorkerCounters {
             handed_over: Counter::default(),
             captures: Counter::default(),
             nat: CachePadded::default(),
+            connections: ConnectionCounters::new(ports),
         }
     }
 }
@@ -437,6 +443,11 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         };
         tables.quiescent();
         connections.advance(now, EXPIRIES);
+        let rounds = counters.rounds.get();
+        if rounds.is_multiple_of(PUBLISHING) {
+            let port = PortIndex((rounds / PUBLISHING % connections.ports().max(1) as u64) as u16);
+            counters.connections.publish(port, &connections.port_stats(port));
+        }
         if flows.has_room() {
             flows.advance(now);
             counters.nat.publish(&flows.stats());
