@@ -4,79 +4,45 @@
 //! ENIs are changed shard by shard; what is small (the node's own ports, the hosts' templates) is made anew when
 //! something that it depends on changed.
 
+mod circuits;
 mod effective;
 mod effective_transit;
+mod enis;
 mod exits;
+mod hosts;
 mod learned;
 mod lease;
 mod multicast;
+mod numbers;
 mod policy;
+mod ports;
 mod site;
 mod stays;
 
 use std::{net::IpAddr, sync::Arc};
 
-use hashbrown::{HashMap, HashSet};
-use rustc_hash::FxBuildHasher;
+use hashbrown::HashSet;
 
+pub use circuits::Ends;
 pub use effective::{Effective, MOST_PROPAGATED, Origin, State, attachment_of, effective, unusable};
 pub use effective_transit::{EffectiveTransit, effective_transit};
 pub use learned::{Learned, LearnedTable, preferred};
 pub use site::{Link, Site, SitePort, SiteRole, SiteUplink};
 
 use exits::ExitsMemory;
+use numbers::Numbers;
 use policy::{GroupSetNumbers, Policies};
 
 use crate::{
-    flow::Timeouts,
-    model::{self, Diff, Id, Model, router_mac},
-    packet::{ETHERNET, Mac, OuterTemplate, Vni},
-    tables::{
-        Addresses, Destination, Enis, Exits, GroupSetIndex, Host, HostIndex, Hosts, LocalEni, MacKey,
-        Multicast, Place, Port, PortIndex, Reachability, Role, SubnetIndex, Tables, V4Key, V6Key,
-    },
+    model::{self, Diff, Id, Model},
+    packet::{Mac, Vni},
+    tables::{Enis, Exits, Multicast, PortIndex, Tables},
 };
 
 /// The link-layer addresses of underlay next hops, as far as they are known.
 pub trait Resolve {
     /// That of a next hop on an uplink.
     fn resolve(&self, uplink: PortIndex, next_hop: IpAddr) -> Option<Mac>;
-}
-
-/// Numbers for ids: stable while an id is in use, used again after.
-#[derive(Default)]
-struct Numbers {
-    by_id: HashMap<Id, u32>,
-    free: Vec<u32>,
-}
-
-impl Numbers {
-    /// Numbers new ids, forgets the ones that are gone.
-    fn retain<T>(&mut self, resources: &model::ById<T>) {
-        let free = &mut self.free;
-        self.by_id.retain(|id, number| {
-            let kept = resources.contains_key(id);
-            if !kept {
-                free.push(*number);
-            }
-            kept
-        });
-        for id in resources.keys() {
-            if !self.by_id.contains_key(id) {
-                let number = self.free.pop().unwrap_or(self.by_id.len() as u32);
-                self.by_id.insert(Arc::clone(id), number);
-            }
-        }
-    }
-
-    /// One more than the largest number in use.
-    fn len(&self) -> usize {
-        self.by_id.len() + self.free.len()
-    }
-
-    fn get(&self, id: &str) -> Option<u32> {
-        self.by_id.get(id).copied()
-    }
 }
 
 /// Turns models into tables for one node. It remembers the numbers that hosts and subnets have in them, and the ENIs that
@@ -266,21 +232,25 @@ impl Compiler {
     }
 
     /// The tables after a gateway, or a transit gateway's attachment, has learned routes by BGP: all that it has, `None` for none.
+    /// `model` is the one that the tables are of. Only what these routes change is made anew: the gateway's own table, and
+    /// what propagates from it, at the prefixes whose routes changed.
     pub fn update_learned(
         &mut self,
         tables: &Tables,
         model: &Model,
         gateways: impl IntoIterator<Item = (Id, Option<LearnedTable>)>,
     ) -> Tables {
+        let mut learners = Vec::new();
         for (gateway, table) in gateways {
             match table {
-                Some(table) => self.learned.gateways.insert(gateway, table),
+                Some(table) => self.learned.gateways.insert(Id::clone(&gateway), table),
                 None => self.learned.gateways.remove(&gateway),
             };
+            learners.push(gateway);
         }
-        let exits = self.exits(model);
-        let generation = self.next_generation();
-        Tables { generation, ports: self.ports(model, &exits), exits: Arc::new(exits), ..tables.clone() }
+        let exits = self.exits_of(model).relearn(&tables.exits, &learners);
+        let (generation, ports) = (self.next_generation(), ports::rerouted(&tables.ports, &exits));
+        Tables { generation, ports, exits: Arc::new(exits), ..tables.clone() }
     }
 
     /// What gateways have learned.
@@ -289,7 +259,11 @@ impl Compiler {
     }
 
     fn exits(&mut self, model: &Model) -> Exits {
-        let builder = exits::Builder {
+        self.exits_of(model).build()
+    }
+
+    fn exits_of<'a>(&'a mut self, model: &'a Model) -> exits::Builder<'a> {
+        exits::Builder {
             model,
             learned: &self.learned,
             site: &self.site,
@@ -297,231 +271,7 @@ impl Compiler {
             subnets: &self.subnets,
             forwarding: &self.forwarding,
             memory: &mut self.exits,
-        };
-        builder.build()
-    }
-
-    /// Puts the NAT gateways' addresses where those of ENIs are.
-    fn insert_gateways(&self, enis: &mut Enis, model: &Model) {
-        for gateway in model.nat_gateways.values() {
-            let (Some(destination), Some(vpc)) =
-                (self.nat_destination(gateway), model.vpcs.get(&gateway.vpc))
-            else {
-                continue;
-            };
-            for address in &gateway.addresses {
-                enis.v4.insert(V4Key::exact(vpc.vni, address.to_bits()).slot(destination));
-            }
-            enis.mac.insert(MacKey::slot(vpc.vni, destination));
         }
-    }
-
-    fn remove_gateways(&self, enis: &mut Enis, model: &Model) {
-        for gateway in model.nat_gateways.values() {
-            let Some(vpc) = model.vpcs.get(&gateway.vpc) else { continue };
-            for address in &gateway.addresses {
-                enis.v4.remove(&V4Key::exact(vpc.vni, address.to_bits()));
-            }
-            enis.mac.remove(&MacKey::new(vpc.vni, model::gateway_mac(&gateway.id)));
-        }
-    }
-
-    fn nat_destination(&self, gateway: &model::NatGateway) -> Option<Destination> {
-        Some(Destination {
-            mac: model::gateway_mac(&gateway.id),
-            router_mac: router_mac(&gateway.subnet),
-            location: Place::Gateway(self.exits.index(&gateway.id)?).into(),
-            subnet: SubnetIndex(self.subnets.get(&gateway.subnet)?),
-            source_dest_check: true,
-            groups: GroupSetIndex::EMPTY,
-        })
-    }
-
-    /// The next hops on the uplinks through which the model's hosts are reached.
-    pub fn next_hops(&self, model: &Model) -> HashSet<(PortIndex, IpAddr)> {
-        self.remote_hosts(model)
-            .filter_map(|host| self.site.link_to(host.underlay))
-            .map(|link| (link.uplink, link.next_hop))
-            .collect()
-    }
-
-    fn remote_hosts<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = &'a model::Host> {
-        model.hosts.values().filter(|host| host.id != self.site.host)
-    }
-
-    fn destination(&self, eni: &model::Eni) -> Option<Destination> {
-        let place = match &eni.attachment {
-            None => Place::Nowhere,
-            Some(at) if at.host == self.site.host => {
-                self.site.port(&at.port).map_or(Place::Nowhere, Place::Local)
-            }
-            Some(at) => {
-                self.hosts.get(&at.host).map_or(Place::Nowhere, |host| Place::Remote(HostIndex(host)))
-            }
-        };
-        Some(Destination {
-            mac: eni.mac,
-            router_mac: router_mac(&eni.subnet),
-            location: place.into(),
-            subnet: SubnetIndex(self.subnets.get(&eni.subnet)?),
-            source_dest_check: eni.source_dest_check,
-            groups: self.group_sets.get(&eni.groups),
-        })
-    }
-
-    /// The addresses that lead to an ENI, as keys of the maps.
-    fn keys(model: &Model, eni: &model::Eni) -> Option<(Vec<V4Key>, Vec<V6Key>, MacKey)> {
-        let vni = model.vpcs.get(&eni.vpc)?.vni;
-        let single =
-            eni.primary4.iter().chain(&eni.secondary4).map(|address| V4Key::exact(vni, address.to_bits()));
-        let delegated = eni.prefixes4.iter().map(|prefix| V4Key::delegated(vni, prefix.network().to_bits()));
-        let v4 = single.chain(delegated).collect();
-        let single = eni.addresses6.iter().map(|address| V6Key::exact(vni, address.to_bits()));
-        let delegated = eni.prefixes6.iter().map(|prefix| V6Key::delegated(vni, prefix.network().to_bits()));
-        let v6 = single.chain(delegated).collect();
-        Some((v4, v6, MacKey::new(vni, eni.mac)))
-    }
-
-    fn insert(&mut self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
-        self.group_sets.take(&eni.groups);
-        let (Some(destination), Some((v4, v6, _)), Some(vpc)) =
-            (self.destination(eni), Self::keys(model, eni), model.vpcs.get(&eni.vpc))
-        else {
-            return;
-        };
-        for key in v4 {
-            enis.v4.insert(key.slot(destination));
-        }
-        for key in v6 {
-            enis.v6.insert(key.slot(destination));
-        }
-        enis.mac.insert(MacKey::slot(vpc.vni, destination));
-        enis.delegated[0] += eni.prefixes4.len();
-        enis.delegated[1] += eni.prefixes6.len();
-    }
-
-    fn remove(&mut self, enis: &mut Enis, model: &Model, eni: &model::Eni) {
-        self.group_sets.release(&eni.groups);
-        let Some((v4, v6, mac)) = Self::keys(model, eni) else { return };
-        for key in v4 {
-            enis.v4.remove(&key);
-        }
-        for key in v6 {
-            enis.v6.remove(&key);
-        }
-        enis.mac.remove(&mac);
-        enis.delegated[0] -= eni.prefixes4.len();
-        enis.delegated[1] -= eni.prefixes6.len();
-    }
-
-    fn hosts(&self, model: &Model, resolve: &dyn Resolve) -> Hosts {
-        let mut hosts = vec![None; self.hosts.len()];
-        for host in self.remote_hosts(model) {
-            let Some(slot) = self.hosts.get(&host.id).and_then(|index| hosts.get_mut(index as usize)) else {
-                continue;
-            };
-            *slot = Some((host.underlay, self.host(host.underlay, resolve).unwrap_or(Host::UNREACHABLE)));
-        }
-        let forwarders = self
-            .forwarding
-            .iter()
-            .filter_map(|id| {
-                let eni = model.enis.get(id)?;
-                let host = self.hosts.get(&eni.attachment.as_ref()?.host)?;
-                Some((model.vpcs.get(&eni.vpc)?.vni, HostIndex(host)))
-            })
-            .collect();
-        Hosts::new(hosts, forwarders)
-    }
-
-    /// What the workers need to send to an underlay address; `None` where no uplink leads to it.
-    fn host(&self, underlay: IpAddr, resolve: &dyn Resolve) -> Option<Host> {
-        let link = self.site.link_to(underlay)?;
-        let uplink = self.site.uplink(link.uplink)?;
-        let next_hop = resolve.resolve(link.uplink, link.next_hop);
-        let template = OuterTemplate::new(
-            self.site.encapsulation,
-            uplink.mac,
-            next_hop.unwrap_or(Mac::ZERO),
-            uplink.address,
-            underlay,
-            uplink.checksum,
-        )?;
-        let fits = self.site.path_mtu(uplink) + ETHERNET as u16;
-        let (reachability, max_inner) = match next_hop {
-            None => (Reachability::Unresolved, 0),
-            Some(_) => (Reachability::Ready, fits),
-        };
-        Some(Host { template, uplink: link.uplink, reachability, max_inner })
-    }
-
-    fn ports(&self, model: &Model, exits: &Exits) -> Box<[Port]> {
-        let mut plugged: HashMap<&str, Arc<LocalEni>> = HashMap::new();
-        for eni in local_enis(model, &self.local) {
-            if let Some(at) = &eni.attachment
-                && let Some(local) = self.local_eni(model, exits, eni, &at.port)
-            {
-                plugged.insert(&at.port, Arc::new(local));
-            }
-        }
-        let port = |port: &SitePort| Port {
-            name: Arc::clone(&port.name),
-            role: match &port.role {
-                SiteRole::Instance => Role::Instance(plugged.get(&*port.name).cloned()),
-                SiteRole::Uplink(uplink) => Role::Uplink(uplink.to_table()),
-                SiteRole::Service(services) => Role::Service(Arc::clone(services)),
-                SiteRole::Gateway(outside) => Role::Gateway(Arc::clone(outside)),
-                SiteRole::Control(of) => Role::Control(*of),
-            },
-            vlan: port.vlan,
-        };
-        self.site.ports.iter().map(port).collect()
-    }
-
-    fn local_macs(&self, model: &Model) -> HashMap<(Vni, Mac), PortIndex, FxBuildHasher> {
-        let macs = self.local.iter().filter_map(|id| {
-            let eni = model.enis.get(id)?;
-            let port = self.site.port(&eni.attachment.as_ref()?.port)?;
-            Some(((model.vpcs.get(&eni.vpc)?.vni, eni.mac), port))
-        });
-        macs.collect()
-    }
-
-    fn local_eni(&self, model: &Model, exits: &Exits, eni: &model::Eni, port: &str) -> Option<LocalEni> {
-        let index = self.site.port(port)?;
-        let mtu = self.site.ports.get(usize::from(index.0))?.mtu;
-        let subnet = model.subnets.get(&eni.subnet)?;
-        let vpc = model.vpcs.get(&eni.vpc)?;
-        let index_of_subnet = SubnetIndex(self.subnets.get(&eni.subnet)?);
-        let leaving = exits.subnet(index_of_subnet)?;
-        let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
-        let v6 =
-            eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
-        Some(LocalEni {
-            id: Arc::clone(&eni.id),
-            vpc: Arc::clone(&eni.vpc),
-            stay: self.stays.number(&eni.id)?,
-            vni: vpc.vni,
-            mac: eni.mac,
-            router_mac: router_mac(&eni.subnet),
-            location: Place::Local(index).into(),
-            subnet: index_of_subnet,
-            subnet_v4: subnet.cidr4,
-            subnet_v6: subnet.cidr6,
-            v4: Addresses::<u32>::new(v4, eni.prefixes4.iter().map(|prefix| prefix.network().to_bits())),
-            v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
-            resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
-            metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
-            timeouts: Timeouts::DEFAULT,
-            source_dest_check: eni.source_dest_check,
-            mtu,
-            narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
-            lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
-            routes: Arc::clone(&leaving.routes),
-            steered: self.exits.steering.contains(&subnet.route_table),
-            policy: self.policies.get(&eni.groups)?,
-            acl: Arc::clone(&leaving.acl),
-        })
     }
 }
 

@@ -75,6 +75,15 @@ impl Way<'_> {
         })
     }
 
+    /// Of a frame that has not been parsed yet, as [`Way::new`].
+    ///
+    /// # Errors
+    ///
+    /// What its headers are dropped for; [`Reason::NotServed`] for ARP.
+    pub(super) fn read(port: PortIndex, sender: Sender, vni: Vni, frame: &[u8]) -> Result<Self, Reason> {
+        Self::new(port, sender, vni, parse(frame)?, frame).ok_or(Reason::NotServed)
+    }
+
     /// Reads addresses and flow again, after they were changed.
     pub(super) fn readdressed(&mut self, frame: &[u8]) {
         if let Some((source, destination)) = endpoints(frame, self.headers.network) {
@@ -100,12 +109,9 @@ pub(crate) fn leave<B: Buffer, S: Sink<B>>(
     frame: B,
 ) {
     let sender = Sender { vni: eni.vni, mac: eni.mac };
-    let headers = match parse(frame.data()) {
-        Ok(headers) => headers,
+    let way = match Way::read(port, sender, eni.vni, frame.data()) {
+        Ok(way) => way,
         Err(reason) => return ctx.drop(port, reason, frame),
-    };
-    let Some(way) = Way::new(port, sender, eni.vni, headers, frame.data()) else {
-        return ctx.drop(port, Reason::NoRoute, frame);
     };
     let zone = ctx.tables.exits.subnet(eni.subnet).map(|subnet| subnet.zone);
     let mut way = Way { flow: packet.flow, eni: Some(eni), zone, ..way };
@@ -285,14 +291,10 @@ pub(crate) fn from_underlay<B: Buffer, S: Sink<B>>(
     let Some(gateway) = tables.exits.gateway(index) else {
         return ctx.drop(port, Reason::NotServed, frame);
     };
-    let headers = match parse(frame.data()) {
-        Ok(headers) => headers,
-        Err(reason) => return ctx.drop(port, reason, frame),
-    };
     let (_, source) = macs(frame.data());
-    let sender = Sender { vni, mac: gateway.mac };
-    let Some(way) = Way::new(port, sender, vni, headers, frame.data()) else {
-        return ctx.drop(port, Reason::NotServed, frame);
+    let way = match Way::read(port, Sender { vni, mac: gateway.mac }, vni, frame.data()) {
+        Ok(way) => way,
+        Err(reason) => return ctx.drop(port, reason, frame),
     };
     enter(ctx, Way { passed_on: source == gateway.mac, ..way }, index, frame);
 }

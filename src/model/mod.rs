@@ -13,6 +13,7 @@ mod diff;
 mod document;
 mod errors;
 mod gateways;
+mod monitoring;
 mod raw;
 mod security;
 mod transit;
@@ -37,6 +38,7 @@ pub use self::{
         InternetGateway, NatGateway, Peering, PrefixList, PublicAddress, Terminal, VirtualInterface,
         VpcEndpoint, VpnConnection, VpnGateway, gateway_mac,
     },
+    monitoring::{FlowLog, LogScope, LogTraffic, MirrorFilter, MirrorRule, MirrorSession, MirrorTarget},
     security::{AclEntry, ConnectionTracking, NetworkAcl, Peer, Permission, SecurityGroup, Traffic},
     transit::{
         AttachmentKind, ConnectPeer, GroupEni, MulticastDomain, TransitAttachment, TransitGateway,
@@ -109,6 +111,14 @@ pub struct Model {
     pub edges: ById<Edge>,
     /// The links to the outside.
     pub circuits: ById<Circuit>,
+    /// The flow logs.
+    pub flow_logs: ById<FlowLog>,
+    /// Where copies of packets go.
+    pub mirror_targets: ById<MirrorTarget>,
+    /// Of which packets.
+    pub mirror_filters: ById<MirrorFilter>,
+    /// Whose packets are copied.
+    pub mirror_sessions: ById<MirrorSession>,
     /// Whether public access is blocked, in the whole region.
     pub block_public_access: BlockPublicAccess,
 }

@@ -28,6 +28,8 @@ enum Subject {
     Error(Ends),
     /// Of none: a message that neither asks nor answers.
     Single,
+    /// A later fragment whose first one has not been seen.
+    Orphan,
 }
 
 /// A packet of an ENI, as the checks see it.
@@ -61,7 +63,7 @@ impl Seen {
     ///
     /// # Errors
     ///
-    /// Why nobody can tell whether it may pass: a later fragment whose first one has not come, `frag_orphan`.
+    /// `malformed`.
     pub(super) fn of<S>(
         ctx: &mut Context<'_, S>,
         direction: Direction,
@@ -85,11 +87,10 @@ impl Seen {
     ) -> Result<Self, Reason> {
         let tuple = Tuple::<A>::of(frame, headers).ok_or(Reason::Malformed)?.mapped();
         let whole = headers.fragment == Fragment::Whole;
-        let Told { protocol, ports } = if whole {
-            Told { protocol: headers.protocol, ports: tuple.ports() }
-        } else {
-            Self::told(ctx, direction, port, headers, frame, &tuple)?
-        };
+        let in_frame = Told { protocol: headers.protocol, ports: tuple.ports() };
+        let told =
+            if whole { Some(in_frame) } else { Self::told(ctx, direction, port, headers, frame, &tuple) };
+        let Told { protocol, ports } = told.unwrap_or(in_frame);
         let tuple = Tuple { source_port: ports.0, destination_port: ports.1, ..tuple };
         let ends = Ends::of(direction, &tuple, protocol);
         let is_icmp = matches!(protocol, protocol::ICMP | protocol::ICMPV6);
@@ -103,6 +104,7 @@ impl Seen {
             Some(quote) => {
                 Subject::Error(Ends::of(direction.opposite(), &quote.addresses().mapped(), quote.protocol))
             }
+            None if told.is_none() => Subject::Orphan,
             None if is_icmp && ports == (0, 0) => Subject::Single,
             None => Subject::Flow(ends),
         };
@@ -131,7 +133,7 @@ impl Seen {
         headers: &Headers,
         frame: &[u8],
         tuple: &Tuple<u128>,
-    ) -> Result<Told, Reason> {
+    ) -> Option<Told> {
         let datagram = Datagram {
             // Apart from those of gateways, and by direction: a router's ENI may see a datagram twice.
             scope: 1 << 31 | u32::from(port.0) << 1 | direction as u32,
@@ -144,9 +146,9 @@ impl Seen {
         if headers.fragment == Fragment::First {
             let told = Told { protocol: headers.protocol, ports: tuple.ports() };
             fragments.remember(ctx.now, datagram, told);
-            return Ok(told);
+            return Some(told);
         }
-        fragments.find(ctx.now, &datagram).ok_or(Reason::FragOrphan)
+        fragments.find(ctx.now, &datagram)
     }
 }
 
@@ -195,7 +197,7 @@ pub(super) fn admit<S: Notes>(
             let related = is_tracked(ctx, port, eni, &about);
             return if related { Ok(None) } else { judge(ctx, eni, seen).map(|_| None) };
         }
-        Subject::Single => return judge(ctx, eni, seen).map(|_| None),
+        Subject::Single | Subject::Orphan => return judge(ctx, eni, seen).map(|_| None),
     };
     let key = ctx.connections.key(port, &ends);
     let found = ctx.connections.find(&key, ctx.now).filter(|&entry| keep(ctx, eni, entry, seen));
@@ -263,12 +265,20 @@ fn is_tracked<S>(ctx: &mut Context<'_, S>, port: PortIndex, eni: &LocalEni, abou
 ///
 /// # Errors
 ///
-/// `sg_out` or `sg_in`.
+/// `sg_out` or `sg_in`; `frag_orphan`, where that depends on ports which nobody knows.
 pub(super) fn judge<S: Notes>(
     ctx: &mut Context<'_, S>,
     eni: &LocalEni,
     seen: &Seen,
 ) -> Result<Grant, Reason> {
+    if let Subject::Orphan = seen.subject {
+        // SEC-15: rules that allow everything need no ports.
+        let v6 = seen.shown.remote.is_ipv6();
+        let open = |protocol| eni.policy.is_open(seen.direction, protocol, v6);
+        if !(open(protocol::TCP) && open(protocol::UDP)) {
+            return Err(Reason::FragOrphan);
+        }
+    }
     let groups = if eni.policy.needs_groups(seen.direction) {
         groups_of(ctx.tables, eni, seen.shown.remote)
     } else {
@@ -293,6 +303,22 @@ fn groups_of<'t>(tables: &'t Tables, eni: &LocalEni, remote: IpAddr) -> &'t [Gro
         tables.exits.origins(eni.vni, remote).find_map(|vni| tables.owner(vni, remote))
     });
     owner.map_or(&[], |owner| tables.group_sets.get(owner.groups))
+}
+
+/// Whether the ENI's security groups let a packet through that leaves nothing behind: one to a group (MC-7).
+///
+/// # Errors
+///
+/// `sg_out`, `sg_in` or `frag_orphan`.
+pub(crate) fn permits<S: Notes>(
+    ctx: &mut Context<'_, S>,
+    direction: Direction,
+    (port, eni): (PortIndex, &LocalEni),
+    headers: &Headers,
+    frame: &[u8],
+) -> Result<(), Reason> {
+    let seen = Seen::of(ctx, direction, port, headers, frame)?;
+    judge(ctx, eni, &seen).map(|_| ())
 }
 
 /// What the network ACL of an ENI's subnet says of a packet that crosses the subnet's edge: NACL-1 to NACL-8.

@@ -17,7 +17,7 @@ use warren::api::{Reply, Request, What, client};
 
 use super::{
     journey::{Fabric, GATEWAY_PORT, Node, Outcome, SERVICES, UPLINK},
-    raw::{RawSocket, new_namespace},
+    raw::{RawSocket, new_namespace, with_slack},
     state::{Stated, place},
     suite::Suite,
     underlay::Wire,
@@ -27,6 +27,9 @@ use super::{
 const LIMIT: Duration = Duration::from_secs(10);
 /// The time within which a node has started, beside the other tests and nodes of two busy cores.
 const START: Duration = Duration::from_secs(60);
+
+/// How often, at least, a node looks at its ports: rarely, as ten nodes that poll would take the processors for nothing else.
+const POLL: Duration = Duration::from_millis(1);
 
 /// After how long a node has sent what a new state makes it send: its management thread does what is due every 5 ms.
 const QUIET: Duration = Duration::from_millis(30);
@@ -39,8 +42,8 @@ pub struct DaemonNode {
     /// By port: the other end of its interface.
     ports: BTreeMap<String, RawSocket>,
     counted: Counted,
-    /// Whether a state was applied, so that it may send something on its own.
-    applied: bool,
+    /// When a state was applied, so that it may send something on its own.
+    applied: Option<Instant>,
 }
 
 /// What a node has counted.
@@ -96,17 +99,17 @@ impl DaemonNode {
         });
         let ports = ports.collect();
         let log = File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_warren"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command
             .args(["run", "--config"])
             .arg(folder.path().join("host.toml"))
             // Several nodes run here at once; EAL keeps its files there.
             .env("RUNTIME_DIRECTORY", folder.path())
             .env("RUST_LOG", "warn")
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { child, folder, socket, ports, counted: Counted::default(), applied: false }
+            .stderr(log);
+        let child = with_slack(POLL, || command.spawn()).unwrap().unwrap();
+        Self { child, folder, socket, ports, counted: Counted::default(), applied: None }
     }
 
     /// Waits until it answers.
@@ -228,10 +231,9 @@ impl Node for DaemonNode {
     }
 
     fn tick(&mut self, _now: Duration) -> Vec<Outcome> {
-        if !std::mem::take(&mut self.applied) {
-            return Vec::new();
-        }
-        thread::sleep(QUIET);
+        let Some(applied) = self.applied.take() else { return Vec::new() };
+        // The nodes are waited for one after the other, but wait at the same time.
+        thread::sleep(QUIET.saturating_sub(applied.elapsed()));
         let now = self.settle(LIMIT, |_| true).unwrap_or_else(|fault| panic!("{fault}"));
         self.outcomes(now)
     }
@@ -240,7 +242,7 @@ impl Node for DaemonNode {
         match client::ask(&self.socket, &Request::Apply(vec![state.document.clone()])) {
             Ok(Reply::Applied(applied)) => {
                 assert!(applied.laggards.is_empty(), "{:?}", applied.laggards);
-                self.applied = true;
+                self.applied = Some(Instant::now());
                 Ok(())
             }
             Ok(Reply::Invalid(mistakes)) => {
@@ -249,6 +251,15 @@ impl Node for DaemonNode {
             Ok(Reply::Failed(problem)) | Err(problem) => Err(problem),
             Ok(other) => unreachable!("{other:?} to a state"),
         }
+    }
+
+    /// By all at once: most of it is reading and compiling, which each node does for itself.
+    fn apply_to_all<'a>(nodes: impl Iterator<Item = &'a mut Self>, state: &Stated) -> Result<(), String> {
+        thread::scope(|scope| {
+            let applying: Vec<_> = nodes.map(|node| scope.spawn(move || node.apply(state))).collect();
+            let results: Vec<_> = applying.into_iter().map(|it| it.join().expect("no panic")).collect();
+            results.into_iter().collect()
+        })
     }
 
     fn pass(time: Duration) {

@@ -1,13 +1,16 @@
 //! What becomes of a frame: through the sender's node, over the underlay, through the receiver's node, to a port.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write as _,
+    net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
+use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Value, json};
-use warren::{model::Model, packet::macs};
+use warren::{model::Model, node::learned::Heard, packet::macs, propagation::Change};
 
 use super::{
     dhcp::says,
@@ -54,6 +57,19 @@ pub trait Node {
     /// Puts a state in force, or says what is wrong with it.
     fn apply(&mut self, state: &Stated) -> Result<(), String>;
 
+    /// As [`Node::apply`], on several nodes.
+    fn apply_to_all<'a>(mut nodes: impl Iterator<Item = &'a mut Self>, state: &Stated) -> Result<(), String>
+    where
+        Self: 'a,
+    {
+        nodes.try_for_each(|node| node.apply(state))
+    }
+
+    /// Takes in what it is told of gateways' routes by BGP.
+    fn learn(&mut self, _heard: Vec<Heard>) {
+        unreachable!("scenarios in which routes are learned run on the pipeline alone");
+    }
+
     /// Lets time pass for all nodes, if it doesn't pass by a parameter.
     fn pass(_time: Duration) {}
 }
@@ -67,8 +83,10 @@ pub struct Fabric<'a, N> {
     /// What is in force, as a value without settled hosts, with them, and read.
     stated: Value,
     state: Value,
-    model: Model,
+    model: Arc<Model>,
     placement: &'a Placement,
+    /// The routes by BGP that are not withdrawn, by gateway.
+    learned: BTreeSet<(String, IpNet)>,
     /// What expectations gave names to.
     named: BTreeMap<String, Value>,
     /// Frames from outside so far.
@@ -96,10 +114,11 @@ struct Seen {
 impl<'a, N: Node> Fabric<'a, N> {
     /// Nodes in which a state is in force.
     pub fn new(suite: &'a Suite, wire: Wire, nodes: BTreeMap<String, N>, state: Value) -> Self {
-        let model = Stated::of(&state).model.unwrap_or_else(|errors| panic!("{errors}"));
+        let model = Arc::new(Stated::of(&state).model.unwrap_or_else(|errors| panic!("{errors}")));
         let placement = suite.hosts.placements.values().next().expect("a placement");
-        let (stated, named, now) = (state.clone(), BTreeMap::new(), Duration::from_secs(1));
-        Self { suite, wire, nodes, stated, state, model, placement, named, entries: 0, now }
+        let (stated, now) = (state.clone(), Duration::from_secs(1));
+        let (learned, named) = (BTreeSet::new(), BTreeMap::new());
+        Self { suite, wire, nodes, stated, state, model, placement, learned, named, entries: 0, now }
     }
 
     /// Runs a scenario once; says what is not as expected.
@@ -108,6 +127,9 @@ impl<'a, N: Node> Fabric<'a, N> {
         let suite = self.suite;
         self.placement = &suite.hosts.placements[run.placement];
         self.named.clear();
+        for (gateway, prefix) in std::mem::take(&mut self.learned) {
+            self.learn(&gateway, vec![(prefix, Vec::new())]);
+        }
         self.entries = 0;
         let start = place(&suite.state, &suite.hosts, run.placement, |number| wire.address(number));
         // Nodes forget what they know of an ENI when it leaves, and of a gateway, and limits are of a second.
@@ -129,10 +151,8 @@ impl<'a, N: Node> Fabric<'a, N> {
         let state = settle(stated, self.placement);
         if self.state != state {
             let read = Stated::of(&state);
-            for node in self.nodes.values_mut() {
-                node.apply(&read)?;
-            }
-            self.model = read.model?;
+            N::apply_to_all(self.nodes.values_mut(), &read)?;
+            self.model = Arc::new(read.model?);
             self.state = state;
         }
         self.stated = stated.clone();
@@ -147,8 +167,11 @@ impl<'a, N: Node> Fabric<'a, N> {
             self.tick(&mut seen);
         }
         self.change(step)?;
+        for (gateway, routes) in &step.learn {
+            self.learn(gateway, routes.iter().flat_map(|(prefix, over)| prefixes(prefix, &over.0)).collect());
+        }
         self.tick(&mut seen);
-        let state = self.model.clone();
+        let state = Arc::clone(&self.model);
         let names = Names { model: &state, suite: self.suite, family };
         let mut sent = Sent::default();
         if let Some(value) = &step.send {
@@ -226,6 +249,25 @@ impl<'a, N: Node> Fabric<'a, N> {
             }
         }
         Ok(())
+    }
+
+    /// Tells all nodes of routes by BGP, each over some circuits or withdrawn, as a host does whose routing daemon has them.
+    fn learn(&mut self, gateway: &str, routes: Vec<(IpNet, Vec<Arc<str>>)>) {
+        let mut changes = Vec::new();
+        for (prefix, circuits) in routes {
+            let route = (gateway.to_owned(), prefix);
+            if circuits.is_empty() {
+                self.learned.remove(&route);
+                changes.push(Change { prefix, old: None, new: None });
+            } else {
+                self.learned.insert(route);
+                changes.push(Change { prefix, old: None, new: Some(circuits.into()) });
+            }
+        }
+        for node in self.nodes.values_mut() {
+            let speaker = SocketAddr::from(([192, 0, 2, 255], 179));
+            node.learn(vec![Heard::Host(speaker, gateway.into(), changes.clone())]);
+        }
     }
 
     /// What nodes send on their own.
@@ -464,6 +506,19 @@ impl Comparison<'_> {
         faults.extend(left.into_iter().map(|(at, _, reason)| format!("{reason} at {at}")));
         Ok(())
     }
+}
+
+/// The prefixes that a step names, with their circuits, by id.
+fn prefixes(text: &str, circuits: &[String]) -> Vec<(IpNet, Vec<Arc<str>>)> {
+    let (first, count) = text.split_once('+').unwrap_or((text, "1"));
+    let first: Ipv4Net = first.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+    let mut circuits: Vec<Arc<str>> = circuits.iter().map(|id| (&**id).into()).collect();
+    circuits.sort_unstable();
+    let nth = |number: u32| {
+        let address = first.network().to_bits() + (number << (32 - first.prefix_len()));
+        Ipv4Net::new_assert(address.into(), first.prefix_len()).into()
+    };
+    (0..count.parse().expect("a count")).map(|number| (nth(number), circuits.clone())).collect()
 }
 
 fn text(value: &Value) -> String {

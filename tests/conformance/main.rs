@@ -23,6 +23,8 @@ mod suite;
 mod underlay;
 
 use std::sync::OnceLock;
+#[cfg(feature = "dpdk")]
+use std::thread;
 
 use journey::{Fabric, Node};
 use suite::{Family, Scenario, Suite};
@@ -84,8 +86,14 @@ fn daemon() {
     let suite = Suite::read();
     let can_be =
         |scenario: &Scenario, family| chosen(scenario) && scenario.pure_only.reason(family).is_none();
-    let of = |wire| run(&mut daemon::fabric(&suite, wire), can_be);
-    none(&WIRES.into_iter().flat_map(of).collect::<Vec<_>>());
+    // Mostly they wait, for the nodes and for silence: both encapsulations do so at once, with nodes of their own.
+    let faults = thread::scope(|scope| {
+        let suite = &suite;
+        let of = |wire| scope.spawn(move || run(&mut daemon::fabric(suite, wire), can_be));
+        let running = WIRES.map(of);
+        running.into_iter().flat_map(|it| it.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    none(&faults);
 }
 
 /// Each rule has a scenario, or a reason why not.

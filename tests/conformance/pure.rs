@@ -9,6 +9,7 @@ use warren::{
     node::{
         chores::Chores,
         config::HostConfig,
+        learned::Heard,
         manager::Manager,
         replay::stand_in_mac,
         worker::{Plan, Receive, Transmit, Worker, WorkerCounters},
@@ -176,6 +177,10 @@ impl Node for PureNode {
     fn tick(&mut self, now: Duration) -> Vec<Outcome> {
         self.chores(|chores| chores.tick(now));
         self.round(now)
+    }
+
+    fn learn(&mut self, heard: Vec<Heard>) {
+        self.manager.learn(heard);
     }
 
     fn apply(&mut self, state: &Stated) -> Result<(), String> {

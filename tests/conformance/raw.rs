@@ -5,12 +5,25 @@ use std::{
     ffi::CString,
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    time::Duration,
 };
 
 /// Moves the calling thread, and the programs that it starts, to a new network namespace, which goes when they have ended.
 pub fn new_namespace() -> io::Result<()> {
     // SAFETY: takes no pointers; changes the calling thread's namespace and nothing of the program's memory.
     done(unsafe { libc::unshare(libc::CLONE_NEWNET) }).map(drop)
+}
+
+/// What is done with timers of the calling thread, and of the programs that it starts there, that end up to `slack` late.
+pub fn with_slack<T>(slack: Duration, run: impl FnOnce() -> T) -> io::Result<T> {
+    let set = |slack: libc::c_ulong| {
+        // SAFETY: takes no pointers; changes how late the calling thread's sleeps may end.
+        done(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack) })
+    };
+    set(slack.as_nanos() as libc::c_ulong)?;
+    let result = run();
+    // 0: as it was when the thread began.
+    set(0).map(|_| result)
 }
 
 /// All frames of an interface.

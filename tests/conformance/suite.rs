@@ -184,6 +184,10 @@ pub struct Step {
     pub moves: BTreeMap<String, Option<String>>,
     /// The id of the resource for which the state has to be refused.
     pub refused: Option<String>,
+    /// What gateways learn by BGP: by gateway, or attachment of a transit gateway, and prefix, the circuits of the next hops
+    /// that the routing daemon found equal; none withdraws it. `PREFIX+N` is that prefix and those behind it, N in all.
+    #[serde(default)]
+    pub learn: BTreeMap<String, BTreeMap<String, Many<String>>>,
     /// A frame to send.
     pub send: Option<Value>,
     /// How often.
@@ -344,7 +348,12 @@ impl Suite {
 
     fn check(&self) {
         let mut names = BTreeSet::new();
-        for Scenario { name, file, rules, placements, with, .. } in &self.scenarios {
+        for Scenario { name, file, rules, placements, with, pure_only, steps, .. } in &self.scenarios {
+            let learns = steps.iter().any(|step| !step.learn.is_empty());
+            assert!(
+                !learns || !pure_only.is_no(),
+                "{file}: {name}: only the pure runner brings learned routes"
+            );
             assert!(names.insert(name), "{file}: two scenarios named {name}");
             for rule in rules {
                 assert!(self.rules.iter().any(|known| known.id == *rule), "{file}: {name}: no rule {rule}");

@@ -2,6 +2,7 @@
 
 mod attachments;
 mod gateways;
+mod monitoring;
 mod routes;
 mod security;
 mod transit;

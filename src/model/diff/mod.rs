@@ -29,6 +29,14 @@ pub enum Kind {
     Host,
     /// An [`Eni`](super::Eni).
     Eni,
+    /// A [`FlowLog`](super::FlowLog).
+    FlowLog,
+    /// A [`MirrorTarget`](super::MirrorTarget).
+    TrafficMirrorTarget,
+    /// A [`MirrorFilter`](super::MirrorFilter).
+    TrafficMirrorFilter,
+    /// A [`MirrorSession`](super::MirrorSession).
+    TrafficMirrorSession,
     /// A [`PrefixList`](super::PrefixList).
     PrefixList,
     /// An [`InternetGateway`](super::InternetGateway).
@@ -126,7 +134,7 @@ pub struct Diff {
     #[serde(skip)]
     pub enis: Vec<Id>,
     /// Whether anything changed that leads out of a VPC, or decides what does: a resource of any kind but DHCP option
-    /// sets, security groups, network ACLs, hosts and ENIs.
+    /// sets, security groups, network ACLs, hosts, ENIs, flow logs and what mirrors traffic.
     #[serde(skip)]
     pub routing: bool,
 }
@@ -181,6 +189,10 @@ pub fn diff(old: &Model, new: &Model) -> Diff {
     diff.route_tables = diff.compare(&old.route_tables, &new.route_tables);
     diff.hosts = diff.compare(&old.hosts, &new.hosts);
     diff.enis = diff.compare(&old.enis, &new.enis);
+    diff.compare(&old.flow_logs, &new.flow_logs);
+    diff.compare(&old.mirror_targets, &new.mirror_targets);
+    diff.compare(&old.mirror_filters, &new.mirror_filters);
+    diff.compare(&old.mirror_sessions, &new.mirror_sessions);
     let before = diff.len();
     diff.compare(&old.prefix_lists, &new.prefix_lists);
     diff.compare(&old.internet_gateways, &new.internet_gateways);

@@ -5,8 +5,8 @@ use std::fmt::{self, Display};
 use super::{join, text};
 use crate::model::{
     AclEntry, Allowance, Attachment, AttachmentKind, AttachmentOptions, BlockPublicAccess, ConnectPeer,
-    ConnectionTracking, EndpointService, GroupEni, NameServer, Permission, Route, Terminal, Traffic,
-    TransitRoute, VpcDhcp,
+    ConnectionTracking, EndpointService, GroupEni, LogScope, LogTraffic, MirrorRule, NameServer, Permission,
+    Route, Terminal, Traffic, TransitRoute, VpcDhcp,
 };
 
 impl Display for Attachment {
@@ -174,5 +174,46 @@ impl Display for BlockPublicAccess {
             Self::Bidirectional => "block-bidirectional",
             Self::Ingress => "block-ingress",
         })
+    }
+}
+
+impl Display for LogScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Vpc(id) | Self::Subnet(id) | Self::Eni(id) | Self::Other(id)) = self;
+        f.write_str(id)
+    }
+}
+
+/// The words of `TrafficType`.
+impl Display for LogTraffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accept => "ACCEPT",
+            Self::Reject => "REJECT",
+            Self::All => "ALL",
+        })
+    }
+}
+
+impl Display for MirrorRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ports = |ports: &std::ops::RangeInclusive<u16>| {
+            if *ports == (0..=u16::MAX) {
+                String::new()
+            } else {
+                format!(":{}-{}", ports.start(), ports.end())
+            }
+        };
+        let protocol = self.protocol.map_or_else(|| "all".to_owned(), |number| format!("protocol {number}"));
+        write!(
+            f,
+            "[{}: {} {protocol} {}{} to {}{}]",
+            self.number,
+            if self.accept { "accept" } else { "reject" },
+            self.source,
+            ports(&self.source_ports),
+            self.destination,
+            ports(&self.destination_ports),
+        )
     }
 }

@@ -1,13 +1,15 @@
 //! The keys of state documents: `aws ec2 describe-vpcs`, `-dhcp-options`, `-subnets`, `-network-interfaces` and
 //! `-route-tables` as the AWS CLI prints them, and Warren's own. `security` has what decides which packets may pass,
+//! `monitoring` what is told of them,
 //! `gateways` and `transit` have what leads out of VPCs.
 
 use super::{
     Address, Appliances, Attachment, Circuit, ConnectionTracking, DirectConnectAssociation,
-    DirectConnectGateway, EgressOnlyInternetGateway, Gateway, InternetGateway, List, MulticastDomain,
-    NatGateway, NetworkAcl, Peering, PrefixList, PublicAccess, SecurityGroup, Text, TransitAttachment,
-    TransitConnect, TransitConnectPeer, TransitGateway, TransitPeering, TransitRouteTable,
-    TransitVpcAttachment, VirtualInterface, VpcEndpoint, VpnConnection, VpnGateway,
+    DirectConnectGateway, EgressOnlyInternetGateway, FlowLog, Gateway, InternetGateway, List, MirrorFilter,
+    MirrorSession, MirrorTarget, MulticastDomain, NatGateway, NetworkAcl, Peering, PrefixList, PublicAccess,
+    SecurityGroup, Text, TransitAttachment, TransitConnect, TransitConnectPeer, TransitGateway,
+    TransitPeering, TransitRouteTable, TransitVpcAttachment, VirtualInterface, VpcEndpoint, VpnConnection,
+    VpnGateway,
     maps::{maps, prelude::*},
 };
 
@@ -41,6 +43,10 @@ maps! {
         transit_attachments: List<TransitAttachment<'a>> = "TransitGatewayAttachments",
         transit_tables: List<TransitRouteTable<'a>> = "TransitGatewayRouteTables",
         multicast_domains: List<MulticastDomain<'a>> = "TransitGatewayMulticastDomains",
+        flow_logs: List<FlowLog<'a>> = "FlowLogs",
+        mirror_targets: List<MirrorTarget<'a>> = "TrafficMirrorTargets",
+        mirror_filters: List<MirrorFilter<'a>> = "TrafficMirrorFilters",
+        mirror_sessions: List<MirrorSession<'a>> = "TrafficMirrorSessions",
         public_access: PublicAccess<'a> = "VpcBlockPublicAccessOptions",
         warren: Warren<'a> = "Warren",
     } described by []

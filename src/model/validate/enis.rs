@@ -11,12 +11,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::{
     Item, Source, Validation, each,
     overlap::{Span, overlaps},
-    value,
+    tracking, value,
     value::Wrong,
 };
 use crate::{
     model::{
-        ById, ConnectionTracking, Eni, Errors, Id, SecurityGroup, Subnet,
+        ById, Eni, Errors, Id, SecurityGroup, Subnet,
         raw::{self, Check as _},
         router_mac,
     },
@@ -164,7 +164,7 @@ fn eni<'a>(
         prefixes6,
         source_dest_check: check.unwrap_or(true),
         groups: security_groups(item, raw, vpc, groups, errors),
-        tracking: tracking(item, &raw.tracking, errors),
+        tracking: tracking::of_eni(item, &raw.tracking, errors),
         attachment: None,
         descriptive: raw.notes.descriptive(),
     }
@@ -346,25 +346,6 @@ impl Addresses<'_, '_, '_> {
             prefixes.push(prefix);
         }
         prefixes.into()
-    }
-}
-
-/// The timeouts of the ENI's connections (SEC-8).
-fn tracking(item: Item<'_>, raw: &raw::ConnectionTracking<'_>, errors: &mut Errors) -> ConnectionTracking {
-    let nothing = ConnectionTracking::default();
-    let mut read = |text: &raw::Text<'_>, key: &str, range| {
-        let key = format_args!("ConnectionTrackingConfiguration.{key}");
-        item.optional(text, key, |text| value::number(text, range, "a timeout"), errors)
-    };
-    let (tcp, udp, stream) = (
-        read(&raw.tcp_established, "TcpEstablishedTimeout", 60..=432_000),
-        read(&raw.udp, "UdpTimeout", 30..=60),
-        read(&raw.udp_stream, "UdpStreamTimeout", 60..=180),
-    );
-    ConnectionTracking {
-        tcp_established: tcp.unwrap_or(nothing.tcp_established),
-        udp: udp.map_or(nothing.udp, |seconds| seconds as u16),
-        udp_stream: stream.map_or(nothing.udp_stream, |seconds| seconds as u16),
     }
 }
 
