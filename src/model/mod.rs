@@ -36,7 +36,7 @@ pub use self::{
         VpcEndpoint, VpnConnection, VpnGateway, gateway_mac,
     },
     transit::{
-        AttachmentKind, ConnectPeer, GroupEni, MulticastDomain, TransitAttachment, TransitGateway,
+        AttachmentKind, ConnectPeer, GroupEni, MulticastDomain, Session, TransitAttachment, TransitGateway,
         TransitRoute, TransitRouteTable,
     },
     warnings::{Warning, warnings},
