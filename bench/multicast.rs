@@ -9,6 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use warren::{
     compile::Compiler,
     dpdk::{Eal, EalConfig, Mbuf, Mempool},
+    flow::Connections,
     gateway::Flows,
     node::{
         fleet::{self, FIRST, Fleet},
@@ -76,6 +77,7 @@ struct Bench {
     counters: Counters,
     allowances: Allowances,
     flows: Flows,
+    connections: Connections,
     stamp: Stamp,
     next: usize,
     device: Device,
@@ -108,6 +110,7 @@ impl Bench {
                 now: Duration::ZERO,
                 allowances: &mut self.allowances,
                 flows: &mut self.flows,
+                connections: &mut self.connections,
                 sink: &mut self.device,
             };
             process(&mut ctx, FIRST, &mut burst);
@@ -176,6 +179,7 @@ fn multicast(c: &mut Criterion) {
         counters,
         allowances,
         flows: Flows::new(0),
+        connections: Connections::new(4096),
         stamp,
         next: 0,
         device: Device::default(),

@@ -6,6 +6,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use warren::{
     compile::Compiler,
+    flow::Connections,
     gateway::Flows,
     model::{Attachment, Diff, Model},
     node::{
@@ -59,6 +60,7 @@ struct Loop {
     counters: Counters,
     allowances: Allowances,
     flows: Flows,
+    connections: Connections,
     stamp: Stamp,
     next: usize,
     from: PortIndex,
@@ -71,7 +73,19 @@ impl Loop {
         let tables = Compiler::new(fleet.site()).build(fleet.model(), &fleet.neighbours());
         let burst = (0..BURST).map(|_| HeapBuffer::new(stamp.frame())).collect();
         let (counters, allowances, flows) = (Counters::new(3), Allowances::new([1; 3]), Flows::new(0));
-        Self { tables, counters, allowances, flows, stamp, next: 0, from, burst, sink: Keep::default() }
+        let connections = Connections::new(2 * fleet.count() as u32);
+        Self {
+            tables,
+            counters,
+            allowances,
+            flows,
+            connections,
+            stamp,
+            next: 0,
+            from,
+            burst,
+            sink: Keep::default(),
+        }
     }
 
     fn turn(&mut self) {
@@ -92,6 +106,7 @@ impl Loop {
             now: Duration::ZERO,
             allowances: &mut self.allowances,
             flows: &mut self.flows,
+            connections: &mut self.connections,
             sink: &mut self.sink,
         };
         process(&mut ctx, self.from, &mut self.burst);

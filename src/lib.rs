@@ -17,13 +17,14 @@
 //! 4. [`pipeline`]: what happens to a burst, stage by stage; [`pipeline::Reason`] names every drop.
 //! 5. [`gateway`]: what a packet meets beyond the ENIs of its VPC.
 //! 6. [`services`]: what the node answers itself (ARP, neighbour discovery, DHCP, router advertisements).
-//! 7. [`model`] and [`compile`]: from state documents to tables.
-//! 8. [`rcu`]: publish, pin, reclaim.
-//! 9. [`propagation`]: from FRR's BGP to changes of a gateway's routes.
-//! 10. [`node`]: configuration, workers, management thread, replay.
-//! 11. [`api`]: the control socket, what `warren show` prints, and captures.
-//! 12. [`trace`]: what becomes of a packet, step by step, through the same code.
-//! 13. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
+//! 7. [`flowlogs`]: from what workers count of flows to files of AWS's flow log records.
+//! 8. [`model`] and [`compile`]: from state documents to tables.
+//! 9. [`rcu`]: publish, pin, reclaim.
+//! 10. [`propagation`]: from FRR's BGP to changes of a gateway's routes.
+//! 11. [`node`]: configuration, workers, management thread, replay.
+//! 12. [`api`]: the control socket, what `warren show` prints, and captures.
+//! 13. [`trace`]: what becomes of a packet, step by step, through the same code.
+//! 14. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
 
 pub mod api;
 pub mod compile;
@@ -31,6 +32,7 @@ pub mod compile;
 pub mod dpdk;
 pub mod ffi;
 pub mod flow;
+pub mod flowlogs;
 pub mod gateway;
 pub mod model;
 pub mod node;
@@ -40,6 +42,7 @@ pub mod propagation;
 pub mod rcu;
 pub mod services;
 pub mod tables;
+mod time;
 pub mod trace;
 
 /// The synchronisation primitives of [`rcu`]; `tests/rcu_loom.rs` puts loom's in their place.

@@ -305,12 +305,13 @@ fn check(state: &[PathBuf], json: bool) -> Result<(), String> {
 }
 
 /// How many resources of each kind there are.
-fn counts(model: &Model) -> [(&'static str, usize); 24] {
+fn counts(model: &Model) -> [(&'static str, usize); 29] {
     [
         ("vpcs", model.vpcs.len()),
         ("dhcp_options", model.dhcp_options.len()),
         ("subnets", model.subnets.len()),
         ("security_groups", model.security_groups.len()),
+        ("network_acls", model.network_acls.len()),
         ("enis", model.enis.len()),
         ("route_tables", model.route_tables.len()),
         ("prefix_lists", model.prefix_lists.len()),
@@ -328,6 +329,10 @@ fn counts(model: &Model) -> [(&'static str, usize); 24] {
         ("transit_attachments", model.transit_attachments.len()),
         ("transit_tables", model.transit_tables.len()),
         ("multicast_domains", model.multicast_domains.len()),
+        ("flow_logs", model.flow_logs.len()),
+        ("mirror_targets", model.mirror_targets.len()),
+        ("mirror_filters", model.mirror_filters.len()),
+        ("mirror_sessions", model.mirror_sessions.len()),
         ("edges", model.edges.len()),
         ("circuits", model.circuits.len()),
         ("hosts", model.hosts.len()),

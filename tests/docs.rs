@@ -58,6 +58,7 @@ fn every_counter_is_explained_and_no_other() {
         identities: Vec::new(),
         exits: Arc::new(Exits::none()),
         sessions: Vec::new(),
+        flow_logs: Vec::new(),
         ways: Vec::new(),
         cycles_per_second: 1,
     };
@@ -73,6 +74,7 @@ fn every_counter_is_explained_and_no_other() {
         ("## `warren show gateways`", show::gateways(&snapshot)),
         ("## `warren show bgp`", show::bgp(&snapshot)),
         ("## `warren show nat`", show::nat(&snapshot)),
+        ("## `warren show flow-logs`", show::flow_logs(&snapshot)),
         ("## `warren show workers`", show::workers(&snapshot)),
         ("## `warren show hosts`", show::hosts(&snapshot)),
     ] {
@@ -85,8 +87,11 @@ fn every_counter_is_explained_and_no_other() {
 
 /// The fields of a struct in the source of the host file's reader.
 fn fields(name: &str) -> Vec<&'static str> {
-    const SOURCES: [&str; 2] =
-        [include_str!("../src/node/config.rs"), include_str!("../src/node/config/edge.rs")];
+    const SOURCES: [&str; 3] = [
+        include_str!("../src/node/config.rs"),
+        include_str!("../src/node/config/edge.rs"),
+        include_str!("../src/node/config/flow_logs.rs"),
+    ];
     let start = format!("struct {name} {{\n");
     let body = SOURCES.iter().find_map(|source| Some(source.split_once(&start)?.1));
     let body = body.unwrap_or_else(|| panic!("no struct {name}"));
@@ -103,6 +108,7 @@ fn every_key_of_the_host_file_is_explained_and_no_other() {
         ("control", "Control"),
         ("gateway", "RawGateway"),
         ("propagation", "Propagation"),
+        ("flow_logs", "FlowLogsConfig"),
     ];
     let mut keys = BTreeSet::new();
     for field in fields("RawHost") {

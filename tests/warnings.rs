@@ -278,3 +278,134 @@ fn mc_1_a_member_outside_of_the_domain() {
         &["tgw-mcast-1: eni-db is a member of 239.1.1.1", "subnet-db is not associated"],
     );
 }
+
+/// A security group of `vpc-a`.
+fn group(id: &str, rules: &str) -> String {
+    format!("- {{GroupId: {id}, VpcId: vpc-a, IpPermissions: [{rules}]}}\n")
+}
+
+/// One more ENI, in some groups.
+fn member(groups: &str) -> String {
+    format!(
+        "NetworkInterfaces:\n- {{NetworkInterfaceId: eni-more, SubnetId: subnet-app, MacAddress: \"02:00:00:00:01:77\", \
+         PrivateIpAddress: 10.0.1.77, Groups: [{groups}]}}\n"
+    )
+}
+
+#[test]
+fn sec_1_a_rule_for_nobody() {
+    let rule = "{IpProtocol: tcp, FromPort: 22, ToPort: 22, UserIdGroupPairs: [{GroupId: sg-admins}]}";
+    let groups = format!("SecurityGroups:\n{}{}", group("sg-web", rule), group("sg-admins", rule));
+    let member = |id: &str| format!("{groups}{}", member(&format!("{{GroupId: {id}}}")));
+    none(&member("sg-admins"), "");
+    let found = of(&member("sg-web"), "");
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found[1].contains("sg-web: its rule for tcp 22 is for sg-admins, which no ENI is in"),
+        "{found:#?}"
+    );
+    let stale = "{IpProtocol: \"-1\", IpRanges: [{CidrIp: 10.0.0.0/8}], \
+                 UserIdGroupPairs: [{GroupId: sg-gone, VpcPeeringConnectionId: pcx-gone}]}";
+    let stale = format!("SecurityGroups:\n{}", group("sg-web", stale));
+    one(&stale, "", &["sg-web: its rule for all is stale", "sg-gone is out of reach"]);
+}
+
+#[test]
+fn sec_1_an_eni_that_nothing_comes_in_to() {
+    let groups = format!(
+        "SecurityGroups:\n{}{}",
+        group("sg-none", ""),
+        group("sg-ssh", "{IpProtocol: \"-1\", IpRanges: [{CidrIp: 0.0.0.0/0}]}")
+    );
+    one(
+        &format!("{groups}{}", member("{GroupId: sg-none}")),
+        "",
+        &["eni-more: its security groups let nothing in"],
+    );
+    none(&format!("{groups}{}", member("{GroupId: sg-none}, {GroupId: sg-ssh}")), "");
+}
+
+#[test]
+fn qt_3_more_rules_than_ec2_allows() {
+    let rules = |count: usize| {
+        let ranges: Vec<_> =
+            (0..count).map(|n| format!("{{CidrIp: 10.{}.{}.0/24}}", n / 250, n % 250)).collect();
+        let rule = format!("{{IpProtocol: \"-1\", IpRanges: [{}]}}", ranges.join(", "));
+        format!("SecurityGroups:\n{}{}", group("sg-many", &rule), member("{GroupId: sg-many}"))
+    };
+    none(&rules(1000), "");
+    one(&rules(1001), "", &["eni-more", "1001 rules for IPv4 in", "EC2 allows 1000 (QT-3)"]);
+}
+
+/// A network ACL of `vpc-a`.
+fn acl(entries: &str) -> String {
+    format!(
+        "NetworkAcls:\n- {{NetworkAclId: acl-1, VpcId: vpc-a, Associations: [{{SubnetId: subnet-app}}], Entries: [{entries}]}}\n"
+    )
+}
+
+/// An entry for TCP.
+fn entry(number: u16, egress: bool, action: &str, block: &str, ports: (u16, u16)) -> String {
+    format!(
+        "{{RuleNumber: {number}, Protocol: \"6\", RuleAction: {action}, Egress: {egress}, CidrBlock: {block}, \
+         PortRange: {{From: {}, To: {}}}}},",
+        ports.0, ports.1
+    )
+}
+
+const ANY: &str = "0.0.0.0/0";
+
+#[test]
+fn nacl_2_an_acl_that_drops_replies() {
+    let web = entry(100, false, "allow", ANY, (443, 443));
+    one(&acl(&web), "", &["acl-1: its entry 100 allows tcp 443 in", "replies out", "32768 to 60999"]);
+    none(&acl(&format!("{web}{}", entry(100, true, "allow", ANY, (1024, 65535)))), "");
+    // In two parts, and with a gap between them.
+    let parts = |gap: u16| {
+        let parts =
+            [(1024, 40000), (40001 + gap, 65535)].map(|ports| entry(ports.0 / 2, true, "allow", ANY, ports));
+        acl(&format!("{web}{}", parts.concat()))
+    };
+    none(&parts(0), "");
+    one(&parts(1), "", &["replies out"]);
+    // The other way, and what only receives replies.
+    one(&acl(&entry(100, true, "allow", ANY, (80, 80))), "", &["allows tcp 80 out", "replies in"]);
+    none(&acl(&entry(100, true, "allow", ANY, (1024, 65535))), "");
+}
+
+#[test]
+fn nacl_1_an_entry_that_never_matches() {
+    let replies = entry(100, true, "allow", ANY, (1024, 65535));
+    let wide = entry(100, false, "allow", ANY, (0, 65535));
+    let deny = entry(200, false, "deny", "198.51.100.0/24", (22, 22));
+    one(
+        &acl(&format!("{replies}{wide}{deny}")),
+        "",
+        &["acl-1: its entry 200 in never matches", "entry 100 allows all of it before"],
+    );
+    none(&acl(&format!("{replies}{wide}{}", entry(50, false, "deny", "198.51.100.0/24", (22, 22)))), "");
+    none(&acl(&format!("{replies}{wide}{}", entry(200, false, "allow", "198.51.100.0/24", (22, 22)))), "");
+    let narrow = entry(100, false, "allow", "198.51.100.0/25", (0, 65535));
+    none(&acl(&format!("{replies}{narrow}{deny}")), "");
+}
+
+#[test]
+fn qt_4_more_entries_than_ec2_allows() {
+    let entries = |count: u16| {
+        acl(&(1..=count).map(|n| entry(n, true, "allow", ANY, (1024 + n, 65535))).collect::<String>())
+    };
+    none(&entries(39), "");
+    one(&entries(40), "", &["acl-1", "41 entries for IPv4 out", "QT-4"]);
+}
+
+#[test]
+fn fl_1_a_log_of_what_has_none() {
+    let log = |resource: &str| {
+        format!(
+            "{}FlowLogs:\n- {{FlowLogId: fl-1, ResourceId: {resource}}}\n",
+            transit(BOTH, "available", "")
+        )
+    };
+    none(&log("vpc-a"), "");
+    one(&log("tgw-1"), "", &["fl-1: tgw-1 has no flow logs here"]);
+}

@@ -54,6 +54,8 @@ pub enum What {
     Bgp,
     /// The workers' tables of NAT bindings.
     Nat,
+    /// The flow logs, and what this node has done for them.
+    FlowLogs,
     /// The poll-mode workers.
     Workers,
     /// The packets dropped, by port and reason.

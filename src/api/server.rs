@@ -160,6 +160,7 @@ fn show_table(snapshot: &show::Snapshot, what: What) -> super::Table {
         What::Gateways => show::gateways(snapshot),
         What::Bgp => show::bgp(snapshot),
         What::Nat => show::nat(snapshot),
+        What::FlowLogs => show::flow_logs(snapshot),
         What::Workers => show::workers(snapshot),
         What::Drops => show::drops(&snapshot.port_names, &snapshot.counters, &snapshot.occupants),
         What::Stats => show::stats(&snapshot.port_names, &snapshot.counters),

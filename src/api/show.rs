@@ -1,6 +1,7 @@
 //! The tables of `warren show`.
 
 mod edge;
+mod flow_logs;
 mod routes;
 
 use std::{net::IpAddr, sync::Arc};
@@ -8,11 +9,13 @@ use std::{net::IpAddr, sync::Arc};
 use serde_json::{Value, json};
 
 pub use edge::{bgp, gateways, nat};
+pub use flow_logs::flow_logs;
 pub use routes::routes;
 
 use super::Table;
 use crate::{
     compile::Learned,
+    flowlogs::LogStatus,
     model::{Id, Model, router_mac},
     node::{manager::Identity, propagation::Session, worker::WorkerCounters},
     packet::Mac,
@@ -53,6 +56,8 @@ pub struct Snapshot {
     pub exits: Arc<Exits>,
     /// Where routes by BGP come from.
     pub sessions: Vec<Session>,
+    /// How each flow log is doing.
+    pub flow_logs: Vec<LogStatus>,
     /// By host: the uplink and next hop that lead to it.
     pub ways: Vec<(Id, Option<(PortIndex, IpAddr)>)>,
     /// Time-stamp-counter cycles of a second.

@@ -4,7 +4,10 @@ use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::learned::{Learned, routes_of};
+use super::{
+    circuits::Ends,
+    learned::{Learned, RoutesOf, routes_of},
+};
 use crate::model::{self, AttachmentKind, Destination, EndpointService, Id, Model, Target};
 
 /// The most propagated routes of a table (BGP-6).
@@ -69,6 +72,16 @@ pub(super) fn blocks(vpc: &model::Vpc) -> impl Iterator<Item = IpNet> + '_ {
 
 /// The routes of a VPC's route table, each in its state, by destination.
 pub fn effective(model: &Model, learned: &Learned, table: &model::RouteTable) -> Vec<Effective> {
+    let ends = Ends::new(model);
+    effective_with(model, &|gateway| routes_of(model, &ends, learned, gateway), table)
+}
+
+/// As [`effective`], with the gateways' routes from elsewhere.
+pub(super) fn effective_with(
+    model: &Model,
+    routes_of: &RoutesOf<'_>,
+    table: &model::RouteTable,
+) -> Vec<Effective> {
     let Some(vpc) = model.vpcs.get(&table.vpc) else { return Vec::new() };
     let mut routes = Vec::new();
     for route in &table.routes {
@@ -85,7 +98,7 @@ pub fn effective(model: &Model, learned: &Learned, table: &model::RouteTable) ->
             }
         }
     }
-    let propagated = propagated(model, learned, table);
+    let propagated = propagated(model, routes_of, table);
     let refused: HashSet<(IpNet, &Id)> = propagated.iter().skip(MOST_PROPAGATED).copied().collect();
     routes.extend(propagated.iter().map(|&(prefix, gateway)| {
         let (target, origin) =
@@ -112,7 +125,11 @@ pub fn effective(model: &Model, learned: &Learned, table: &model::RouteTable) ->
 
 /// The routes that virtual private gateways attached to the VPC propagate into a table: IPv4 first, in order, so that which
 /// ones are too many doesn't depend on when they came. Of far too many, only some.
-fn propagated<'m>(model: &'m Model, learned: &Learned, table: &'m model::RouteTable) -> Vec<(IpNet, &'m Id)> {
+fn propagated<'m>(
+    model: &'m Model,
+    routes_of: &RoutesOf<'_>,
+    table: &'m model::RouteTable,
+) -> Vec<(IpNet, &'m Id)> {
     let attached =
         |id: &&Id| model.vpn_gateways.get(*id).is_some_and(|it| it.vpc.as_ref() == Some(&table.vpc));
     let mut propagated: Vec<_> = table
@@ -120,15 +137,12 @@ fn propagated<'m>(model: &'m Model, learned: &Learned, table: &'m model::RouteTa
         .iter()
         .filter(attached)
         .flat_map(|id| {
-            let routes = routes_of(model, learned, id);
-            routes.iter().map(|(prefix, _)| (prefix, id)).collect::<Vec<_>>()
+            let routes = routes_of(id);
+            routes.in_order().take(MOST_LISTED).map(|(prefix, _)| (prefix, id)).collect::<Vec<_>>()
         })
         .collect();
-    if propagated.len() > MOST_LISTED {
-        propagated.select_nth_unstable(MOST_LISTED);
-        propagated.truncate(MOST_LISTED);
-    }
     propagated.sort_unstable();
+    propagated.truncate(MOST_LISTED);
     propagated
 }
 

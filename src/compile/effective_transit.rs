@@ -1,15 +1,16 @@
 //! Which routes of a transit gateway's route table are in force (PT-12, PT-13, PT-15, PT-18).
 
+use hashbrown::HashSet;
 use ipnet::IpNet;
 
 use super::{
+    circuits::Ends,
     effective::{Origin, State, blocks},
-    learned::{Learned, circuits_of, routes_of},
+    learned::{Learned, RoutesOf, routes_of},
 };
 use crate::{
     model::{self, AttachmentKind, Destination, Id, Model, TransitAttachment},
     propagation::preference::{Gateway as Order, Source},
-    tables::CircuitKind,
 };
 
 /// A route of a transit gateway's route table, as it is in force or not. Several active ones of a destination share traffic
@@ -42,13 +43,26 @@ pub fn effective_transit(
     learned: &Learned,
     table: &model::TransitRouteTable,
 ) -> Vec<EffectiveTransit> {
+    let ends = Ends::new(model);
+    effective_transit_to(model, &|gateway| routes_of(model, &ends, learned, gateway), table, None)
+}
+
+/// As [`effective_transit`], with the gateways' routes from elsewhere; those to some destinations only, if they are given.
+pub(super) fn effective_transit_to(
+    model: &Model,
+    routes_of: &RoutesOf<'_>,
+    table: &model::TransitRouteTable,
+    destinations: Option<&HashSet<IpNet>>,
+) -> Vec<EffectiveTransit> {
     let vpn_ecmp = model.transit_gateways.get(&table.gateway).is_none_or(|gateway| gateway.vpn_ecmp);
     let order = Order::Transit { vpn_ecmp };
-    let mut candidates = stated(model, table);
+    let mut candidates = Candidates { destinations, found: Vec::new() };
+    stated(model, table, &mut candidates);
     let propagating = table.propagations.iter().filter_map(|id| model.transit_attachments.get(id));
     for attachment in propagating.filter(|attachment| attachment.available) {
-        propagate(model, learned, attachment, &mut candidates);
+        propagate(model, routes_of, attachment, &mut candidates);
     }
+    let mut candidates = candidates.found;
     // A prefix list before another by its id (RT-15), an attachment by its.
     candidates.sort_by(|a, b| {
         let key = |it: &Candidate| (it.destination, order.rank(it.source), !it.dynamic);
@@ -73,6 +87,20 @@ pub fn effective_transit(
     effective
 }
 
+/// The candidates to some destinations, or to all.
+struct Candidates<'a> {
+    destinations: Option<&'a HashSet<IpNet>>,
+    found: Vec<Candidate>,
+}
+
+impl Candidates<'_> {
+    fn add(&mut self, candidate: Candidate) {
+        if self.destinations.is_none_or(|wanted| wanted.contains(&candidate.destination)) {
+            self.found.push(candidate);
+        }
+    }
+}
+
 impl Candidate {
     fn into_effective(self, state: State) -> EffectiveTransit {
         let Self { destination, origin, attachment, .. } = self;
@@ -81,12 +109,11 @@ impl Candidate {
 }
 
 /// The static routes.
-fn stated(model: &Model, table: &model::TransitRouteTable) -> Vec<Candidate> {
-    let mut candidates = Vec::new();
+fn stated(model: &Model, table: &model::TransitRouteTable, candidates: &mut Candidates<'_>) {
     for route in &table.routes {
         let mut add = |destination, source, origin| {
             let attachment = route.attachment.clone();
-            candidates.push(Candidate { destination, source, dynamic: false, origin, attachment });
+            candidates.add(Candidate { destination, source, dynamic: false, origin, attachment });
         };
         match &route.destination {
             Destination::Block(block) => add(*block, Source::Static, Origin::Static),
@@ -98,7 +125,6 @@ fn stated(model: &Model, table: &model::TransitRouteTable) -> Vec<Candidate> {
             }
         }
     }
-    candidates
 }
 
 /// Why packets to an attachment go nowhere, if they do. EC2 shows the static routes to it as blackholes then.
@@ -114,14 +140,15 @@ fn unusable(model: &Model, attachment: Option<&Id>) -> Option<String> {
 /// Adds what an attachment propagates; over a peering that is nothing (PT-18).
 fn propagate(
     model: &Model,
-    learned: &Learned,
+    routes_of: &RoutesOf<'_>,
     attachment: &TransitAttachment,
-    candidates: &mut Vec<Candidate>,
+    candidates: &mut Candidates<'_>,
 ) {
+    let destinations = candidates.destinations;
     let mut add = |destination, source, dynamic| {
         let origin = Origin::Propagated(Id::clone(&attachment.id));
         let attachment = Some(Id::clone(&attachment.id));
-        candidates.push(Candidate { destination, source, dynamic, origin, attachment });
+        candidates.add(Candidate { destination, source, dynamic, origin, attachment });
     };
     match &attachment.kind {
         AttachmentKind::Vpc { vpc, .. } => {
@@ -130,9 +157,9 @@ fn propagate(
         }
         AttachmentKind::Peering { .. } => {}
         AttachmentKind::Vpn(_) | AttachmentKind::DirectConnect(_) | AttachmentKind::Connect { .. } => {
-            let source = match circuits_of(model, &attachment.id).first().map(|circuit| circuit.kind) {
-                Some(CircuitKind::DirectConnect) => Source::DirectConnect,
-                Some(CircuitKind::Connect) => Source::Connect,
+            let source = match &attachment.kind {
+                AttachmentKind::DirectConnect(_) => Source::DirectConnect,
+                AttachmentKind::Connect { .. } => Source::Connect,
                 _ => Source::Vpn,
             };
             // PT-15 is of dynamic routes only, and a VPN connection has either kind.
@@ -142,8 +169,13 @@ fn propagate(
                 }
                 _ => true,
             };
-            for (destination, _) in routes_of(model, learned, &attachment.id).iter() {
-                add(destination, source, dynamic);
+            let routes = routes_of(&attachment.id);
+            let mut add = |destination| add(destination, source, dynamic);
+            match destinations {
+                None => routes.iter().for_each(|(destination, _)| add(destination)),
+                Some(wanted) => {
+                    wanted.iter().copied().filter(|wanted| routes.get(*wanted).is_some()).for_each(add);
+                }
             }
         }
     }

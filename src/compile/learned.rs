@@ -5,8 +5,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
+use super::circuits::Ends;
 use crate::{
-    model::{AttachmentKind, Id, Model, Terminal},
+    model::{Id, Model},
     propagation::preference::{self, Source},
     tables::{CircuitKind, CircuitSet, Fib},
 };
@@ -27,59 +28,6 @@ pub struct LearnedTable {
     pub routes: Fib<CircuitSet>,
 }
 
-/// A circuit of a gateway, and what it is part of.
-pub(super) struct OfGateway<'m> {
-    pub(super) id: &'m Id,
-    pub(super) kind: CircuitKind,
-}
-
-/// The circuits of a virtual private gateway, a transit gateway's attachment or a gateway endpoint, by id.
-pub(super) fn circuits_of<'m>(model: &'m Model, gateway: &str) -> Vec<OfGateway<'m>> {
-    let mut found: Vec<_> = model
-        .circuits
-        .values()
-        .filter_map(|circuit| {
-            Some(OfGateway { id: &circuit.id, kind: leads_to(model, &circuit.resource, gateway)? })
-        })
-        .collect();
-    found.sort_unstable_by_key(|circuit| circuit.id);
-    found.truncate(CircuitSet::MOST);
-    found
-}
-
-/// What a circuit's resource is, if it ends at a gateway.
-fn leads_to(model: &Model, resource: &str, gateway: &str) -> Option<CircuitKind> {
-    if let Some(connection) = model.vpn_connections.get(resource) {
-        let ends = matches!(&connection.terminal, Terminal::VpnGateway(id) if **id == *gateway)
-            || matches!(attachment(model, gateway), Some(AttachmentKind::Vpn(id)) if *id == connection.id);
-        return ends.then_some(CircuitKind::Vpn);
-    }
-    if let Some(interface) = model.virtual_interfaces.get(resource) {
-        let ends = match &interface.terminal {
-            Terminal::VpnGateway(id) => **id == *gateway,
-            Terminal::DirectConnectGateway(id) => {
-                let associated = model.direct_connect_gateways.get(id);
-                associated
-                    .is_some_and(|associated| associated.vpn_gateways.iter().any(|vgw| **vgw == *gateway))
-                    || matches!(attachment(model, gateway), Some(AttachmentKind::DirectConnect(of)) if of == id)
-            }
-            Terminal::TransitGateway(_) => false,
-        };
-        return ends.then_some(CircuitKind::DirectConnect);
-    }
-    if *resource != *gateway {
-        return None;
-    }
-    if model.endpoints.contains_key(resource) {
-        return Some(CircuitKind::Endpoint);
-    }
-    matches!(attachment(model, gateway), Some(AttachmentKind::Connect { .. })).then_some(CircuitKind::Connect)
-}
-
-fn attachment<'m>(model: &'m Model, id: &str) -> Option<&'m AttachmentKind> {
-    model.transit_attachments.get(id).map(|attachment| &attachment.kind)
-}
-
 /// The gateway's order of preference.
 fn order(model: &Model, gateway: &str) -> preference::Gateway {
     let transit = model.transit_attachments.get(gateway);
@@ -98,10 +46,10 @@ fn source(kind: CircuitKind) -> Source {
     }
 }
 
-/// Those of the circuits over which BGP has a route that the gateway uses (BGP-2, BGP-3, RT-20), as bits of `circuits_of`.
-pub fn preferred(model: &Model, gateway: &str, hops: &[Id]) -> CircuitSet {
-    let circuits = circuits_of(model, gateway);
-    let candidates = circuits.iter().zip(0_u32..).filter(|(circuit, _)| hops.contains(circuit.id));
+/// Those of the circuits over which BGP has a route that the gateway uses (BGP-2, BGP-3, RT-20), as bits of its table's.
+pub fn preferred(model: &Model, ends: &Ends, gateway: &str, hops: &[Id]) -> CircuitSet {
+    let circuits = ends.circuits(gateway);
+    let candidates = circuits.iter().zip(0_u32..).filter(|(circuit, _)| hops.contains(&circuit.id));
     let candidates = candidates.map(|(circuit, bit)| (source(circuit.kind), bit));
     set(preference::best(order(model, gateway), candidates))
 }
@@ -112,26 +60,28 @@ fn set(bits: impl IntoIterator<Item = u32>) -> CircuitSet {
 
 impl LearnedTable {
     /// A table without routes, for a gateway's circuits as they are.
-    pub fn new(model: &Model, gateway: &str) -> Self {
-        let circuits =
-            circuits_of(model, gateway).into_iter().map(|circuit| Arc::clone(circuit.id)).collect();
+    pub fn new(ends: &Ends, gateway: &str) -> Self {
+        let circuits = ends.circuits(gateway).iter().map(|circuit| Arc::clone(&circuit.id)).collect();
         Self { circuits, routes: Fib::new([]) }
     }
 }
 
+/// Finds the routes of a gateway, as [`routes_of`].
+pub(super) type RoutesOf<'a> = dyn Fn(&str) -> Fib<CircuitSet> + 'a;
+
 /// The routes of a gateway over its circuits: those by BGP, and the static ones of its VPN connections, by rank.
-pub(super) fn routes_of(model: &Model, learned: &Learned, gateway: &str) -> Fib<CircuitSet> {
-    let circuits = circuits_of(model, gateway);
+pub(super) fn routes_of(model: &Model, ends: &Ends, learned: &Learned, gateway: &str) -> Fib<CircuitSet> {
+    let circuits = ends.circuits(gateway);
     let table = learned.gateways.get(gateway);
     let by_bgp = match table {
         None => Fib::new([]),
-        Some(table) if table.circuits.iter().eq(circuits.iter().map(|circuit| circuit.id)) => {
+        Some(table) if table.circuits.iter().eq(circuits.iter().map(|circuit| &circuit.id)) => {
             table.routes.clone()
         }
         // The circuits changed: those that are left keep their routes.
         Some(table) => Fib::new(table.routes.iter().filter_map(|(prefix, old)| {
             let kept = circuits.iter().zip(0_u32..).filter_map(|(circuit, bit)| {
-                let was = table.circuits.iter().position(|id| id == circuit.id)?;
+                let was = table.circuits.iter().position(|id| *id == circuit.id)?;
                 (old.0 >> was & 1 == 1).then_some(bit)
             });
             let kept = set(kept);
@@ -140,7 +90,7 @@ pub(super) fn routes_of(model: &Model, learned: &Learned, gateway: &str) -> Fib<
     };
     let mut statics: HashMap<IpNet, Vec<(Source, u32)>> = HashMap::new();
     for (circuit, bit) in circuits.iter().zip(0_u32..) {
-        let Some(circuit) = model.circuits.get(circuit.id) else { continue };
+        let Some(circuit) = model.circuits.get(&circuit.id) else { continue };
         let Some(connection) = model.vpn_connections.get(&circuit.resource) else { continue };
         if connection.tunnels_up.get(usize::from(circuit.tunnel)) == Some(&false) {
             continue;

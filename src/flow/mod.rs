@@ -17,6 +17,7 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+pub mod connections;
 mod fragments;
 mod groups;
 mod index;
@@ -27,6 +28,7 @@ mod wheel;
 
 use std::time::Duration;
 
+pub use connections::{Connections, Timeouts};
 pub use fragments::{Datagram, Fragments, LIFETIME, Told};
 pub use groups::Groups;
 pub use index::Index;

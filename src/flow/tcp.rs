@@ -36,6 +36,24 @@ impl Tcp {
     /// In its middle, as somebody else has seen it open.
     pub const PICKED_UP: Self = Self(Self::ANSWERED);
 
+    /// After a packet with these flags, the first that is seen of it.
+    #[inline]
+    pub const fn picked_up(flags: u8) -> Self {
+        if Self::opens(flags) { Self::OPENED } else { Self::PICKED_UP }
+    }
+
+    /// As an octet.
+    #[inline]
+    pub(super) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The state that [`Tcp::bits`] gave.
+    #[inline]
+    pub(super) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
     const ANSWERED: u8 = 1;
     const FIN_OF_INITIATOR: u8 = 2;
     const FIN_OF_RESPONDER: u8 = 4;

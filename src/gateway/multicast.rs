@@ -6,8 +6,8 @@
 
 use crate::{
     packet::{Buffer, Fragment, Headers, Network, Sender, Vni, flow_hash, igmp, ipv4_addresses, macs, parse},
-    pipeline::{Allowance, Context, Reason, Request, Sink, Step, pass_on},
-    tables::{Fanout, LocalEni, PortIndex, SubnetIndex},
+    pipeline::{Allowance, Context, Reason, Request, Sink, Step, pass_on, permits},
+    tables::{Direction, Fanout, LocalEni, PortIndex, SubnetIndex},
 };
 
 /// Takes a frame of an ENI to a group to its members, and an IGMP message to the management thread.
@@ -25,6 +25,10 @@ pub(crate) fn send<B: Buffer, S: Sink<B>>(
         Ok(_) => return ctx.drop(port, Reason::Multicast, frame),
         Err(reason) => return ctx.drop(port, reason, frame),
     };
+    // MC-7.
+    if let Err(reason) = permits(ctx, Direction::Egress, (port, eni), &headers, frame.data()) {
+        return ctx.drop(port, reason, frame);
+    }
     if igmp::is_igmp(&headers) && domain.is_some_and(|domain| domain.igmp) {
         return report(ctx, port, frame);
     }

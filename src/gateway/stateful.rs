@@ -15,7 +15,7 @@ use crate::{
         Fragments,
         nat::{Nat, NatStats},
     },
-    packet::{Buffer, Sender, parse, set_macs},
+    packet::{Buffer, Sender, set_macs},
     pipeline::{AtGateway, Context, Reason, Sink},
     tables::{Gateway, GatewayIndex, GatewayKind, Seat, worker_of_share},
 };
@@ -49,6 +49,12 @@ impl Flows {
         // More than begin in a round.
         const BUDGET: u32 = 64;
         self.nat.advance(now, BUDGET);
+    }
+
+    /// The first fragments that were seen lately.
+    #[inline]
+    pub(crate) fn fragments(&mut self) -> &mut Fragments {
+        &mut self.fragments
     }
 
     /// What the table of bindings has done.
@@ -101,13 +107,11 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
 /// Takes a packet into a gateway that another worker gave to this one, whose share it is in.
 pub fn resume<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, at: AtGateway, frame: B) {
     let tables = ctx.tables;
-    let gateway = tables.exits.gateway(at.gateway).filter(|gateway| gateway.served_here);
-    let way = gateway.zip(parse(frame.data()).ok()).and_then(|(gateway, headers)| {
-        let sender = Sender { vni: at.vni, mac: gateway.mac };
-        Some((gateway, Way::new(at.port, sender, at.vni, headers, frame.data())?))
-    });
-    match way {
-        Some((gateway, way)) => enter(ctx, way, (at.gateway, gateway), frame),
-        None => ctx.drop(at.port, Reason::NotServed, frame),
+    let Some(gateway) = tables.exits.gateway(at.gateway).filter(|gateway| gateway.served_here) else {
+        return ctx.drop(at.port, Reason::NotServed, frame);
+    };
+    match Way::read(at.port, Sender { vni: at.vni, mac: gateway.mac }, at.vni, frame.data()) {
+        Ok(way) => enter(ctx, way, (at.gateway, gateway), frame),
+        Err(reason) => ctx.drop(at.port, reason, frame),
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     packet::{
         Buffer, ETHERNET, Headers, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs, tcp,
     },
-    pipeline::{AtGateway, Context, Reason, Sink, Step, encapsulate_as, fit, pass_on},
+    pipeline::{AtGateway, Context, Packet, Reason, Sink, Step, encapsulate_as, fit, pass_on},
     tables::{
         Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, Place, PortIndex, Seat, Tables, Target,
         ZoneIndex, share_of_flow,
@@ -75,6 +75,15 @@ impl Way<'_> {
         })
     }
 
+    /// Of a frame that has not been parsed yet, as [`Way::new`].
+    ///
+    /// # Errors
+    ///
+    /// What its headers are dropped for; [`Reason::NotServed`] for ARP.
+    pub(super) fn read(port: PortIndex, sender: Sender, vni: Vni, frame: &[u8]) -> Result<Self, Reason> {
+        Self::new(port, sender, vni, parse(frame)?, frame).ok_or(Reason::NotServed)
+    }
+
     /// Reads addresses and flow again, after they were changed.
     pub(super) fn readdressed(&mut self, frame: &[u8]) {
         if let Some((source, destination)) = endpoints(frame, self.headers.network) {
@@ -95,20 +104,38 @@ pub(crate) fn leave<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
-    flow: u32,
+    packet: &Packet,
     target: Target,
     frame: B,
 ) {
     let sender = Sender { vni: eni.vni, mac: eni.mac };
-    let headers = match parse(frame.data()) {
-        Ok(headers) => headers,
+    let way = match Way::read(port, sender, eni.vni, frame.data()) {
+        Ok(way) => way,
         Err(reason) => return ctx.drop(port, reason, frame),
     };
-    let Some(way) = Way::new(port, sender, eni.vni, headers, frame.data()) else {
-        return ctx.drop(port, Reason::NoRoute, frame);
-    };
     let zone = ctx.tables.exits.subnet(eni.subnet).map(|subnet| subnet.zone);
-    go(ctx, Way { flow, eni: Some(eni), zone, ..way }, target, frame);
+    let mut way = Way { flow: packet.flow, eni: Some(eni), zone, ..way };
+    let end = match resolve(ctx.tables, &mut way, target, ctx.sink) {
+        Ok(end) => end,
+        Err(reason) => return ctx.drop(port, reason, frame),
+    };
+    let stays = matches!(&end, End::Eni(to) if to.subnet == eni.subnet);
+    match if stays { Ok(()) } else { packet.cross(eni) } {
+        Ok(()) => on(ctx, way, end, frame),
+        Err(reason) => ctx.drop(port, reason, frame),
+    }
+}
+
+/// Whether connections over a target are tracked whatever the rules (SEC-5).
+pub(crate) fn always_tracked(tables: &Tables, target: Target) -> bool {
+    match target {
+        Target::Transit(_) => true,
+        Target::Gateway(index) => tables
+            .exits
+            .gateway(index)
+            .is_some_and(|gateway| matches!(gateway.kind, GatewayKind::Nat(_) | GatewayKind::EgressOnly(_))),
+        _ => false,
+    }
 }
 
 /// Takes a packet on from where it is.
@@ -119,9 +146,16 @@ pub(super) fn go<B: Buffer, S: Sink<B>>(
     frame: B,
 ) {
     match resolve(ctx.tables, &mut way, target, ctx.sink) {
-        Ok(End::Eni(to)) => to_eni(ctx, &way, to, frame),
-        Ok(End::Gateway(gateway)) => to_gateway(ctx, way, gateway, frame),
+        Ok(end) => on(ctx, way, end, frame),
         Err(reason) => ctx.drop(way.port, reason, frame),
+    }
+}
+
+/// Takes a packet to the end of its walk.
+fn on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, way: Way<'_>, end: End<'_>, frame: B) {
+    match end {
+        End::Eni(to) => to_eni(ctx, &way, to, frame),
+        End::Gateway(gateway) => to_gateway(ctx, way, gateway, frame),
     }
 }
 
@@ -257,14 +291,10 @@ pub(crate) fn from_underlay<B: Buffer, S: Sink<B>>(
     let Some(gateway) = tables.exits.gateway(index) else {
         return ctx.drop(port, Reason::NotServed, frame);
     };
-    let headers = match parse(frame.data()) {
-        Ok(headers) => headers,
-        Err(reason) => return ctx.drop(port, reason, frame),
-    };
     let (_, source) = macs(frame.data());
-    let sender = Sender { vni, mac: gateway.mac };
-    let Some(way) = Way::new(port, sender, vni, headers, frame.data()) else {
-        return ctx.drop(port, Reason::NotServed, frame);
+    let way = match Way::read(port, Sender { vni, mac: gateway.mac }, vni, frame.data()) {
+        Ok(way) => way,
+        Err(reason) => return ctx.drop(port, reason, frame),
     };
     enter(ctx, Way { passed_on: source == gateway.mac, ..way }, index, frame);
 }

@@ -8,11 +8,14 @@
 //!
 //! [`diff()`] compares two models, for people and for the compiler. [`warnings()`] finds what is legal and surely wrong.
 
+mod attachment;
 mod diff;
 mod document;
 mod errors;
 mod gateways;
+mod monitoring;
 mod raw;
+mod security;
 mod transit;
 mod validate;
 mod warnings;
@@ -24,9 +27,9 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use serde::Serialize;
 
 pub use self::{
+    attachment::{Allowance, Attachment, AttachmentOptions},
     diff::{Change, Diff, FieldChange, Kind, diff},
     document::{Document, load, read_documents},
     errors::{Errors, StateError},
@@ -35,6 +38,8 @@ pub use self::{
         InternetGateway, NatGateway, Peering, PrefixList, PublicAddress, Terminal, VirtualInterface,
         VpcEndpoint, VpnConnection, VpnGateway, gateway_mac,
     },
+    monitoring::{FlowLog, LogScope, LogTraffic, MirrorFilter, MirrorRule, MirrorSession, MirrorTarget},
+    security::{AclEntry, ConnectionTracking, NetworkAcl, Peer, Permission, SecurityGroup, Traffic},
     transit::{
         AttachmentKind, ConnectPeer, GroupEni, MulticastDomain, Session, TransitAttachment, TransitGateway,
         TransitRoute, TransitRouteTable,
@@ -64,6 +69,8 @@ pub struct Model {
     pub subnets: ById<Subnet>,
     /// The security groups of all VPCs.
     pub security_groups: ById<SecurityGroup>,
+    /// The network ACLs of all VPCs.
+    pub network_acls: ById<NetworkAcl>,
     /// The elastic network interfaces of all VPCs.
     pub enis: ById<Eni>,
     /// The route tables of all VPCs; each VPC has exactly one main table, made up if the documents have none.
@@ -104,6 +111,14 @@ pub struct Model {
     pub edges: ById<Edge>,
     /// The links to the outside.
     pub circuits: ById<Circuit>,
+    /// The flow logs.
+    pub flow_logs: ById<FlowLog>,
+    /// Where copies of packets go.
+    pub mirror_targets: ById<MirrorTarget>,
+    /// Of which packets.
+    pub mirror_filters: ById<MirrorFilter>,
+    /// Whose packets are copied.
+    pub mirror_sessions: ById<MirrorSession>,
     /// Whether public access is blocked, in the whole region.
     pub block_public_access: BlockPublicAccess,
 }
@@ -190,8 +205,18 @@ pub struct Subnet {
     pub cidr6: Option<Ipv6Net>,
     /// The route table in force: the explicitly associated one, else the VPC's main table (RT-1).
     pub route_table: Id,
+    /// The network ACL in force: the associated one, else the VPC's default one (NACL-1). `None` allows everything, as the
+    /// default ACL that EC2 makes does (NACL-7): the VPC's documents state no default ACL.
+    pub network_acl: Option<Id>,
     /// What no packet depends on.
     pub descriptive: Descriptive,
+}
+
+impl Model {
+    /// The network ACL in force in a subnet; `None` allows everything.
+    pub fn acl_of(&self, subnet: &Subnet) -> Option<&NetworkAcl> {
+        self.network_acls.get(subnet.network_acl.as_ref()?)
+    }
 }
 
 impl Subnet {
@@ -224,33 +249,14 @@ pub struct Eni {
     pub prefixes6: Box<[Ipv6Net]>,
     /// Whether its packets must come from, and go to, its own addresses (`SourceDestCheck`).
     pub source_dest_check: bool,
-    /// Its security groups, all of its VPC.
+    /// Its security groups, all of its VPC; the VPC's default one where none are stated.
     pub groups: Box<[Id]>,
+    /// How long its connections are remembered (`ConnectionTrackingConfiguration`).
+    pub tracking: ConnectionTracking,
     /// Where it is plugged in, if anywhere.
     pub attachment: Option<Attachment>,
     /// What no packet depends on.
     pub descriptive: Descriptive,
-}
-
-/// The port an ENI is plugged into.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Attachment {
-    /// The host.
-    pub host: Id,
-    /// The port's name in that host's configuration.
-    pub port: Arc<str>,
-    /// The TTL or hop limit of what the metadata service answers (`HttpPutResponseHopLimit`), 1 to 64 (ADDR-18).
-    pub metadata_hop_limit: u8,
-}
-
-impl Attachment {
-    /// The hop limit of metadata's answers where none is stated (ADDR-18).
-    pub const METADATA_HOP_LIMIT: u8 = 1;
-
-    /// A port of a host, with everything else as where nothing is stated.
-    pub const fn new(host: Id, port: Arc<str>) -> Self {
-        Self { host, port, metadata_hop_limit: Self::METADATA_HOP_LIMIT }
-    }
 }
 
 /// A route table.
@@ -360,72 +366,6 @@ pub struct Host {
     pub id: Id,
     /// The address at which other hosts reach it: unicast, and no other host's.
     pub underlay: IpAddr,
-}
-
-/// A security group: rules that allow, each in one direction.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SecurityGroup {
-    /// `GroupId`.
-    pub id: Id,
-    /// Its VPC.
-    pub vpc: Id,
-    /// What may come in (`IpPermissions`).
-    pub ingress: Vec<Permission>,
-    /// What may go out (`IpPermissionsEgress`).
-    pub egress: Vec<Permission>,
-    /// What no packet depends on.
-    pub descriptive: Descriptive,
-}
-
-/// One element of `IpPermissions`: traffic, and the peers it is allowed with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Permission {
-    /// What kind of traffic.
-    pub traffic: Traffic,
-    /// `IpRanges`.
-    pub ranges4: Vec<Peer<Ipv4Net>>,
-    /// `Ipv6Ranges`.
-    pub ranges6: Vec<Peer<Ipv6Net>>,
-    /// `PrefixListIds`.
-    pub prefix_lists: Vec<Peer<Id>>,
-    /// `UserIdGroupPairs`: the members of other groups, which the model has too.
-    pub groups: Vec<Peer<Id>>,
-}
-
-/// A peer of a [`Permission`], and why it is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer<T> {
-    /// The block, prefix list or group.
-    pub peer: T,
-    /// `Description`.
-    pub description: Option<Box<str>>,
-}
-
-/// The traffic of a [`Permission`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Traffic {
-    /// Every protocol (`IpProtocol: -1`).
-    All,
-    /// TCP (6) or UDP (17) to a range of destination ports, both ends included.
-    Ports {
-        /// IP protocol number, 6 or 17.
-        protocol: u8,
-        /// The lowest destination port.
-        from: u16,
-        /// The highest destination port.
-        to: u16,
-    },
-    /// ICMP (1) or ICMPv6 (58); `None` is every type, or every code.
-    Icmp {
-        /// IP protocol number, 1 or 58.
-        protocol: u8,
-        /// `FromPort`.
-        kind: Option<u8>,
-        /// `ToPort`.
-        code: Option<u8>,
-    },
-    /// Any other protocol, by its IP protocol number.
-    Protocol(u8),
 }
 
 /// The MAC address of a subnet's router: `02` and the low 40 bits of the FNV-1a 64 hash of the subnet's id.

@@ -1,6 +1,7 @@
 //! The host file: who the node is, its cores, and its ports. `docs/configuration.md` explains every key.
 
 mod edge;
+mod flow_logs;
 
 use std::{
     fmt, fs,
@@ -14,6 +15,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 
 pub use edge::{BgpConfig, GatewayConfig, Propagation};
+pub use flow_logs::FlowLogsConfig;
 
 use crate::{
     compile::{Site, SitePort, SiteRole, SiteUplink},
@@ -44,6 +46,8 @@ pub struct HostConfig {
     pub bgp: Vec<BgpConfig>,
     /// How learned routes go from host to host.
     pub propagation: Propagation,
+    /// Where flow logs go.
+    pub flow_logs: FlowLogsConfig,
 }
 
 /// The poll-mode workers.
@@ -58,6 +62,9 @@ pub struct Workers {
     /// What a worker does when no queue has packets.
     #[serde(default)]
     pub idle: Idle,
+    /// Connections that a worker remembers at once.
+    #[serde(default = "default_connections")]
+    pub connections: u32,
 }
 
 /// What a worker does when no queue has packets.
@@ -229,6 +236,8 @@ struct RawHost {
     bgp: Vec<edge::RawBgp>,
     #[serde(default)]
     propagation: Propagation,
+    #[serde(default)]
+    flow_logs: FlowLogsConfig,
 }
 
 #[derive(Default, Deserialize)]
@@ -287,6 +296,13 @@ const ONLY_GATEWAY: &str = "only a port with role = \"gateway\" has one";
 
 fn default_burst() -> usize {
     32
+}
+
+/// Connections that a worker can remember at most.
+const MOST_CONNECTIONS: u32 = 1 << 26;
+
+fn default_connections() -> u32 {
+    1 << 18
 }
 
 /// Why a host file can't be used: each line names a key and what would be right.
@@ -349,9 +365,14 @@ impl HostConfig {
                 ));
             }
         }
+        if !(1..=MOST_CONNECTIONS).contains(&raw.workers.connections) {
+            let connections = raw.workers.connections;
+            problems.push(format!("workers.connections: 1 to {MOST_CONNECTIONS}, not {connections}"));
+        }
         problems.extend(edge::check_controls(&ports));
         let bindings = edge::check_bindings(&raw.gateway, &ports, &mut problems);
         problems.extend(edge::check_propagation(&raw.bgp, &raw.propagation));
+        problems.extend(raw.flow_logs.problems());
         let host: Arc<str> = raw.host.into();
         let control = raw.control.socket.unwrap_or_else(|| default_socket(&host));
         let config = Self {
@@ -364,6 +385,7 @@ impl HostConfig {
             bindings,
             bgp: raw.bgp.into_iter().map(BgpConfig::from).collect(),
             propagation: raw.propagation,
+            flow_logs: raw.flow_logs.relative_to(folder),
             host,
         };
         if problems.is_empty() { Ok(config) } else { Err(problems) }

@@ -22,6 +22,7 @@ use super::{
     chores::{self, Chores},
     clock::Clock,
     config::{HostConfig, PortConfig, RoleConfig},
+    flow_logs::FlowLogs,
     manager::Manager,
     propagation::Propagation,
     worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, WorkerCounters},
@@ -37,6 +38,7 @@ use crate::{
         TxQueue,
     },
     ffi::{allowed_cpus, cycles, pin_to_cpus},
+    flow::Connections,
     gateway::Flows,
     model::{self, Model, Warning},
     packet::{HEADROOM, Mac, OuterChecksum},
@@ -183,6 +185,8 @@ struct Node {
     manager: Manager,
     propagation: Propagation,
     workers: Vec<WorkerThread>,
+    /// Behind the workers, so that what they have pushed is written when they have ended.
+    flow_logs: FlowLogs,
     stop: Arc<AtomicBool>,
     counters: Vec<Arc<WorkerCounters>>,
     /// What the management thread counts, of packets that it is to answer.
@@ -232,10 +236,15 @@ impl Node {
         let receivers =
             ports.iter().map(|port| u32::from(port.setup.rx_queues).min(workers as u32)).collect();
         let cycles_per_second = measure_cycles();
+        let clock = Clock::new(cycles_per_second);
+        let flow_logs = FlowLogs::start(config.flow_logs.settings(&config.host), workers, clock)
+            .map_err(|error| RunError(format!("flow logs: no thread: {error}")))?;
+        flow_logs.set_state(manager.tables(), manager.model());
         let mut node = Self {
             manager,
             propagation,
             workers: Vec::new(),
+            flow_logs,
             stop: Arc::default(),
             counters: (0..workers).map(|_| Arc::new(WorkerCounters::new(config.ports.len()))).collect(),
             own_counters: Arc::new(WorkerCounters::new(config.ports.len())),
@@ -243,7 +252,7 @@ impl Node {
             ports,
             pool,
             eal,
-            clock: Clock::new(cycles_per_second),
+            clock,
             cycles_per_second,
             warned: None,
             doubts,
@@ -290,7 +299,8 @@ impl Node {
             Arc::clone(counters),
             self.config.workers.burst,
         )
-        .with_flows(Flows::new(self.config.bindings));
+        .with_flows(Flows::new(self.config.bindings))
+        .with_connections(Connections::new(self.config.workers.connections));
         let (eal, stop, idle) = (Arc::clone(&self.eal), Arc::clone(&self.stop), self.config.workers.idle);
         let clock = self.clock;
         let thread = thread::Builder::new()
@@ -428,6 +438,7 @@ impl Node {
             Err(problems) => return Reply::Failed(problems.join("\n")),
         };
         self.warn();
+        self.flow_logs.set_state(self.manager.tables(), self.manager.model());
         self.propagation.tell(&mut self.manager);
         let (generation, published) = (self.manager.generation(), Instant::now());
         while !self.manager.is_adopted(generation) && published.elapsed() < ADOPTION {
@@ -478,6 +489,7 @@ impl Node {
             identities: self.manager.identities(),
             exits: Arc::clone(&self.manager.tables().exits),
             sessions: self.propagation.sessions(),
+            flow_logs: self.flow_logs.status(),
             ways: model.hosts.values().map(way).collect(),
             cycles_per_second: self.cycles_per_second,
             model,

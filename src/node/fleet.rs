@@ -9,7 +9,10 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     compile::{Resolve, Site, SitePort, SiteRole, SiteUplink},
-    model::{Attachment, Destination, Eni, Host, Id, Model, Route, RouteTable, Subnet, Target, Vpc, VpcDhcp},
+    model::{
+        Attachment, ConnectionTracking, Destination, Eni, Host, Id, Model, Route, RouteTable, SecurityGroup,
+        Subnet, Target, Vpc, VpcDhcp,
+    },
     packet::{Encapsulation, Mac, OuterChecksum, Vni},
     tables::{PortIndex, VlanMode},
 };
@@ -56,6 +59,7 @@ impl Fleet {
                 cidr4: Some(*block),
                 cidr6: None,
                 route_table: Arc::clone(&table),
+                network_acl: None,
                 descriptive: None,
             };
             model.subnets.insert(Arc::clone(id), subnet);
@@ -86,6 +90,10 @@ impl Fleet {
                 descriptive: None,
             },
         );
+        let group: Id = "sg-open".into();
+        model
+            .security_groups
+            .insert(Arc::clone(&group), SecurityGroup::open(Arc::clone(&group), Arc::clone(&vpc)));
         let instance: Arc<str> = "eth0".into();
         for number in 0..count {
             let id: Id = format!("eni-{number}").into();
@@ -106,7 +114,8 @@ impl Fleet {
                 addresses6: Box::default(),
                 prefixes6: Box::default(),
                 source_dest_check: true,
-                groups: Box::default(),
+                groups: Box::new([Arc::clone(&group)]),
+                tracking: ConnectionTracking::default(),
                 attachment: Some(Attachment::new(host, port)),
                 descriptive: None,
             };

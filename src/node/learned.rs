@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::Hash,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -11,10 +10,10 @@ use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 
 use crate::{
-    compile::{LearnedTable, preferred},
+    compile::{Ends, LearnedTable, preferred},
     model::{self, Id, Model},
-    propagation::{Change, NextHop, Path, feed::Circuits},
-    tables::{CircuitSet, Fib},
+    propagation::{self, Change, NextHop, Path, feed::Circuits},
+    tables::CircuitSet,
 };
 
 /// What was heard of a gateway's routes.
@@ -39,45 +38,11 @@ pub(super) struct Routes {
 
 /// A gateway.
 struct Gateway {
-    local: Origin<Path>,
-    hosts: BTreeMap<SocketAddr, Origin<Circuits>>,
+    /// From its zebra.
+    local: propagation::Routes<Path>,
+    /// From other hosts.
+    hosts: BTreeMap<SocketAddr, propagation::Routes<Circuits>>,
     table: LearnedTable,
-}
-
-/// The routes that one zebra or host told: a few paths, and many prefixes that lead over them.
-struct Origin<P> {
-    routes: BTreeMap<IpNet, u32>,
-    paths: Vec<P>,
-    ids: HashMap<P, u32>,
-}
-
-impl<P> Default for Origin<P> {
-    fn default() -> Self {
-        Self { routes: BTreeMap::new(), paths: Vec::new(), ids: HashMap::new() }
-    }
-}
-
-impl<P: Clone + Eq + Hash> Origin<P> {
-    fn set(&mut self, prefix: IpNet, path: Option<P>) {
-        match path {
-            None => drop(self.routes.remove(&prefix)),
-            Some(path) => {
-                let Self { paths, ids, .. } = self;
-                let id = *ids.entry(path).or_insert_with_key(|path| {
-                    paths.push(path.clone());
-                    paths.len() as u32 - 1
-                });
-                self.routes.insert(prefix, id);
-            }
-        }
-        if self.routes.is_empty() {
-            (self.paths, self.ids) = Default::default();
-        }
-    }
-
-    fn get(&self, prefix: IpNet) -> Option<&P> {
-        self.paths.get(*self.routes.get(&prefix)? as usize)
-    }
 }
 
 /// The circuits of a gateway, with what a next hop is compared with.
@@ -143,9 +108,9 @@ impl<'m> Links<'m> {
 }
 
 impl Gateway {
-    fn new(model: &Model, id: &Id) -> Self {
-        let (local, hosts) = (Origin::default(), BTreeMap::new());
-        Self { local, hosts, table: LearnedTable::new(model, id) }
+    fn new(ends: &Ends, id: &Id) -> Self {
+        let (local, hosts) = (propagation::Routes::default(), BTreeMap::new());
+        Self { local, hosts, table: LearnedTable::new(ends, id) }
     }
 
     /// The circuits over which anybody has a route to a prefix; `None` if nobody has one.
@@ -161,18 +126,18 @@ impl Gateway {
     }
 
     fn is_empty(&self) -> bool {
-        self.local.routes.is_empty() && self.hosts.values().all(|origin| origin.routes.is_empty())
+        self.local.is_empty() && self.hosts.values().all(propagation::Routes::is_empty)
     }
 
     fn prefixes(&self) -> BTreeSet<IpNet> {
-        let hosts = self.hosts.values().flat_map(|origin| origin.routes.keys());
-        self.local.routes.keys().chain(hosts).copied().collect()
+        let hosts = self.hosts.values().flat_map(|origin| origin.iter().map(|(prefix, _)| prefix));
+        self.local.iter().map(|(prefix, _)| prefix).chain(hosts).collect()
     }
 
     /// Puts what is known of some prefixes into the table.
     fn update(
         &mut self,
-        model: &Model,
+        (model, ends): (&Model, &Ends),
         id: &Id,
         said: &mut HashSet<(Id, NextHop)>,
         prefixes: impl IntoIterator<Item = IpNet>,
@@ -185,8 +150,8 @@ impl Gateway {
                 let known = self.known(&links, said, prefix);
                 let set = known.and_then(|circuits| {
                     let blackhole = circuits.is_empty();
-                    let set =
-                        *sets.entry(circuits).or_insert_with_key(|circuits| preferred(model, id, circuits));
+                    let preferred = |circuits: &Circuits| preferred(model, ends, id, circuits);
+                    let set = *sets.entry(circuits).or_insert_with_key(preferred);
                     // Of circuits that the state has not, there is no way.
                     (blackhole || set.0 != 0).then_some(set)
                 });
@@ -204,12 +169,13 @@ impl Routes {
         model: &Model,
         heard: Vec<Heard>,
     ) -> (Vec<(Id, Option<LearnedTable>)>, Vec<Tell>) {
+        let ends = Ends::new(model);
         let mut touched: BTreeMap<Id, Vec<IpNet>> = BTreeMap::new();
         let mut tell: Vec<Tell> = Vec::new();
         for heard in heard {
             let (Heard::Zebra(id, _) | Heard::Host(_, id, _)) = &heard;
             let id = Arc::clone(id);
-            let gateway = self.gateways.entry(Arc::clone(&id)).or_insert_with(|| Gateway::new(model, &id));
+            let gateway = self.gateways.entry(Arc::clone(&id)).or_insert_with(|| Gateway::new(&ends, &id));
             let prefixes = touched.entry(Arc::clone(&id)).or_default();
             match heard {
                 Heard::Zebra(_, changes) => {
@@ -236,7 +202,7 @@ impl Routes {
         let mut tables = Vec::with_capacity(touched.len());
         for (id, prefixes) in touched {
             let Some(gateway) = self.gateways.get_mut(&id) else { continue };
-            gateway.update(model, &id, &mut self.said, prefixes);
+            gateway.update((model, &ends), &id, &mut self.said, prefixes);
             if gateway.is_empty() {
                 self.gateways.remove(&id);
                 tables.push((id, None));
@@ -250,17 +216,16 @@ impl Routes {
     /// Takes in a new state, which may have other circuits. As [`Routes::hear`].
     pub(super) fn set_state(&mut self, model: &Model) -> (Vec<(Id, Option<LearnedTable>)>, Vec<Tell>) {
         self.said.clear();
+        let ends = Ends::new(model);
         let (mut tables, mut tell) = (Vec::new(), Vec::new());
         for (id, gateway) in &mut self.gateways {
-            gateway.table = LearnedTable { routes: Fib::new([]), ..LearnedTable::new(model, id) };
+            gateway.table = LearnedTable::new(&ends, id);
             let prefixes = gateway.prefixes();
-            gateway.update(model, id, &mut self.said, prefixes);
+            gateway.update((model, &ends), id, &mut self.said, prefixes);
             tables.push((Arc::clone(id), Some(gateway.table.clone())));
             let links = Links::new(model, id, &gateway.table);
-            let local = gateway.local.routes.keys().map(|&prefix| {
-                let path = gateway.local.get(prefix);
-                (prefix, path.and_then(|path| links.resolve(path, &mut self.said, prefix)))
-            });
+            let local = gateway.local.iter();
+            let local = local.map(|(prefix, path)| (prefix, links.resolve(path, &mut self.said, prefix)));
             tell.push((Arc::clone(id), local.collect()));
         }
         (tables, tell)

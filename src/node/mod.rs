@@ -14,6 +14,7 @@ pub mod config;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
 pub mod fleet;
+pub mod flow_logs;
 pub mod learned;
 pub mod manager;
 mod multicast;

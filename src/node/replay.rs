@@ -23,6 +23,7 @@ use super::{
     worker::{Plan, Receive, Transmit, Worker, WorkerCounters},
 };
 use crate::{
+    flow::Connections,
     gateway::Flows,
     model::Model,
     packet::{Buffer, HeapBuffer, Mac},
@@ -97,7 +98,8 @@ pub fn replay(config: &HostConfig, model: Model, inputs: &[Input], out: &Path) -
         Arc::clone(&counters),
         config.workers.burst,
     )
-    .with_flows(Flows::new(config.bindings));
+    .with_flows(Flows::new(config.bindings))
+    .with_connections(Connections::new(config.workers.connections));
 
     let mut packets = 0;
     while let Some((port, time, frame)) = next(&mut captures)? {

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     ffi::cycles,
+    flow::Connections,
     gateway::{self, Flows},
     packet::{Buffer, Vni},
     pipeline::{
@@ -62,6 +63,10 @@ pub type Inbox<B> = ArrayQueue<ArrayVec<Handed<B>, MAX_BURST>>;
 pub const INBOX_BURSTS: usize = 64;
 /// Packets that wait for the management thread, at most.
 pub const PUNTED: usize = 256;
+/// Connections of a worker, unless said otherwise.
+const CONNECTIONS: u32 = 4096;
+/// Connections that are looked at in a round because they may have expired: more than begin in one.
+const EXPIRIES: u32 = 64;
 /// News that wait for the management thread, at most.
 const NEWS: usize = 4096;
 
@@ -343,6 +348,7 @@ pub struct Worker<B, R, T> {
     counters: Arc<WorkerCounters>,
     allowances: Allowances,
     flows: Flows,
+    connections: Connections,
     burst: Burst<B>,
     most: usize,
     taps: Taps,
@@ -372,14 +378,21 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         };
         let allowances = Allowances::new(plan.receivers.iter().copied());
         let (burst, most) = (Burst::new(), most.min(MAX_BURST));
-        let flows = Flows::new(0);
-        Self { inputs, outputs, tables, plan, counters, allowances, flows, burst, most, taps: Taps::new() }
+        let (flows, connections) = (Flows::new(0), Connections::new(CONNECTIONS));
+        let taps = Taps::new();
+        Self { inputs, outputs, tables, plan, counters, allowances, flows, connections, burst, most, taps }
     }
 
     /// With memory for the flows through gateways.
     #[must_use]
     pub fn with_flows(self, flows: Flows) -> Self {
         Self { flows, ..self }
+    }
+
+    /// With a table of connections.
+    #[must_use]
+    pub fn with_connections(self, connections: Connections) -> Self {
+        Self { connections, ..self }
     }
 
     /// One round over all queues and the inbox, at a time since the node's start. Returns how many packets it found.
@@ -389,11 +402,30 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         if self.plan.captures.is_on() {
             self.take_taps();
         }
-        let Self { inputs, outputs, tables, plan, counters, allowances, flows, burst, most, taps } = self;
+        let Self {
+            inputs,
+            outputs,
+            tables,
+            plan,
+            counters,
+            allowances,
+            flows,
+            connections,
+            burst,
+            most,
+            taps,
+        } = self;
         let pinned = tables.pin();
         let mut queues = Queues { inputs, burst, most: *most, plan, worker: outputs.worker };
-        let mut ctx =
-            Context { tables: &pinned, counters: &counters.ports, now, allowances, flows, sink: outputs };
+        let mut ctx = Context {
+            tables: &pinned,
+            counters: &counters.ports,
+            now,
+            allowances,
+            flows,
+            connections,
+            sink: outputs,
+        };
         let found = if taps.is_empty() {
             let found = queues.poll(&mut ctx, |ctx, port, burst| pipeline::process(ctx, port, burst));
             ctx.sink.flush(&mut unseen());
@@ -402,6 +434,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             queues.poll_tapped(ctx, taps)
         };
         tables.quiescent();
+        connections.advance(now, EXPIRIES);
         if flows.has_room() {
             flows.advance(now);
             counters.nat.publish(&flows.stats());
@@ -481,9 +514,9 @@ impl<B: Buffer, R: Receive<B>> Queues<'_, B, R> {
     #[cold]
     #[inline(never)]
     fn poll_tapped<T: Transmit<B>>(&mut self, ctx: Context<'_, Outputs<B, T>>, taps: &mut Taps) -> usize {
-        let Context { tables, counters, now, allowances, flows, sink } = ctx;
+        let Context { tables, counters, now, allowances, flows, connections, sink } = ctx;
         let mut tapped = Tapped::new(sink, taps, now);
-        let mut ctx = Context { tables, counters, now, allowances, flows, sink: &mut tapped };
+        let mut ctx = Context { tables, counters, now, allowances, flows, connections, sink: &mut tapped };
         let found = self.poll(&mut ctx, process_tapped);
         tapped.flush();
         found

@@ -2,16 +2,22 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, egress::parse_frame};
+use super::{
+    Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step,
+    egress::parse_frame,
+    security::{self, Seen},
+};
 use crate::{
+    flow::connections,
     gateway::{self, multicast},
     packet::{
-        Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, endpoints, ethertype, ethertype_of, igmp,
-        ipv4_addresses, ipv6_addresses, macs, parse, strip_outer,
+        Buffer, Checked, Headers, Mac, Network, Outer, Plain, Sender, Vni, endpoints, ethertype,
+        ethertype_of, flow_hash, igmp, ipv4_addresses, ipv6_addresses, macs, parse, strip_outer,
     },
     services::{Answer, Learned, Station, arp, nd},
     tables::{
-        GatewayIndex, HostIndex, LocalEni, MacKey, Place, PortIndex, Tables, Uplink, V4Key, V6Key, VlanMode,
+        Direction, GatewayIndex, HostIndex, LocalEni, MacKey, Place, PortIndex, Tables, Uplink, V4Key, V6Key,
+        VlanMode,
     },
 };
 
@@ -310,10 +316,67 @@ pub(crate) fn pass_on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, to: PortI
     if !ctx.sink.owns(to) {
         return ctx.sink.hand_over(to, vni, frame);
     }
-    match admit(ctx.tables, to, vni, frame.data(), ctx.sink) {
+    let admitted = admit(ctx.tables, to, vni, frame.data(), ctx.sink);
+    match admitted.and_then(|eni| secure(ctx, to, eni, frame.data())) {
         Ok(()) => ctx.sink.transmit(to, frame),
         Err(reason) => ctx.drop(to, reason, frame),
     }
+}
+
+/// Whether the ENI's connections, its subnet's network ACL and its security groups let a packet in.
+#[inline(always)]
+fn secure<S: Notes>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    frame: &[u8],
+) -> Result<(), Reason> {
+    match decided(ctx, port, eni, frame) {
+        Some(()) => Ok(()),
+        None => decide(ctx, port, eni, frame),
+    }
+}
+
+/// Whether a decision is at hand: of the usual packet of a connection.
+#[inline(always)]
+fn decided<S>(ctx: &mut Context<'_, S>, port: PortIndex, eni: &LocalEni, frame: &[u8]) -> Option<()> {
+    let Plain { source, destination, ports, ip_len, protocol } = Plain::of(frame)?;
+    let key = ctx.connections.short(port, destination, source, ports.rotate_left(16), protocol);
+    let entry = ctx.connections.candidate(&key);
+    let (generation, now) = (ctx.tables.generation, connections::clock(ctx.now));
+    let hot = ctx.connections.confirm(entry, &key)?;
+    if !hot.passes(Direction::Ingress, generation, now) || connections::tells(protocol, frame) {
+        return None;
+    }
+    hot.live(now, &eni.timeouts);
+    if hot.count(Direction::Ingress, ip_len.into()) {
+        ctx.connections.sum_up(entry);
+    }
+    Some(())
+}
+
+/// Decides about a packet, and remembers it for those that follow.
+#[inline(never)]
+fn decide<S: Notes>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    frame: &[u8],
+) -> Result<(), Reason> {
+    let tables = ctx.tables;
+    let headers = parse(frame)?;
+    let seen = Seen::of(ctx, Direction::Ingress, port, &headers, frame)?;
+    if seen.crosses(tables, eni, frame) {
+        security::cross(eni, &seen)?;
+    }
+    let always_tracked =
+        eni.routes.lookup(seen.remote()).is_some_and(|target| gateway::always_tracked(tables, target));
+    let entry = security::admit(ctx, port, eni, &seen, flow_hash(frame, &headers), always_tracked)?;
+    if let Some(entry) = entry {
+        ctx.connections.decide_ingress(entry, tables.generation, HostIndex(u32::MAX), false);
+        ctx.connections.count(entry, Direction::Ingress, headers.ip_len);
+    }
+    Ok(())
 }
 
 /// Delivers a frame that another worker handed over for the ENI behind `port`, in the VPC `vni`.
@@ -324,18 +387,19 @@ pub fn deliver<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex,
 /// Last check before an instance gets a frame: that the ENI behind the port is still the one it was meant for (tables may
 /// have changed while it was handed over), and that the address is the ENI's.
 #[inline(always)]
-fn admit(
-    tables: &Tables,
+fn admit<'t>(
+    tables: &'t Tables,
     port: PortIndex,
     vni: Vni,
     frame: &[u8],
     notes: &mut impl Notes,
-) -> Result<(), Reason> {
+) -> Result<&'t LocalEni, Reason> {
     let eni = tables.local_eni(port).ok_or(Reason::NotHere)?;
     let (destination, _) = macs(frame);
     if eni.vni != vni || eni.mac != destination {
         return admit_group(tables, port, eni, frame, notes)
             .filter(|()| eni.vni == vni)
+            .map(|()| eni)
             .ok_or(Reason::NotHere);
     }
     notes.note(Step::ToLocal(port, eni));
@@ -353,7 +417,7 @@ fn admit(
     } else {
         return Err(Reason::DstCheck);
     }
-    Ok(())
+    Ok(eni)
 }
 
 /// [`admit`] of a frame to a group that the ENI is a member of. Its destination is not checked (MC-9).

@@ -20,6 +20,7 @@ mod ingress;
 mod local;
 mod mtu;
 mod reason;
+mod security;
 mod service;
 mod step;
 mod subnet;
@@ -35,9 +36,11 @@ pub use ingress::deliver;
 pub(crate) use ingress::pass_on;
 pub(crate) use mtu::fit;
 pub use reason::Reason;
+pub(crate) use security::{Packet, permits};
 pub use step::{Check, Notes, Request, Step};
 
 use crate::{
+    flow::Connections,
     gateway::{self, Flows},
     packet::{Buffer, Mac, Vni},
     services::Learned,
@@ -116,8 +119,10 @@ pub struct Context<'a, S> {
     pub now: Duration,
     /// What is left of the ENIs' allowances.
     pub allowances: &'a mut Allowances,
-    /// What the worker remembers of flows.
+    /// What the worker remembers of flows through gateways.
     pub flows: &'a mut Flows,
+    /// The connections of the worker's ENIs.
+    pub connections: &'a mut Connections,
     /// Where frames go.
     pub sink: &'a mut S,
 }

@@ -79,7 +79,7 @@ reasons! {
     NatNoState "nat_no_state" "To a NAT gateway's address without a binding (GW-14), or of a TCP connection that it does not know (any more): whoever is inside gets a reset (GW-12).";
     EigwUnsolicited "eigw_unsolicited" "To an address behind an egress-only internet gateway, and no reply (GW-21).";
     TtlExpired "ttl_expired" "The time to live, or hop limit, ended at a NAT gateway: its sender is told (MTU-12).";
-    FragOrphan "frag_orphan" "A later fragment whose first one has not been seen, at a gateway that needs its ports (GW-13).";
+    FragOrphan "frag_orphan" "A later fragment whose first one has not been seen: nobody can tell its ports (GW-13, SEC-15).";
     Bpa "bpa" "VPC Block Public Access forbids it (GW-25).";
     NotServed "not_served" "For a gateway that this node does not serve.";
     GatewayFamily "gateway_family" "The gateway does not carry this IP version: IPv6 over a virtual private gateway (BGP-7), or where the attachment has no IPv6 support.";
@@ -92,6 +92,12 @@ reasons! {
     NatProto "nat_proto" "A packet that a NAT gateway does not translate: neither TCP, UDP nor ICMP, or a message or header of theirs that the other IP version has not (GW-10, GW-18).";
     NatFrag "nat_frag" "A fragment that a NAT gateway does not translate: of TCP or ICMP, or to IPv6 of a UDP datagram without checksum (GW-13, GW-18).";
     Gre "gre" "A GRE packet unlike those of a Connect attachment: other addresses, version, payload or options, or a wrong checksum (PT-20, RFC 2784).";
+    // Security groups and network ACLs.
+    SgOut "sg_out" "No rule of the sending ENI's security groups allows it (SEC-1).";
+    SgIn "sg_in" "No rule of the receiving ENI's security groups allows it (SEC-1).";
+    NaclOut "nacl_out" "The network ACL of the sender's subnet denies it on the way out (NACL-1).";
+    NaclIn "nacl_in" "The network ACL of the receiver's subnet denies it on the way in (NACL-1).";
+    ConntrackFull "conntrack_full" "No room for a new connection: EC2's conntrack_allowance_exceeded (SEC-10). Raise `connections` in the host file.";
     // Towards an instance.
     DstCheck "dst_check" "The destination address is none of the receiving ENI's, and its source/destination check is on (ADDR-6).";
     // From and to the underlay.

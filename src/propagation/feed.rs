@@ -22,7 +22,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Rib, Update};
+use super::{Change, Rib, Routes, Update};
 
 /// The ids of the circuits that a route leads over, sorted; none of a blackhole.
 pub type Circuits = Arc<[Arc<str>]>;
@@ -73,7 +73,7 @@ impl Line {
 /// What a host tells.
 #[derive(Default)]
 struct Told {
-    routes: BTreeMap<Arc<str>, BTreeMap<IpNet, Circuits>>,
+    routes: BTreeMap<Arc<str>, Routes<Circuits>>,
     followers: Vec<Sender<Arc<str>>>,
 }
 
@@ -125,17 +125,12 @@ impl Feed {
         let Told { routes, followers } = &mut *told;
         let routes = routes.entry(Arc::clone(gateway)).or_default();
         for (prefix, circuits) in changes {
-            let gateway = Arc::clone(gateway);
-            let line = match circuits {
-                Some(circuits) if routes.get(&prefix) == Some(&circuits) => continue,
-                Some(circuits) => {
-                    routes.insert(prefix, Arc::clone(&circuits));
-                    Line::Route { gateway, prefix, circuits }
-                }
-                None if routes.remove(&prefix).is_none() => continue,
-                None => Line::Withdrawn { gateway, prefix },
-            };
-            if !followers.is_empty() {
+            if routes.set(prefix, circuits.clone()) && !followers.is_empty() {
+                let gateway = Arc::clone(gateway);
+                let line = match circuits {
+                    Some(circuits) => Line::Route { gateway, prefix, circuits },
+                    None => Line::Withdrawn { gateway, prefix },
+                };
                 let text = line.text();
                 followers.retain(|follower| follower.try_send(Arc::clone(&text)).is_ok());
             }
@@ -174,7 +169,7 @@ fn serve(stream: TcpStream, from: SocketAddr, told: &Mutex<Told>) {
 
 fn send(
     stream: &TcpStream,
-    replay: BTreeMap<Arc<str>, BTreeMap<IpNet, Circuits>>,
+    replay: BTreeMap<Arc<str>, Routes<Circuits>>,
     lines: &Receiver<Arc<str>>,
 ) -> io::Result<()> {
     stream.set_nonblocking(false)?;
@@ -182,8 +177,9 @@ fn send(
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut stream = BufWriter::with_capacity(1 << 16, stream);
     for (gateway, routes) in replay {
-        for (prefix, circuits) in routes {
-            let line = Line::Route { gateway: Arc::clone(&gateway), prefix, circuits };
+        for (prefix, circuits) in routes.iter() {
+            let (gateway, circuits) = (Arc::clone(&gateway), Arc::clone(circuits));
+            let line = Line::Route { gateway, prefix, circuits };
             stream.write_all(line.text().as_bytes())?;
         }
     }

@@ -13,8 +13,10 @@ pub mod feed;
 pub mod fpm;
 pub mod listener;
 pub mod netlink;
+mod paths;
 pub mod preference;
 pub mod rib;
+mod routes;
 mod sorted;
 
 use std::{fmt, net::IpAddr, sync::Arc};
@@ -24,6 +26,7 @@ use ipnet::IpNet;
 pub use listener::{Event, Intake, Settings, What};
 pub use preference::{Source, best};
 pub use rib::{Change, Rib};
+pub use routes::Routes;
 
 /// One way on for a route: a neighbour, and the interface behind which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,15 +15,16 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::Entry as Place},
     hash::Hash,
     mem,
-    net::{Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use super::{
     Path, Update,
-    sorted::{Entry, Sorted},
+    paths::{PathId, Paths},
+    routes::{Prefixed, Route, set, words},
+    sorted::Sorted,
 };
 
 /// The most generations that have routes. Of more connections than that within the graceful-restart time something is
@@ -44,8 +45,8 @@ pub struct Change<P = Path> {
 /// The routes that one zebra told of; or another host, whose paths are circuits.
 pub struct Rib<P = Path> {
     graceful: Duration,
-    v4: Sorted<Learned<u32>>,
-    v6: Sorted<Learned<[u64; 2]>>,
+    v4: Sorted<Route<u32>>,
+    v6: Sorted<Route<[u64; 2]>>,
     paths: Paths<P>,
     /// The last is the one of the connection, or was; never empty.
     generations: VecDeque<Generation>,
@@ -63,25 +64,6 @@ struct Generation {
     succeeded: bool,
 }
 
-/// A route, as small as it can be: there may be millions.
-#[derive(Clone, Copy)]
-struct Learned<A> {
-    address: A,
-    path: PathId,
-    generation: u16,
-    len: u8,
-}
-
-const _: () = assert!(size_of::<Learned<u32>>() == 12 && size_of::<Learned<[u64; 2]>>() == 24);
-
-impl<A: Copy + Ord> Entry for Learned<A> {
-    type Key = (A, u8);
-
-    fn key(&self) -> (A, u8) {
-        (self.address, self.len)
-    }
-}
-
 impl<P: Clone + Eq + Hash> Rib<P> {
     /// Nothing learned yet; routes will outlive their session by `graceful`.
     pub fn new(graceful: Duration) -> Self {
@@ -90,7 +72,7 @@ impl<P: Clone + Eq + Hash> Rib<P> {
             graceful,
             v4: Sorted::default(),
             v6: Sorted::default(),
-            paths: Paths { known: Vec::new(), ids: HashMap::new(), free: Vec::new() },
+            paths: Paths::default(),
             generations: [first].into(),
             connected: false,
             pending: HashMap::new(),
@@ -228,9 +210,9 @@ impl<P: Clone + Eq + Hash> Rib<P> {
     /// Removes the routes of some generations.
     fn remove(&mut self, generations: &[u16]) {
         let mut gone = Vec::new();
-        fn keep<A: Copy>(generations: &[u16], gone: &mut Vec<(IpNet, PathId)>, route: &Learned<A>) -> bool
+        fn keep<A: Copy>(generations: &[u16], gone: &mut Vec<(IpNet, PathId)>, route: &Route<A>) -> bool
         where
-            Learned<A>: Prefixed,
+            Route<A>: Prefixed,
         {
             let keep = !generations.contains(&route.generation);
             if !keep {
@@ -264,97 +246,6 @@ impl<P: Clone + Eq + Hash> Rib<P> {
                 place.insert(before);
             }
             Place::Occupied(_) => self.paths.give_back(before),
-        }
-    }
-}
-
-/// Gives a prefix a path, or none; returns the path and generation that it had.
-fn set<A: Copy + Ord>(
-    routes: &mut Sorted<Learned<A>>,
-    address: A,
-    len: u8,
-    path: Option<PathId>,
-    generation: u16,
-) -> Option<(PathId, u16)> {
-    let known = match path {
-        None => routes.remove(&(address, len)),
-        Some(path) => match routes.get_mut(&(address, len)) {
-            Some(route) => Some(mem::replace(route, Learned { address, path, generation, len })),
-            None => {
-                routes.insert(Learned { address, path, generation, len });
-                None
-            }
-        },
-    };
-    known.map(|route| (route.path, route.generation))
-}
-
-/// The address of an IPv6 prefix, so that it needs no more alignment than half of it.
-fn words(net: Ipv6Net) -> [u64; 2] {
-    let bits = net.network().to_bits();
-    [(bits >> 64) as u64, bits as u64]
-}
-
-trait Prefixed {
-    fn prefix(&self) -> IpNet;
-}
-
-impl Prefixed for Learned<u32> {
-    fn prefix(&self) -> IpNet {
-        Ipv4Net::new_assert(Ipv4Addr::from_bits(self.address), self.len).into()
-    }
-}
-
-impl Prefixed for Learned<[u64; 2]> {
-    fn prefix(&self) -> IpNet {
-        let [high, low] = self.address.map(u128::from);
-        Ipv6Net::new_assert(Ipv6Addr::from_bits(high << 64 | low), self.len).into()
-    }
-}
-
-/// A path, by its position in [`Paths`]. Equal paths have equal positions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct PathId(u32);
-
-/// The different paths, with how often each is in use: a million routes have a handful of them.
-struct Paths<P> {
-    known: Vec<(Option<P>, u32)>,
-    ids: HashMap<P, PathId>,
-    free: Vec<PathId>,
-}
-
-impl<P: Clone + Eq + Hash> Paths<P> {
-    /// A use more of a path.
-    fn take(&mut self, path: P) -> PathId {
-        let Self { known, ids, free } = self;
-        let id = *ids.entry(path).or_insert_with_key(|path| {
-            let id = free.pop().unwrap_or_else(|| {
-                known.push((None, 0));
-                PathId(known.len() as u32 - 1)
-            });
-            known[id.0 as usize].0 = Some(path.clone());
-            id
-        });
-        known[id.0 as usize].1 += 1;
-        id
-    }
-
-    fn get(&self, id: Option<PathId>) -> Option<&P> {
-        self.known.get(id?.0 as usize)?.0.as_ref()
-    }
-
-    /// A use less.
-    fn give_back(&mut self, id: Option<PathId>) {
-        let Some((id, (path, uses))) = id.and_then(|id| Some((id, self.known.get_mut(id.0 as usize)?)))
-        else {
-            return;
-        };
-        *uses -= 1;
-        if *uses == 0
-            && let Some(path) = path.take()
-        {
-            self.ids.remove(&path);
-            self.free.push(id);
         }
     }
 }

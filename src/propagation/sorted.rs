@@ -16,6 +16,7 @@ pub(super) trait Entry: Copy {
 }
 
 /// A set of entries with different keys, in their order.
+#[derive(Clone)]
 pub(super) struct Sorted<E> {
     /// None is empty.
     chunks: Vec<Vec<E>>,
@@ -81,6 +82,10 @@ impl<E: Entry> Sorted<E> {
         for at in (0..self.chunks.len()).rev() {
             self.tidy(at);
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &E> + '_ {

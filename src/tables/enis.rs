@@ -1,7 +1,7 @@
 //! Who has an address: the maps of ENIs by (VPC, address) and by (VPC, MAC).
 
 use super::sharded::{Secret, ShardedMap, Slot};
-use super::{GatewayIndex, HostIndex, PortIndex, SubnetIndex};
+use super::{GatewayIndex, GroupSetIndex, HostIndex, PortIndex, SubnetIndex};
 use crate::packet::{Mac, Vni};
 
 /// Length of a delegated IPv4 prefix (AWS, "Prefix delegation for Amazon EC2 network interfaces").
@@ -30,6 +30,9 @@ impl Location {
     const LOCAL: u32 = 1 << 31;
     const GATEWAY: u32 = 1 << 30;
     const NOWHERE: u32 = Self::LOCAL - 1;
+
+    /// At no host.
+    pub const UNATTACHED: Self = Self(Self::NOWHERE);
 
     /// Whether it is that host.
     #[inline]
@@ -74,6 +77,8 @@ pub struct Destination {
     pub subnet: SubnetIndex,
     /// Whether its source/destination check is on.
     pub source_dest_check: bool,
+    /// Its security groups (SEC-12).
+    pub groups: GroupSetIndex,
 }
 
 impl Destination {
@@ -83,6 +88,7 @@ impl Destination {
         location: Location(Location::NOWHERE),
         subnet: SubnetIndex(0),
         source_dest_check: true,
+        groups: GroupSetIndex::EMPTY,
     };
 }
 

@@ -45,39 +45,40 @@ impl CircuitSet {
     pub const MOST: usize = 32;
 }
 
-/// What leads out of VPCs.
+/// What leads out of VPCs. A snapshot: the next one shares what did not change.
+#[derive(Clone)]
 pub struct Exits {
     /// Where a packet's way begins and is decided again, by [`SubnetIndex`].
-    pub subnets: Box<[SubnetExits]>,
+    pub subnets: Arc<[SubnetExits]>,
     /// The VPCs.
-    pub vpcs: HashMap<Vni, VpcExits, FxBuildHasher>,
+    pub vpcs: Arc<HashMap<Vni, VpcExits, FxBuildHasher>>,
     /// The peerings' directions.
-    pub peers: Box<[Peer]>,
+    pub peers: Arc<[Peer]>,
     /// The gateways, of whichever nodes.
-    pub gateways: Box<[Gateway]>,
+    pub gateways: Arc<[Gateway]>,
     /// The transit gateways' attachments.
-    pub attachments: Box<[Attachment]>,
+    pub attachments: Arc<[Attachment]>,
     /// Attachments that equal routes of a transit gateway lead to.
-    pub equals: Box<[Box<[AttachmentIndex]>]>,
+    pub equals: Arc<[Arc<[AttachmentIndex]>]>,
     /// The circuits.
-    pub circuits: Box<[Circuit]>,
+    pub circuits: Arc<[Circuit]>,
     /// The ports of this node that lead to the internet.
     pub internet: SmallVec<[PortIndex; 2]>,
     /// The gateways by the MAC that stands for them.
-    pub by_mac: HashMap<Mac, GatewayIndex, FxBuildHasher>,
+    pub by_mac: Arc<HashMap<Mac, GatewayIndex, FxBuildHasher>>,
     /// What has a public IPv4 address, host order.
-    pub publics: HashMap<u32, Private, FxBuildHasher>,
+    pub publics: Arc<HashMap<u32, Private, FxBuildHasher>>,
     /// The public address of a private one.
-    pub privates: HashMap<(Vni, u32), u32, FxBuildHasher>,
+    pub privates: Arc<HashMap<(Vni, u32), u32, FxBuildHasher>>,
     /// Whose an IPv6 block is that an internet gateway or egress-only internet gateway leads to.
-    pub public_v6: Lpm<Vni>,
+    pub public_v6: Arc<Lpm<Vni>>,
     /// What is behind a VLAN of a gateway port of this node; VLAN 0 is no tag.
-    pub wires: HashMap<(PortIndex, u16), Wire, FxBuildHasher>,
+    pub wires: Arc<HashMap<(PortIndex, u16), Wire, FxBuildHasher>>,
     /// The other hosts that serve a gateway, which may send packets of the outside into a VPC (P-4).
-    pub edges: HashSet<(GatewayIndex, HostIndex), FxBuildHasher>,
+    pub edges: Arc<HashSet<(GatewayIndex, HostIndex), FxBuildHasher>>,
     /// For each VPC, the other hosts that serve a gateway from which packets come into it. Geneve names the gateway; with VXLAN
     /// any packet of such a host may be one.
-    pub edges_of: HashSet<(Vni, HostIndex), FxBuildHasher>,
+    pub edges_of: Arc<HashSet<(Vni, HostIndex), FxBuildHasher>>,
 }
 
 /// What has a public address.
@@ -193,6 +194,7 @@ pub fn worker_of_share(share: u8, workers: usize) -> usize {
 pub const PORTS_A_SHARE: u16 = 1008;
 
 /// A gateway.
+#[derive(Clone)]
 pub struct Gateway {
     /// Its id, for operators.
     pub id: Arc<str>,
@@ -207,7 +209,7 @@ pub struct Gateway {
     /// Whether this node is one of those that serve it.
     pub served_here: bool,
     /// Who serves it, by share.
-    pub seats: Box<[Seat; SHARES]>,
+    pub seats: Arc<[Seat; SHARES]>,
     /// What it does.
     pub kind: GatewayKind,
 }
@@ -228,6 +230,7 @@ impl Gateway {
 }
 
 /// What a gateway does.
+#[derive(Clone)]
 pub enum GatewayKind {
     /// An internet gateway.
     Internet(Internet),
@@ -240,6 +243,7 @@ pub enum GatewayKind {
 }
 
 /// What internet gateways and egress-only internet gateways have.
+#[derive(Clone)]
 pub struct Internet {
     /// Whether public access is blocked (GW-25).
     pub blocked: BlockPublicAccess,
@@ -248,6 +252,7 @@ pub struct Internet {
 }
 
 /// A NAT gateway.
+#[derive(Clone)]
 pub struct NatGateway {
     /// Its subnet, whose route table its packets follow.
     pub subnet: SubnetIndex,
@@ -266,6 +271,7 @@ impl NatGateway {
 }
 
 /// What leads to circuits.
+#[derive(Clone)]
 pub struct Outside {
     /// What it is, for the rules that differ.
     pub kind: OutsideKind,
@@ -353,18 +359,20 @@ pub enum Wire {
 }
 
 /// An attachment of a transit gateway.
+#[derive(Clone)]
 pub struct Attachment {
     /// Its id, for operators.
     pub id: Arc<str>,
     /// The transit gateway's id, for operators.
     pub gateway: Arc<str>,
     /// The route table that its packets are looked up in (PT-11).
-    pub routes: Option<Arc<TransitTable>>,
+    pub routes: Option<TransitTable>,
     /// What it is of.
     pub kind: AttachmentKind,
 }
 
 /// What an attachment is of.
+#[derive(Clone)]
 pub enum AttachmentKind {
     /// A VPC.
     Vpc {
@@ -384,7 +392,7 @@ pub enum AttachmentKind {
 }
 
 /// A transit gateway's route table.
-pub type TransitTable = Lpm<TransitTarget>;
+pub type TransitTable = Fib<TransitTarget>;
 
 /// Where a route of a transit gateway leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -434,21 +442,21 @@ impl Exits {
     /// Of a network without any way out.
     pub fn none() -> Self {
         Self {
-            subnets: Box::default(),
-            vpcs: HashMap::default(),
-            peers: Box::default(),
-            gateways: Box::default(),
-            attachments: Box::default(),
-            equals: Box::default(),
-            circuits: Box::default(),
+            subnets: Arc::default(),
+            vpcs: Arc::default(),
+            peers: Arc::default(),
+            gateways: Arc::default(),
+            attachments: Arc::default(),
+            equals: Arc::default(),
+            circuits: Arc::default(),
             internet: SmallVec::new(),
-            by_mac: HashMap::default(),
-            publics: HashMap::default(),
-            privates: HashMap::default(),
-            public_v6: Lpm::new([]),
-            wires: HashMap::default(),
-            edges: HashSet::default(),
-            edges_of: HashSet::default(),
+            by_mac: Arc::default(),
+            publics: Arc::default(),
+            privates: Arc::default(),
+            public_v6: Arc::new(Lpm::new([])),
+            wires: Arc::default(),
+            edges: Arc::default(),
+            edges_of: Arc::default(),
         }
     }
 

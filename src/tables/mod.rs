@@ -7,11 +7,13 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+mod direction;
 mod enis;
 mod exits;
 mod fib;
 mod hosts;
 mod multicast;
+mod policy;
 mod ports;
 mod routes;
 mod services;
@@ -21,6 +23,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
+pub use direction::Direction;
 pub use enis::{
     DELEGATED_V4, DELEGATED_V6, Destination, Enis, Location, MacKey, MacSlot, Place, V4Key, V4Slot, V6Key,
     V6Slot,
@@ -34,6 +37,10 @@ pub use exits::{
 pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
 pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
+pub use policy::{
+    Grant, GroupIndex, GroupRules, GroupSetIndex, GroupSets, Peers, Policy, Rule, RuleIndex, RuleName,
+    RulePeer, Shown,
+};
 pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
 pub use routes::{Lpm, RouteTable, Target};
 pub use services::{Asker, LinkLocal, Position, ServicePort};
@@ -57,12 +64,16 @@ pub struct SubnetIndex(pub u32);
 /// One snapshot of everything that decides what happens to a packet.
 #[derive(Clone)]
 pub struct Tables {
+    /// Which tables they are: a number that differs from that of those before, if decisions about packets may. It is never 0.
+    pub generation: u32,
     /// The encapsulation of the overlay.
     pub encapsulation: Encapsulation,
     /// The node's ports, by [`PortIndex`].
     pub ports: Box<[Port]>,
     /// The ENIs of all VPCs.
     pub enis: Enis,
+    /// The sets of security groups that ENIs are members of.
+    pub group_sets: Arc<GroupSets>,
     /// The other hosts.
     pub hosts: Arc<Hosts>,
     /// The ports of the ENIs attached to this node, by VPC and MAC.

@@ -9,10 +9,11 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
 use super::{
-    DELEGATED_V4, DELEGATED_V6, GatewayPort, Location, PortIndex, Position, RouteTable, ServicePort,
+    DELEGATED_V4, DELEGATED_V6, GatewayPort, Location, Policy, PortIndex, Position, RouteTable, ServicePort,
     SubnetIndex,
 };
 use crate::{
+    flow::Timeouts,
     packet::{Mac, OuterChecksum, Vni},
     services::dhcp::Lease,
 };
@@ -150,6 +151,8 @@ pub struct LocalEni {
     pub id: Arc<str>,
     /// Its VPC's id, for operators.
     pub vpc: Arc<str>,
+    /// The number of its stay at its port: no other stay at any port has had it.
+    pub stay: u32,
     /// Its VPC's network identifier.
     pub vni: Vni,
     /// Its MAC.
@@ -172,6 +175,8 @@ pub struct LocalEni {
     pub resolver: Option<u32>,
     /// The time to live of answers from the metadata service (ADDR-18).
     pub metadata_hop_limit: u8,
+    /// How long its connections live without packets.
+    pub timeouts: Timeouts,
     /// Whether its source/destination check is on.
     pub source_dest_check: bool,
     /// The largest IP packet that it may send, in bytes.
@@ -185,6 +190,8 @@ pub struct LocalEni {
     /// Whether that table has routes inside the VPC besides the local ones (RT-7), so that an ENI's address does not settle
     /// where its packets go.
     pub steered: bool,
+    /// The rules of its security groups.
+    pub policy: Arc<Policy>,
 }
 
 impl LocalEni {

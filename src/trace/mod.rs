@@ -19,6 +19,7 @@ pub use site::site_of;
 
 use crate::{
     compile::{Compiler, Learned, Site},
+    flow::Connections,
     gateway::Flows,
     model::{Id, Model},
     node::manager::check_site,
@@ -168,6 +169,7 @@ impl Node {
             now: Duration::ZERO,
             allowances: &mut Allowances::new(vec![1; ports]),
             flows: &mut Flows::new(64),
+            connections: &mut Connections::new(64),
             sink: &mut recorder,
         };
         process(&mut ctx, port, &mut burst);

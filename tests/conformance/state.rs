@@ -30,11 +30,12 @@ const INTERNET: ([u8; 3], [u16; 3]) = ([198, 51, 100], [0x2001, 0xdb8, 0x5000]);
 const SITE: ([u8; 3], [u16; 3]) = ([192, 168, 0], [0x2001, 0xdb8, 0x6000]);
 
 /// The kinds of resources and the key of their ids.
-const KINDS: [(&str, &str); 32] = [
+const KINDS: [(&str, &str); 37] = [
     ("DhcpOptions", "DhcpOptionsId"),
     ("Vpcs", "VpcId"),
     ("Subnets", "SubnetId"),
     ("SecurityGroups", "GroupId"),
+    ("NetworkAcls", "NetworkAclId"),
     ("NetworkInterfaces", "NetworkInterfaceId"),
     ("RouteTables", "RouteTableId"),
     ("PrefixLists", "PrefixListId"),
@@ -57,6 +58,10 @@ const KINDS: [(&str, &str); 32] = [
     ("TransitGatewayAttachments", "TransitGatewayAttachmentId"),
     ("TransitGatewayRouteTables", "TransitGatewayRouteTableId"),
     ("TransitGatewayMulticastDomains", "TransitGatewayMulticastDomainId"),
+    ("FlowLogs", "FlowLogId"),
+    ("TrafficMirrorTargets", "TrafficMirrorTargetId"),
+    ("TrafficMirrorFilters", "TrafficMirrorFilterId"),
+    ("TrafficMirrorSessions", "TrafficMirrorSessionId"),
     ("Hosts", "HostId"),
     ("Attachments", "NetworkInterfaceId"),
     ("Networks", "VpcId"),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use warren::{
-    compile::{Effective, Learned, LearnedTable, MOST_PROPAGATED, Origin, State, effective},
+    compile::{Effective, Ends, Learned, LearnedTable, MOST_PROPAGATED, Origin, State, effective},
     model::{Destination, Model, Route, Target},
     tables::{CircuitSet, Fib},
 };
@@ -14,7 +14,7 @@ use crate::world::{model, net};
 fn learned(model: &Model, gateway: &str, prefixes: impl IntoIterator<Item = ipnet::IpNet>) -> Learned {
     let table = LearnedTable {
         routes: Fib::new(prefixes.into_iter().map(|prefix| (prefix, CircuitSet(1)))),
-        ..LearnedTable::new(model, gateway)
+        ..LearnedTable::new(&Ends::new(model), gateway)
     };
     Learned { gateways: [(gateway.into(), table)].into_iter().collect() }
 }

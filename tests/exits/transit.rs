@@ -1,7 +1,7 @@
 //! The effective routes of transit gateways' route tables.
 
 use warren::{
-    compile::{Compiler, EffectiveTransit, Learned, LearnedTable, State, effective_transit},
+    compile::{Compiler, EffectiveTransit, Ends, Learned, LearnedTable, State, effective_transit},
     model::{AttachmentKind, Destination, Id, Model, TransitAttachment, TransitRoute, TransitRouteTable},
     tables::{CircuitSet, Fib, TransitTarget},
 };
@@ -12,7 +12,7 @@ use crate::world::{Known, model, net, site};
 pub(crate) fn learned(model: &Model, by: &[&str], prefixes: &[&str]) -> Learned {
     let table = |gateway: &str| LearnedTable {
         routes: Fib::new(prefixes.iter().map(|prefix| (net(prefix), CircuitSet(1)))),
-        ..LearnedTable::new(model, gateway)
+        ..LearnedTable::new(&Ends::new(model), gateway)
     };
     Learned { gateways: by.iter().map(|&gateway| (gateway.into(), table(gateway))).collect() }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::{collection::vec, prelude::*};
 use warren::{
-    compile::{Compiler, LearnedTable, State, effective},
+    compile::{Compiler, Ends, LearnedTable, State, effective},
     model::{BlockPublicAccess, ById, Destination, Id, Model, RouteTable, Target, diff, router_mac},
     tables::{CircuitSet, Fib, Tables, Target as Compiled},
 };
@@ -40,7 +40,7 @@ enum Change {
     TransitRoute(usize),
     Block(u8),
     Renumber(usize),
-    /// What a gateway has learned: circuits by bit, of each of two prefixes.
+    /// What a gateway learns or forgets: circuits by bit, of each of two of [`PREFIXES`] from one on.
     Learn(usize, u8, u8),
 }
 
@@ -146,8 +146,17 @@ fn toggle_kind(now: &mut Model, all: &Model, kind: Kind, n: usize) {
     }
 }
 
+/// Something that a gateway learns.
+fn news() -> impl Strategy<Value = Change> {
+    (0usize..64, any::<u8>(), any::<u8>()).prop_map(|(gateway, one, two)| Change::Learn(gateway, one, two))
+}
+
 /// What may have learned routes.
 const LEARNERS: [&str; 4] = ["vgw-v", "att-t", "att-u", "att-dx"];
+
+/// What they may learn: also what is static elsewhere, in a VPC, and inside another.
+const PREFIXES: [&str; 5] =
+    ["192.168.99.0/24", "10.77.0.0/16", "192.168.0.0/16", "10.0.2.0/24", "172.17.0.0/16"];
 
 type AllLearned = BTreeMap<&'static str, LearnedTable>;
 
@@ -268,12 +277,18 @@ fn apply(now: &mut Model, all: &Model, learned: &mut AllLearned, change: &Change
         }
         Change::Learn(n, one, two) => {
             let id = LEARNERS[n % LEARNERS.len()];
-            let table = LearnedTable::new(now, id);
-            let usable = |bits: u8| CircuitSet(u32::from(bits) & ((1 << table.circuits.len()) - 1));
-            let sets = [("192.168.99.0/24", usable(one)), ("10.77.0.0/16", usable(two))];
-            let routes = sets.into_iter().filter(|(_, set)| set.0 != 0);
-            let routes = Fib::new(routes.map(|(prefix, set)| (net(prefix), set)));
-            learned.insert(id, LearnedTable { routes, ..table });
+            let mut table = LearnedTable::new(&Ends::new(now), id);
+            let usable = |bits: u8| {
+                let set = CircuitSet(u32::from(bits) & ((1 << table.circuits.len()) - 1));
+                (set.0 != 0).then_some(set)
+            };
+            let sets = [(n / LEARNERS.len(), one), (n / LEARNERS.len() + 1, two)];
+            let changes = sets.map(|(n, bits)| (net(PREFIXES[n % PREFIXES.len()]), usable(bits)));
+            // Of the same circuits the table is the next of the last, as a running node makes it.
+            let last = learned.get(id).filter(|last| last.circuits == table.circuits);
+            let last = last.map_or_else(|| Fib::new([]), |last| last.routes.clone());
+            table.routes = last.apply(changes);
+            learned.insert(id, table);
         }
     }
 }
@@ -333,6 +348,80 @@ proptest! {
             }
             now = next;
         }
+    }
+}
+
+/// All of what leads out of a model, made from nothing.
+fn afresh(model: &Model, learned: &AllLearned) -> BTreeMap<String, String> {
+    let mut compiler = Compiler::new(site());
+    let tables = compiler.build(model, &Known);
+    let tables = learn(&mut compiler, &tables, model, learned);
+    Names { tables: &tables, all: model }.view()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+
+    /// RT-17: routes by BGP that come and go one by one, without a new state, lead where all of them at once do, and so do the
+    /// ports' tables.
+    #[test]
+    fn rt_17_news_by_bgp_equal_from_nothing(
+        before in vec(change(), 0..4),
+        all_news in vec(news(), 1..20),
+    ) {
+        let all = model();
+        let mut now = all.clone();
+        let mut learned = AllLearned::new();
+        before.iter().for_each(|change| apply(&mut now, &all, &mut learned, change));
+        let mut compiler = Compiler::new(site());
+        let mut tables = compiler.build(&now, &Known);
+        tables = learn(&mut compiler, &tables, &now, &learned);
+        for news in all_news {
+            apply(&mut now, &all, &mut learned, &news);
+            let Change::Learn(n, ..) = news else { unreachable!() };
+            let id = LEARNERS[n % LEARNERS.len()];
+            let heard = [(Id::from(id), learned.get(id).cloned())];
+            tables = compiler.update_learned(&tables, &now, heard);
+            prop_assert_eq!(&Names { tables: &tables, all: &now }.view(), &afresh(&now, &learned), "{:?}", news);
+            for port in &tables.ports {
+                let warren::tables::Role::Instance(Some(eni)) = &port.role else { continue };
+                prop_assert!(Arc::ptr_eq(&eni.routes, &tables.exits.subnet(eni.subnet).expect("a subnet").routes));
+            }
+        }
+        // Forgotten, they leave nothing.
+        let none = LEARNERS.map(|id| (Id::from(id), None));
+        let tables = compiler.update_learned(&tables, &now, none);
+        prop_assert_eq!(Names { tables: &tables, all: &now }.view(), afresh(&now, &AllLearned::new()));
+    }
+}
+
+/// RT-17: what a gateway learns leaves alone what does not propagate from it, and what it learned before.
+#[test]
+fn rt_17_news_by_bgp_touch_only_what_they_change() {
+    let model = model();
+    let mut compiler = Compiler::new(site());
+    let tables = compiler.build(&model, &Known);
+    let mut learned = LearnedTable::new(&Ends::new(&model), "att-t");
+    let many = (0..4000_u32).map(|n| {
+        let address = std::net::Ipv4Addr::from_bits(0x0b00_0000 | n << 8);
+        (ipnet::IpNet::new(address.into(), 24).unwrap(), Some(CircuitSet(1)))
+    });
+    learned.routes = learned.routes.apply(many);
+    let first = compiler.update_learned(&tables, &model, [("att-t".into(), Some(learned.clone()))]);
+    learned.routes = learned.routes.apply([(net("11.0.7.0/24"), None)]);
+    let second = compiler.update_learned(&first, &model, [("att-t".into(), Some(learned))]);
+    let of = |tables: &Tables, id: &str| {
+        let attachment = tables.exits.attachments.iter().find(|it| &*it.id == id);
+        attachment.unwrap().routes.clone().unwrap()
+    };
+    let (before, after) = (of(&first, "att-v"), of(&second, "att-v"));
+    assert_eq!(before.differing(&after), [net("11.0.7.0/24")]);
+    assert_eq!(of(&tables, "att-v").differing(&after).len(), 3999);
+    // Beside that, a snapshot is the last one.
+    for (old, new) in [(&tables, &first), (&first, &second)] {
+        assert!(Arc::ptr_eq(&old.exits.subnets, &new.exits.subnets));
+        assert!(Arc::ptr_eq(&old.exits.publics, &new.exits.publics));
+        assert!(Arc::ptr_eq(&old.exits.edges_of, &new.exits.edges_of));
     }
 }
 

@@ -6,8 +6,8 @@ use warren::{
     model::{Model, router_mac},
     packet::{Mac, Vni},
     tables::{
-        AttachmentIndex, AttachmentKind, CircuitIndex, GatewayIndex, GatewayKind, HostIndex, Lpm, Outside,
-        Place, RouteTable, Seat, Tables, Target, TransitTarget, Wire, ZoneIndex,
+        AttachmentIndex, AttachmentKind, CircuitIndex, GatewayIndex, GatewayKind, HostIndex, Outside, Place,
+        RouteTable, Seat, Tables, Target, TransitTable, TransitTarget, Wire, ZoneIndex,
     },
 };
 
@@ -104,7 +104,7 @@ impl Names<'_> {
         probes().map(of).collect::<Vec<_>>().join(" ")
     }
 
-    fn transit(&self, table: &Lpm<TransitTarget>) -> String {
+    fn transit(&self, table: &TransitTable) -> String {
         let of = |address| match table.lookup(address) {
             None => "none".into(),
             Some(TransitTarget::Blackhole) => "blackhole".into(),
@@ -180,7 +180,7 @@ impl Names<'_> {
             );
             view.insert(format!("gateway {}", gateway.id), text);
         }
-        for attachment in &exits.attachments {
+        for attachment in exits.attachments.iter() {
             let routes = attachment.routes.as_ref().map(|table| self.transit(table));
             let kind = match &attachment.kind {
                 AttachmentKind::Vpc { vni, zones, appliance_mode, ipv6 } => {
@@ -195,7 +195,7 @@ impl Names<'_> {
             };
             view.insert(format!("attachment {}", attachment.id), format!("{kind} {routes:?}"));
         }
-        for circuit in &exits.circuits {
+        for circuit in exits.circuits.iter() {
             let text =
                 format!("{circuit:?}").replace(&format!("{:?}", circuit.seat), &self.seat(circuit.seat));
             view.insert(format!("circuit {}", circuit.id), text);
@@ -203,18 +203,18 @@ impl Names<'_> {
         for vpc in self.all.vpcs.values() {
             view.insert(format!("vpc {}", vpc.id), self.vpc(vpc.vni));
         }
-        for peer in &exits.peers {
+        for peer in exits.peers.iter() {
             view.insert(format!("peer {} {}", peer.id, peer.vni), peer.mtu.to_string());
         }
-        for (public, private) in &exits.publics {
+        for (public, private) in exits.publics.iter() {
             let gateway = private.gateway.map(|index| self.gateway(index));
             let text = format!("{} {} {gateway:?}", private.vni, private.address);
             view.insert(format!("public {public}"), text);
         }
-        for ((vni, private), public) in &exits.privates {
+        for ((vni, private), public) in exits.privates.iter() {
             view.insert(format!("private {vni} {private}"), public.to_string());
         }
-        for ((port, vlan), wire) in &exits.wires {
+        for ((port, vlan), wire) in exits.wires.iter() {
             let text = match wire {
                 Wire::Internet => "internet".into(),
                 Wire::Circuit(index, leads_to) => {
@@ -224,10 +224,10 @@ impl Names<'_> {
             };
             view.insert(format!("wire {} {vlan}", port.0), text);
         }
-        for &(gateway, host) in &exits.edges {
+        for &(gateway, host) in exits.edges.iter() {
             view.insert(format!("edge {} {}", self.gateway(gateway), self.host(host)), String::new());
         }
-        for &(vni, host) in &exits.edges_of {
+        for &(vni, host) in exits.edges_of.iter() {
             view.insert(format!("edge of {vni} {}", self.host(host)), String::new());
         }
         for address in probes() {

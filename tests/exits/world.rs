@@ -93,6 +93,8 @@ fn vpcs(model: &mut Model) {
         ("vpc-x", 300, "10.2.0.0/16", None),
         ("vpc-one", 1, "10.9.0.0/16", None),
     ] {
+        let group: Id = format!("sg-{id}").into();
+        model.security_groups.insert(group.clone(), SecurityGroup::open(group, id.into()));
         put!(
             model.vpcs,
             Vpc {
@@ -123,6 +125,7 @@ fn vpcs(model: &mut Model) {
                 cidr4: Some(block.parse().unwrap()),
                 cidr6: None,
                 route_table: table.into(),
+                network_acl: None,
             }
         );
     }
@@ -152,7 +155,8 @@ fn vpcs(model: &mut Model) {
                 addresses6: Box::default(),
                 prefixes6: Box::default(),
                 source_dest_check: check,
-                groups: Box::default(),
+                groups: Box::new([format!("sg-{vpc}").into()]),
+                tracking: ConnectionTracking::default(),
                 attachment: Some(Attachment::new(host.into(), port.into())),
             }
         );

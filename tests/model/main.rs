@@ -1,7 +1,10 @@
 //! From state documents to a model, as the command line and the daemon use it.
 
+mod attachments;
 mod gateways;
+mod monitoring;
 mod routes;
+mod security;
 mod transit;
 
 use std::{collections::HashMap, fmt::Write as _, path::PathBuf, time::Instant};

@@ -7,13 +7,14 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use smallvec::smallvec;
 use warren::{
+    flow::Connections,
     gateway::Flows,
     model::BlockPublicAccess,
     packet::{Mac, mapped},
     tables::{
-        Blocks, Destination, Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, HostIndex, Internet,
-        LocalEni, Lpm, NatGateway, OutsideNeighbours, Place, PortIndex, Private, Role, RouteTable, SHARES,
-        Seat, SubnetExits, Target, V4Key, VpcExits, Wire as Behind, ZoneIndex,
+        Blocks, Destination, Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, GroupSetIndex,
+        HostIndex, Internet, LocalEni, Lpm, NatGateway, OutsideNeighbours, Place, PortIndex, Private, Role,
+        RouteTable, SHARES, Seat, SubnetExits, Target, V4Key, VpcExits, Wire as Behind, ZoneIndex,
     },
 };
 
@@ -64,6 +65,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
     uplink(&mut site).mtu = 9000;
     let mut lab = Lab::of(wire, site, Neighbours(true));
     lab.flows = Flows::new(4096);
+    lab.connections = Connections::new(8192);
     // By the addresses of ENIs, as another host has other ports.
     let v = vni_of(V);
     let subnet = |address: &str| lab.tables.owner(v, ip(address)).unwrap().subnet;
@@ -96,7 +98,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
         vni: v,
         mtu,
         served_here: true,
-        seats: Box::new([Seat::Here; SHARES]),
+        seats: Arc::new([Seat::Here; SHARES]),
         kind,
     };
     let igw_mac = Mac([2, 0, 0, 0, 9, 11]);
@@ -109,7 +111,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
         gateway("eigw-1", 73, eigw_mac, 1500, GatewayKind::EgressOnly(internet())),
     ]
     .into();
-    exits.by_mac.extend([(NAT_MAC, NAT), (igw_mac, IGW), (eigw_mac, EIGW)]);
+    exits.by_mac = Arc::new([(NAT_MAC, NAT), (igw_mac, IGW), (eigw_mac, EIGW)].into_iter().collect());
     let blocks = Blocks {
         v4: smallvec!["10.0.0.0/16".parse().unwrap()],
         v6: smallvec!["2001:db8:0:100::/56".parse().unwrap()],
@@ -122,20 +124,21 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
         egress_only: Some(EIGW),
         internet: Some(IGW),
     };
-    exits.vpcs.insert(v, vpc);
-    exits.public_v6 = Lpm::new([("2001:db8:0:100::/56".parse().unwrap(), v)]);
-    exits.publics.insert(bits(PUBLIC), Private { vni: v, address: bits(OWN), gateway: Some(IGW) });
-    exits.privates.insert((v, bits(OWN)), bits(PUBLIC));
+    Arc::make_mut(&mut exits.vpcs).insert(v, vpc);
+    exits.public_v6 = Arc::new(Lpm::new([("2001:db8:0:100::/56".parse().unwrap(), v)]));
+    let private = Private { vni: v, address: bits(OWN), gateway: Some(IGW) };
+    Arc::make_mut(&mut exits.publics).insert(bits(PUBLIC), private);
+    Arc::make_mut(&mut exits.privates).insert((v, bits(OWN)), bits(PUBLIC));
     exits.internet = smallvec![OUT];
-    exits.wires.insert((OUT, 0), Behind::Internet);
+    Arc::make_mut(&mut exits.wires).insert((OUT, 0), Behind::Internet);
     let mut neighbours = OutsideNeighbours::default();
     for hop in ["198.18.0.254", "2001:db8:99::fe"] {
         neighbours.insert((OUT, 0, ip(hop)), ROUTER);
     }
     for other in (1..=3).filter(|&other| other != number) {
         let other = host(&lab, other);
-        exits.edges.extend([NAT, IGW, EIGW].map(|gateway| (gateway, other)));
-        exits.edges_of.insert((v, other));
+        Arc::make_mut(&mut exits.edges).extend([NAT, IGW, EIGW].map(|gateway| (gateway, other)));
+        Arc::make_mut(&mut exits.edges_of).insert((v, other));
     }
     let port = GatewayPort {
         mac: OUT_MAC,
@@ -153,6 +156,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
         location: Place::Gateway(NAT).into(),
         subnet: s2,
         source_dest_check: false,
+        groups: GroupSetIndex::EMPTY,
     }));
     for port in &mut lab.tables.ports {
         if let Role::Instance(Some(eni)) = &mut port.role {
@@ -172,15 +176,15 @@ pub(crate) fn change(lab: &mut Lab, change: impl FnOnce(&mut Exits)) {
 pub(crate) fn reroute<const N: usize>(lab: &mut Lab, new: [(&str, Target); N]) {
     change(lab, |exits| {
         let GatewayKind::Nat(nat) = &exits.gateways[0].kind else { panic!() };
-        exits.subnets[nat.subnet.0 as usize].routes = routes(new);
+        Arc::make_mut(&mut exits.subnets)[nat.subnet.0 as usize].routes = routes(new);
     });
 }
 
 /// Says who has the shares of a gateway.
 pub(crate) fn seat(lab: &mut Lab, gateway: GatewayIndex, who: impl Fn(u8) -> Seat) {
     change(lab, |exits| {
-        let seats = &mut exits.gateways[gateway.0 as usize].seats;
-        seats.iter_mut().zip(0..).for_each(|(seat, share)| *seat = who(share));
+        let seats = &mut Arc::make_mut(&mut exits.gateways)[gateway.0 as usize].seats;
+        Arc::make_mut(seats).iter_mut().zip(0..).for_each(|(seat, share)| *seat = who(share));
     });
 }
 

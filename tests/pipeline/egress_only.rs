@@ -1,6 +1,6 @@
 //! Egress-only internet gateways (GW-21).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use warren::{model::BlockPublicAccess, pipeline::Reason, tables::GatewayKind};
 
@@ -102,7 +102,8 @@ fn blocked_public_access_gw_25() {
     for (mode, passes) in [(BlockPublicAccess::Ingress, true), (BlockPublicAccess::Bidirectional, false)] {
         let mut lab = edge(GENEVE, 1);
         change(&mut lab, |exits| {
-            let GatewayKind::EgressOnly(internet) = &mut exits.gateways[2].kind else { panic!() };
+            let gateways = Arc::make_mut(&mut exits.gateways);
+            let GatewayKind::EgressOnly(internet) = &mut gateways[2].kind else { panic!() };
             internet.blocked = mode;
         });
         let request = request6(17, (40_000, 80), 0);

@@ -12,6 +12,7 @@ use std::{
 use ipnet::IpNet;
 use warren::{
     compile::{Compiler, Resolve, Site, SitePort, SiteRole, SiteUplink},
+    flow::Connections,
     gateway::{Flows, resume},
     model::{Document, Model, diff, load, router_mac},
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
@@ -217,6 +218,7 @@ pub(crate) struct Lab {
     pub(crate) now: Duration,
     allowances: Allowances,
     pub(crate) flows: Flows,
+    pub(crate) connections: Connections,
     compiler: Compiler,
     model: Model,
 }
@@ -235,7 +237,18 @@ impl Lab {
         let mut compiler = Compiler::new(site);
         let tables = compiler.build(&model, &neighbours);
         let (sink, now) = (Recorder::default(), Duration::ZERO);
-        Self { wire, tables, counters, sink, now, allowances, flows: Flows::new(64), compiler, model }
+        Self {
+            wire,
+            tables,
+            counters,
+            sink,
+            now,
+            allowances,
+            flows: Flows::new(64),
+            connections: Connections::new(1024),
+            compiler,
+            model,
+        }
     }
 
     /// Changes the state.
@@ -281,6 +294,7 @@ impl Lab {
             now: self.now,
             allowances: &mut self.allowances,
             flows: &mut self.flows,
+            connections: &mut self.connections,
             sink: &mut self.sink,
         });
         let after: Vec<u64> = drops(&self.counters);

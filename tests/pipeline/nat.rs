@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -220,7 +221,7 @@ fn who_sends_too_long_a_packet_hears_the_mtu_of_the_gateway_behind_mtu_3() {
 #[test]
 fn a_private_gateway_has_no_way_to_the_internet_gw_17() {
     let mut lab = edge(GENEVE, 1);
-    change(&mut lab, |exits| exits.privates.clear());
+    change(&mut lab, |exits| exits.privates = Arc::default());
     lab.drops(AT_A, &request(17, (40_000, 80), 0), Reason::IgwNoPublic);
 }
 
@@ -228,14 +229,15 @@ fn a_private_gateway_has_no_way_to_the_internet_gw_17() {
 fn peers_have_no_use_of_it_gw_16() {
     let mut lab = edge(GENEVE, 1);
     change(&mut lab, |exits| {
-        exits.vpcs.insert(vni_of(OTHER), exits.vpcs[&vni_of(V)].clone());
+        let vpcs = Arc::make_mut(&mut exits.vpcs);
+        vpcs.insert(vni_of(OTHER), vpcs[&vni_of(V)].clone());
         exits.peers = [Peer { id: "pcx-1".into(), vni: vni_of(V), mtu: 9001 }].into();
     });
     let port = &mut lab.tables.ports[usize::from(AT_W.0)];
     let warren::tables::Role::Instance(Some(eni)) = &mut port.role else { panic!() };
     let all = [("0.0.0.0/0".parse().unwrap(), Target::Peer(PeerIndex(0)))];
-    let routes = std::sync::Arc::new(warren::tables::Lpm::new(all));
-    *eni = std::sync::Arc::new(warren::tables::LocalEni { routes, ..(**eni).clone() });
+    let routes = Arc::new(warren::tables::Lpm::new(all));
+    *eni = Arc::new(warren::tables::LocalEni { routes, ..(**eni).clone() });
     for to in [OWN, SERVER] {
         lab.drops(AT_W, &datagram(rw(), W, "10.0.1.20", to), Reason::EdgeToEdge);
     }

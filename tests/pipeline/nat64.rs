@@ -1,5 +1,7 @@
 //! IPv6 clients of IPv4 servers, through a NAT gateway (GW-18).
 
+use std::sync::Arc;
+
 use warren::{packet::HeapBuffer, pipeline::Reason, tables::GatewayKind};
 
 use crate::{
@@ -57,7 +59,7 @@ fn addresses_that_mean_something_inside_only_are_refused_gw_18() {
         lab.drops(AT_A, &to(address), Reason::InvalidDestination);
     }
     change(&mut lab, |exits| {
-        let GatewayKind::Nat(nat) = &mut exits.gateways[0].kind else { panic!() };
+        let GatewayKind::Nat(nat) = &mut Arc::make_mut(&mut exits.gateways)[0].kind else { panic!() };
         nat.public = false;
     });
     for address in never {
@@ -156,7 +158,7 @@ fn fragments_of_clients_pass_gw_13_gw_18() {
 #[test]
 fn nothing_else_of_ipv6_goes_to_a_nat_gateway() {
     let mut lab = edge(GENEVE, 1);
-    change(&mut lab, |exits| exits.gateways.swap(0, 2));
+    change(&mut lab, |exits| Arc::make_mut(&mut exits.gateways).swap(0, 2));
     // What was the egress-only gateway is the NAT gateway now.
     lab.drops(AT_A, &sound(r1(), A, (CLIENT6, SERVER6), 17, &segment(17, (1, 2), 0)), Reason::GatewayFamily);
 }

@@ -15,10 +15,11 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::{
-    Capturing, Ended, Message, Outcome, Packet, Place, Wanted, decode::decode, pcapng, receive, time,
+use super::{Capturing, Ended, Message, Outcome, Packet, Place, Wanted, decode::decode, pcapng, receive};
+use crate::{
+    api::{Reply, Request, client},
+    time,
 };
-use crate::api::{Reply, Request, client};
 
 /// Where a capture goes.
 #[derive(Clone, Debug)]

@@ -9,7 +9,6 @@ mod decode;
 mod pcapng;
 #[cfg(feature = "dpdk")]
 pub(super) mod serve;
-mod time;
 
 use std::{
     io::{self, BufRead},

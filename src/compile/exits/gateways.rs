@@ -6,7 +6,6 @@ use hashbrown::HashMap;
 
 use super::{Builder, transit};
 use crate::{
-    compile::learned::{circuits_of, routes_of},
     model::{ConnectPeer, Id, gateway_mac},
     packet::{GreTemplate, Vni},
     tables::{
@@ -26,8 +25,7 @@ impl Builder<'_> {
         &self,
         tables: &HashMap<Id, Arc<RouteTable>>,
         circuits: &HashMap<Id, CircuitIndex>,
-        attachments: &HashMap<Id, AttachmentIndex>,
-    ) -> Box<[Gateway]> {
+    ) -> Arc<[Gateway]> {
         let mut gateways: Vec<Gateway> = (0..self.memory.gateways.len()).map(|_| self.nothing()).collect();
         let mut put = |id: &Id, gateway: Gateway| {
             if let Some(slot) = self.gateway(id).and_then(|index| gateways.get_mut(index.0 as usize)) {
@@ -35,10 +33,11 @@ impl Builder<'_> {
             }
         };
         let model = self.model;
-        let ingress = |id: &Id| {
-            let table = model.route_tables.values().find(|table| table.gateway.as_ref() == Some(id));
-            table.and_then(|table| tables.get(&table.id)).cloned()
-        };
+        let of_gateways =
+            model.route_tables.values().filter_map(|table| Some((table.gateway.as_ref()?, table)));
+        let of_gateways: HashMap<_, _> =
+            of_gateways.filter_map(|(gateway, table)| Some((gateway, tables.get(&table.id)?))).collect();
+        let ingress = |id: &Id| of_gateways.get(id).copied().cloned();
         let blocked = model.block_public_access;
         for it in model.internet_gateways.values() {
             let kind = GatewayKind::Internet(Internet { blocked, ingress: ingress(&it.id) });
@@ -66,7 +65,7 @@ impl Builder<'_> {
             put(&it.id, self.one(&it.id, &it.id, Some(&it.vpc), NAT_MTU, GatewayKind::Outside(outside)));
         }
         for it in transit::outside(model) {
-            let attachment = attachments.get(&it.id).copied();
+            let attachment = self.memory.attachments.get(&it.id).copied();
             let outside = self.outside(&it.id, OutsideKind::Transit, None, attachment, circuits);
             let vpc = transit::a_vpc(model, &it.gateway);
             put(
@@ -88,7 +87,7 @@ impl Builder<'_> {
         let known = |host: &&Id| self.model.hosts.contains_key(*host);
         let hosts = self.model.edges.get(edge).map(|edge| edge.hosts.as_slice()).unwrap_or_default();
         let hosts: Vec<&Id> = hosts.iter().filter(known).collect();
-        let mut seats = Box::new([Seat::Nobody; SHARES]);
+        let mut seats = [Seat::Nobody; SHARES];
         for (seat, share) in seats.iter_mut().zip(0..) {
             let owner = hosts.iter().max_by_key(|host| (weight(share, host), **host));
             *seat = owner.map_or(Seat::Nobody, |host| self.seat(host));
@@ -100,7 +99,7 @@ impl Builder<'_> {
             vni: vpc.and_then(|vpc| self.vni(vpc)).unwrap_or(Vni::FIRST),
             mtu,
             served_here: hosts.iter().any(|host| ***host == *self.site.host),
-            seats,
+            seats: Arc::new(seats),
             kind,
         }
     }
@@ -113,7 +112,7 @@ impl Builder<'_> {
         attachment: Option<AttachmentIndex>,
         numbers: &HashMap<Id, CircuitIndex>,
     ) -> Outside {
-        let circuits = circuits_of(self.model, id);
+        let circuits = self.memory.ends.circuits(id);
         let all = crate::tables::CircuitSet(((1_u64 << circuits.len()) - 1) as u32);
         let routes = match kind {
             OutsideKind::Endpoint => {
@@ -121,19 +120,19 @@ impl Builder<'_> {
                 let v6 = ipnet::IpNet::V6(ipnet::Ipv6Net::default());
                 Fib::new([(v4, all), (v6, all)])
             }
-            OutsideKind::Private | OutsideKind::Transit => routes_of(self.model, self.learned, id),
+            OutsideKind::Private | OutsideKind::Transit => self.memory.routes_of(id),
         };
         // The sets hold the ones that share, or one.
-        let circuits = circuits.iter().filter_map(|circuit| numbers.get(circuit.id).copied()).collect();
+        let circuits = circuits.iter().filter_map(|circuit| numbers.get(&circuit.id).copied()).collect();
         Outside { kind, ingress, routes, circuits, ecmp: kind != OutsideKind::Endpoint, attachment }
     }
 
     /// The least of a gateway's circuits (MTU-6), 1500 with none.
     fn mtu_of(&self, gateway: &str) -> u16 {
-        let circuits = circuits_of(self.model, gateway);
+        let circuits = self.memory.ends.circuits(gateway);
         circuits
             .iter()
-            .map(|circuit| self.circuit_mtu(circuit.id, circuit.kind))
+            .map(|circuit| self.circuit_mtu(&circuit.id, circuit.kind))
             .min()
             .unwrap_or(INTERNET_MTU)
     }
@@ -149,7 +148,7 @@ impl Builder<'_> {
     }
 
     /// All circuits, by id.
-    pub(super) fn circuits(&self) -> Box<[Circuit]> {
+    pub(super) fn circuits(&self) -> Arc<[Circuit]> {
         let mut circuits: Vec<_> = self.model.circuits.values().collect();
         circuits.sort_unstable_by_key(|circuit| &circuit.id);
         let model = self.model;

@@ -1,8 +1,12 @@
 //! What leads out of VPCs, compiled whole: route tables, peerings, gateways, transit gateways, circuits.
 //!
-//! A route table whose routes lead where they did keeps its trie, so that a change costs what it touches.
+//! A route table whose routes lead where they did keeps its trie, and a transit gateway's shares what did not change, so that
+//! a change costs what it touches. Routes by BGP come and go all the time: `relearn` makes the next exits without looking
+//! at anything else.
 
+mod equals;
 mod gateways;
+mod relearn;
 mod route_tables;
 mod transit;
 
@@ -11,17 +15,21 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 
-use self::transit::TransitIndex;
+use self::{equals::Equals, transit::TransitIndex};
 use super::{
-    Numbers, Site, SiteRole, effective,
-    learned::{Learned, circuits_of},
+    Site, SiteRole,
+    circuits::Ends,
+    effective,
+    learned::{Learned, routes_of},
+    numbers::Numbers,
 };
 use crate::{
     model::{self, Id, Model, router_mac},
     packet::Vni,
     tables::{
-        Blocks, CircuitIndex, Exits, GatewayIndex, HostIndex, Lpm, Peer, PeerIndex, PortIndex, Private,
-        RouteTable, Seat, SubnetExits, Target, VpcExits, Wire, ZoneIndex,
+        AttachmentIndex, Blocks, CircuitIndex, CircuitSet, Exits, Fib, GatewayIndex, HostIndex, Lpm, Peer,
+        PeerIndex, PortIndex, Private, RouteTable, Seat, SubnetExits, Target, TransitTable, VpcExits, Wire,
+        ZoneIndex,
     },
 };
 
@@ -32,8 +40,14 @@ pub(super) struct ExitsMemory {
     /// Numbers that no gateway gets again.
     lifetimes: HashMap<Id, u32>,
     next_lifetime: u32,
-    tables: HashMap<Id, Compiled<Target>>,
-    transit_tables: HashMap<Id, Compiled<crate::tables::TransitTarget>>,
+    ends: Ends,
+    /// The routes of gateways over their circuits.
+    routes: HashMap<Id, Fib<CircuitSet>>,
+    peers: HashMap<(Id, Id), PeerIndex>,
+    attachments: HashMap<Id, AttachmentIndex>,
+    tables: HashMap<Id, Compiled>,
+    transit_tables: HashMap<Id, TransitTable>,
+    equals: Equals,
     /// The ENIs that routes lead to.
     pub(super) targets: HashSet<Id>,
     /// The route tables with routes inside their VPC that lead elsewhere than to the destination (RT-7).
@@ -45,21 +59,25 @@ impl ExitsMemory {
     pub(super) fn index(&self, id: &str) -> Option<GatewayIndex> {
         self.gateways.get(id).map(GatewayIndex)
     }
+
+    fn routes_of(&self, gateway: &str) -> Fib<CircuitSet> {
+        self.routes.get(gateway).cloned().unwrap_or_default()
+    }
 }
 
 /// Routes and the trie made of them.
-struct Compiled<T> {
-    routes: Vec<(IpNet, T)>,
-    trie: Arc<Lpm<T>>,
+struct Compiled {
+    routes: Vec<(IpNet, Target)>,
+    trie: Arc<RouteTable>,
 }
 
-impl<T: Copy + PartialEq> Compiled<T> {
+impl Compiled {
     /// The trie of routes: the one that `memory` has of the same.
-    fn trie(memory: &mut HashMap<Id, Self>, id: &Id, routes: Vec<(IpNet, T)>) -> Arc<Lpm<T>> {
+    fn trie(memory: &mut HashMap<Id, Self>, id: &Id, routes: Vec<(IpNet, Target)>) -> Arc<RouteTable> {
         if let Some(known) = memory.get(id).filter(|known| known.routes == routes) {
             return Arc::clone(&known.trie);
         }
-        let trie = Arc::new(Lpm::new(routes.iter().copied()));
+        let trie = Arc::new(RouteTable::new(routes.iter().copied()));
         memory.insert(Arc::clone(id), Self { routes, trie: Arc::clone(&trie) });
         trie
     }
@@ -83,28 +101,32 @@ impl Builder<'_> {
         self.number_gateways();
         let zones = self.zones();
         let circuits = self.circuit_numbers();
-        let peers = self.peer_numbers();
         let transit = TransitIndex::new(self.model);
-        let attachments = transit.numbers.clone();
+        self.memory.peers = self.peer_numbers();
+        self.memory.attachments = self.attachment_numbers();
+        self.memory.ends = Ends::new(self.model);
+        self.memory.routes = self.routes();
         self.memory.targets.clear();
         self.memory.steering.clear();
-        let tables = self.route_tables(&peers, &attachments);
+        let tables = self.route_tables();
+        self.transit_tables();
+        let gateways = self.gateways(&tables, &circuits);
+        let by_mac = gateways.iter().zip(0..).map(|(gateway, index)| (gateway.mac, GatewayIndex(index)));
         let mut exits = Exits {
             subnets: self.subnets(&zones, &tables),
-            vpcs: self.vpcs(&transit),
+            vpcs: self.vpcs(&transit).into(),
             peers: self.peers(),
             internet: self.internet_ports(),
-            public_v6: self.public_v6(),
+            public_v6: self.public_v6().into(),
+            circuits: self.circuits(),
+            by_mac: Arc::new(by_mac.collect()),
+            attachments: self.attachments(&zones),
+            equals: self.memory.equals.sets(),
+            gateways,
             ..Exits::none()
         };
-        exits.circuits = self.circuits();
-        exits.gateways = self.gateways(&tables, &circuits, &attachments);
-        for (gateway, index) in exits.gateways.iter().zip(0..) {
-            exits.by_mac.insert(gateway.mac, GatewayIndex(index));
-        }
-        (exits.attachments, exits.equals) = self.attachments(&transit, &zones);
         self.publics(&mut exits);
-        self.wires(&mut exits, &circuits);
+        exits.wires = self.wires(&exits, &circuits).into();
         self.edges(&mut exits, &transit);
         self.memory.tables.retain(|id, _| self.model.route_tables.contains_key(id));
         self.memory.transit_tables.retain(|id, _| self.model.transit_tables.contains_key(id));
@@ -141,6 +163,14 @@ impl Builder<'_> {
         }
     }
 
+    /// The routes of all gateways over their circuits.
+    fn routes(&self) -> HashMap<Id, Fib<CircuitSet>> {
+        let model = self.model;
+        let outside = transit::outside(model).map(|attachment| &attachment.id);
+        let routes = |id: &Id| (Id::clone(id), routes_of(model, &self.memory.ends, self.learned, id));
+        model.vpn_gateways.keys().chain(outside).map(routes).collect()
+    }
+
     fn zones(&self) -> HashMap<Arc<str>, ZoneIndex> {
         let mut names: Vec<_> = self.model.subnets.values().map(|subnet| Arc::clone(&subnet.zone)).collect();
         names.sort_unstable();
@@ -149,9 +179,11 @@ impl Builder<'_> {
     }
 
     fn circuit_numbers(&self) -> HashMap<Id, CircuitIndex> {
-        let mut ids: Vec<_> = self.model.circuits.keys().cloned().collect();
-        ids.sort_unstable();
-        ids.into_iter().zip(0..).map(|(id, index)| (id, CircuitIndex(index))).collect()
+        numbered(&self.model.circuits).map(|(id, index)| (id, CircuitIndex(index))).collect()
+    }
+
+    fn attachment_numbers(&self) -> HashMap<Id, AttachmentIndex> {
+        numbered(&self.model.transit_attachments).map(|(id, index)| (id, AttachmentIndex(index))).collect()
     }
 
     /// The peerings' directions, by peering and the VPC that packets come from.
@@ -180,7 +212,7 @@ impl Builder<'_> {
             .collect()
     }
 
-    fn peers(&self) -> Box<[Peer]> {
+    fn peers(&self) -> Arc<[Peer]> {
         let peer = |(peering, _, to): (&model::Peering, &Id, &Id)| Peer {
             id: Arc::clone(&peering.id),
             vni: self.vni(to).unwrap_or(Vni::FIRST),
@@ -194,7 +226,7 @@ impl Builder<'_> {
         &self,
         zones: &HashMap<Arc<str>, ZoneIndex>,
         tables: &HashMap<Id, Arc<RouteTable>>,
-    ) -> Box<[SubnetExits]> {
+    ) -> Arc<[SubnetExits]> {
         let empty = Arc::new(RouteTable::new([]));
         let none =
             SubnetExits { vni: Vni::FIRST, zone: ZoneIndex(0), routes: empty, router_mac: router_mac("") };
@@ -217,11 +249,10 @@ impl Builder<'_> {
         let joined = transit.joined(self.model);
         let forwarders: HashSet<&Id> =
             self.forwarding.iter().filter_map(|id| Some(&self.model.enis.get(id)?.vpc)).collect();
-        let gateway_of = |vpc: &Id, mut found: Vec<(&Id, &Option<Id>)>| {
-            found.sort_unstable_by_key(|(id, _)| *id);
-            let found = found.into_iter().find(|(_, of)| of.as_ref() == Some(vpc));
-            found.and_then(|(id, _)| self.gateway(id))
-        };
+        let internet = by_vpc(self.model.internet_gateways.values().map(|it| (&it.id, it.vpc.as_ref())));
+        let egress_only =
+            by_vpc(self.model.egress_only_gateways.values().map(|it| (&it.id, it.vpc.as_ref())));
+        let index = |gateway: Option<&&Id>| gateway.and_then(|id| self.gateway(id));
         let vpc = |vpc: &model::Vpc| {
             let peers = peered.get(&vpc.id).map(Vec::as_slice).unwrap_or_default();
             let of_peer = |id: &&Id| self.model.vpcs.get(*id);
@@ -248,14 +279,8 @@ impl Builder<'_> {
                     .chain(over_transit.iter().map(|(blocks, _)| Arc::clone(blocks)))
                     .collect(),
                 neighbours: neighbours.into_iter().collect(),
-                egress_only: gateway_of(
-                    &vpc.id,
-                    self.model.egress_only_gateways.values().map(|it| (&it.id, &it.vpc)).collect(),
-                ),
-                internet: gateway_of(
-                    &vpc.id,
-                    self.model.internet_gateways.values().map(|it| (&it.id, &it.vpc)).collect(),
-                ),
+                egress_only: index(egress_only.get(&vpc.id)),
+                internet: index(internet.get(&vpc.id)),
             };
             (vpc.vni, exits)
         };
@@ -271,13 +296,14 @@ impl Builder<'_> {
     }
 
     fn publics(&self, exits: &mut Exits) {
-        for address in self.model.public_addresses.values() {
-            let Some(vni) = self.vni(&address.vpc) else { continue };
-            let gateway = exits.vpcs.get(&vni).and_then(|vpc| vpc.internet);
-            let (public, private) = (address.public.to_bits(), address.private.to_bits());
-            exits.publics.insert(public, Private { vni, address: private, gateway });
-            exits.privates.insert((vni, private), public);
-        }
+        let known = self.model.public_addresses.values().filter_map(|it| Some((it, self.vni(&it.vpc)?)));
+        let known = known.map(|(it, vni)| (vni, it.public.to_bits(), it.private.to_bits()));
+        let gateway = |vni| exits.vpcs.get(&vni).and_then(|vpc| vpc.internet);
+        let publics = known
+            .clone()
+            .map(|(vni, public, private)| (public, Private { vni, address: private, gateway: gateway(vni) }));
+        exits.publics = Arc::new(publics.collect());
+        exits.privates = Arc::new(known.map(|(vni, public, private)| ((vni, private), public)).collect());
     }
 
     /// The ports of this node that lead to the internet.
@@ -290,19 +316,15 @@ impl Builder<'_> {
         internet.map(|(_, index)| PortIndex(index)).collect()
     }
 
-    fn wires(&self, exits: &mut Exits, circuits: &HashMap<Id, CircuitIndex>) {
-        for &port in &exits.internet {
-            exits.wires.insert((port, 0), Wire::Internet);
-        }
-        for (circuit, index) in
-            self.model.circuits.values().filter_map(|it| Some((it, *circuits.get(&it.id)?)))
-        {
-            let Some(compiled) = exits.circuits.get(index.0 as usize) else { continue };
-            if compiled.seat == Seat::Here {
-                let leads_to = Arc::new(self.leads_to(circuit));
-                exits.wires.insert((compiled.port, compiled.vlan), Wire::Circuit(index, leads_to));
-            }
-        }
+    fn wires(&self, exits: &Exits, circuits: &HashMap<Id, CircuitIndex>) -> Wires {
+        let internet = exits.internet.iter().map(|&port| ((port, 0), Wire::Internet));
+        let circuit = |it: &model::Circuit| {
+            let index = *circuits.get(&it.id)?;
+            let compiled = exits.circuit(index).filter(|compiled| compiled.seat == Seat::Here)?;
+            let wire = Wire::Circuit(index, Arc::new(self.leads_to(it)));
+            Some(((compiled.port, compiled.vlan), wire))
+        };
+        internet.chain(self.model.circuits.values().filter_map(circuit)).collect()
     }
 
     /// The gateways that a circuit leads to, by destination: the one it ends at, or those of its Direct Connect gateway by
@@ -313,17 +335,17 @@ impl Builder<'_> {
             let v6 = IpNet::V6(ipnet::Ipv6Net::default());
             [(v4, gateway), (v6, gateway)]
         };
-        let mut ends: Vec<(&Id, GatewayIndex)> = Vec::new();
         // FWD-2: one that is attached to no VPC leads to none.
         let attached =
-            |gateway: &&model::VpnGateway| gateway.vpc.as_ref().is_some_and(|vpc| self.vni(vpc).is_some());
-        let vpn_gateways = self.model.vpn_gateways.values().filter(attached).map(|gateway| &gateway.id);
-        let gateways = vpn_gateways.chain(self.model.endpoints.keys());
-        for id in gateways.chain(transit::outside(self.model).map(|attachment| &attachment.id)) {
-            if circuits_of(self.model, id).iter().any(|of| *of.id == circuit.id) {
-                ends.extend(self.gateway(id).map(|index| (id, index)));
-            }
-        }
+            |gateway: &model::VpnGateway| gateway.vpc.as_ref().is_some_and(|vpc| self.vni(vpc).is_some());
+        let ends: Vec<_> = self
+            .memory
+            .ends
+            .gateways(&circuit.id)
+            .iter()
+            .filter(|id| self.model.vpn_gateways.get(*id).is_none_or(attached))
+            .filter_map(|id| Some((id, self.gateway(id)?)))
+            .collect();
         if let [(_, gateway)] = ends.as_slice() {
             return Lpm::new(everything(*gateway));
         }
@@ -340,13 +362,20 @@ impl Builder<'_> {
     fn edges(&self, exits: &mut Exits, transit: &TransitIndex) {
         let other = |id: &Id| (*id != self.site.host).then(|| self.hosts.get(id).map(HostIndex)).flatten();
         let mut of_vpc: HashMap<Id, HashSet<HostIndex>> = HashMap::new();
+        let mut of_transit: HashMap<&Id, Vec<GatewayIndex>> = HashMap::new();
+        for attachment in transit::outside(self.model) {
+            of_transit.entry(&attachment.gateway).or_default().extend(self.gateway(&attachment.id));
+        }
+        let mut edges = HashSet::default();
         for edge in self.model.edges.values() {
             let hosts: HashSet<HostIndex> = edge.hosts.iter().filter_map(other).collect();
-            for index in self.indexes_of(&edge.gateway) {
-                exits.edges.extend(hosts.iter().map(|&host| (index, host)));
+            // Of a transit gateway, those of its attachments to the outside.
+            let indexes = of_transit.get(&edge.gateway).into_iter().flatten().copied();
+            for index in self.gateway(&edge.gateway).into_iter().chain(indexes) {
+                edges.extend(hosts.iter().map(|&host| (index, host)));
             }
             for vpc in self.vpcs_of(&edge.gateway, transit) {
-                of_vpc.entry(vpc).or_default().extend(&hosts);
+                of_vpc.entry_ref(vpc).or_default().extend(&hosts);
             }
         }
         // Through a transit gateway, packets of one VPC's gateways come into the others (GW-16).
@@ -357,30 +386,24 @@ impl Builder<'_> {
                 of_vpc.entry(Arc::clone(vpc)).or_default().extend(&hosts);
             }
         }
-        for (vpc, hosts) in of_vpc {
-            if let Some(vni) = self.vni(&vpc) {
-                exits.edges_of.extend(hosts.into_iter().map(|host| (vni, host)));
-            }
-        }
-    }
-
-    /// The indexes of a gateway of `Warren.Gateways`: of a transit gateway, those of its attachments to the outside.
-    fn indexes_of(&self, gateway: &Id) -> Vec<GatewayIndex> {
-        let attachments = transit::outside(self.model).filter(|attachment| attachment.gateway == *gateway);
-        let ids = std::iter::once(gateway).chain(attachments.map(|attachment| &attachment.id));
-        ids.filter_map(|id| self.gateway(id)).collect()
+        let of_vni = of_vpc.into_iter().filter_map(|(vpc, hosts)| Some((self.vni(&vpc)?, hosts)));
+        let edges_of = of_vni.flat_map(|(vni, hosts)| hosts.into_iter().map(move |host| (vni, host)));
+        exits.edges_of = Arc::new(edges_of.collect());
+        exits.edges = Arc::new(edges);
     }
 
     /// The VPCs that packets come into from a gateway.
-    fn vpcs_of(&self, gateway: &Id, transit: &TransitIndex) -> Vec<Id> {
+    fn vpcs_of<'t>(&'t self, gateway: &Id, transit: &'t TransitIndex) -> impl Iterator<Item = &'t Id> {
         let model = self.model;
-        let of = |vpc: Option<&Option<Id>>| vpc.cloned().flatten();
-        let vpc = of(model.internet_gateways.get(gateway).map(|it| &it.vpc))
-            .or_else(|| of(model.egress_only_gateways.get(gateway).map(|it| &it.vpc)))
-            .or_else(|| of(model.vpn_gateways.get(gateway).map(|it| &it.vpc)))
-            .or_else(|| model.nat_gateways.get(gateway).map(|it| Arc::clone(&it.vpc)))
-            .or_else(|| model.endpoints.get(gateway).map(|it| Arc::clone(&it.vpc)));
-        vpc.into_iter().chain(transit.members(gateway)).collect()
+        let vpc = model
+            .internet_gateways
+            .get(gateway)
+            .and_then(|it| it.vpc.as_ref())
+            .or_else(|| model.egress_only_gateways.get(gateway)?.vpc.as_ref())
+            .or_else(|| model.vpn_gateways.get(gateway)?.vpc.as_ref())
+            .or_else(|| Some(&model.nat_gateways.get(gateway)?.vpc))
+            .or_else(|| Some(&model.endpoints.get(gateway)?.vpc));
+        vpc.into_iter().chain(transit.members(gateway))
     }
 
     /// Where a host is, seen from this node.
@@ -390,4 +413,21 @@ impl Builder<'_> {
         }
         self.hosts.get(host).map_or(Seat::Nobody, |index| Seat::Host(HostIndex(index)))
     }
+}
+
+type Wires = HashMap<(PortIndex, u16), Wire, rustc_hash::FxBuildHasher>;
+
+/// Numbers for resources in the order of their ids.
+fn numbered<T>(resources: &model::ById<T>) -> impl Iterator<Item = (Id, u32)> {
+    let mut ids: Vec<_> = resources.keys().cloned().collect();
+    ids.sort_unstable();
+    ids.into_iter().zip(0..)
+}
+
+/// Gateways by the VPC that they are attached to; of several the one with the first id.
+fn by_vpc<'m>(gateways: impl Iterator<Item = (&'m Id, Option<&'m Id>)>) -> HashMap<&'m Id, &'m Id> {
+    let mut gateways: Vec<_> = gateways.filter_map(|(id, vpc)| Some((vpc?, id))).collect();
+    // The last one stays.
+    gateways.sort_unstable_by(|a, b| b.cmp(a));
+    gateways.into_iter().collect()
 }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 
-use super::{Builder, Compiled};
+use super::{Builder, equals::Equals};
 use crate::{
     compile::{
         effective::{State, blocks},
-        effective_transit::effective_transit,
-        learned::Learned,
+        effective_transit::effective_transit_to,
     },
     model::{self, AttachmentKind as Stated, Id, Model, TransitAttachment},
     packet::Vni,
     tables::{
-        Attachment, AttachmentIndex, AttachmentKind, GatewayIndex, Lpm, SubnetIndex, TransitTarget, ZoneIndex,
+        Attachment, AttachmentIndex, AttachmentKind, GatewayIndex, Lpm, SubnetIndex, TransitTable,
+        TransitTarget, ZoneIndex,
     },
 };
 
@@ -36,15 +36,11 @@ fn vpc_of(attachment: &TransitAttachment) -> Option<&Id> {
     if let Stated::Vpc { vpc, .. } = &attachment.kind { Some(vpc) } else { None }
 }
 
-/// Sets of attachments that equal routes lead to.
-type Equals = Box<[Box<[AttachmentIndex]>]>;
-
 /// The blocks of VPCs that transit gateways join, and those VPCs.
 pub(super) type Joined = (Arc<Lpm<Vni>>, Arc<[Id]>);
 
-/// Numbers of attachments, and which transit gateways are joined by peerings.
+/// Which transit gateways are joined by peerings.
 pub(super) struct TransitIndex {
-    pub(super) numbers: HashMap<Id, AttachmentIndex>,
     /// The VPCs of each set of joined transit gateways.
     components: Vec<Arc<[Id]>>,
     /// By transit gateway: its set.
@@ -53,9 +49,6 @@ pub(super) struct TransitIndex {
 
 impl TransitIndex {
     pub(super) fn new(model: &Model) -> Self {
-        let mut ids: Vec<_> = model.transit_attachments.keys().cloned().collect();
-        ids.sort_unstable();
-        let numbers = ids.into_iter().zip(0..).map(|(id, index)| (id, AttachmentIndex(index))).collect();
         let mut root: HashMap<Id, Id> =
             model.transit_gateways.keys().map(|id| (id.clone(), id.clone())).collect();
         for attachment in model.transit_attachments.values() {
@@ -80,7 +73,7 @@ impl TransitIndex {
                 set.push(Id::clone(vpc));
             }
         }
-        Self { numbers, components: members.into_iter().map(Arc::from).collect(), of_gateway }
+        Self { components: members.into_iter().map(Arc::from).collect(), of_gateway }
     }
 
     /// The sets of VPCs that transit gateways join.
@@ -89,9 +82,9 @@ impl TransitIndex {
     }
 
     /// The VPCs that a transit gateway joins, also through others.
-    pub(super) fn members(&self, gateway: &Id) -> Vec<Id> {
+    pub(super) fn members(&self, gateway: &Id) -> &[Id] {
         let set = self.of_gateway.get(gateway).and_then(|&set| self.components.get(set));
-        set.map(|set| set.to_vec()).unwrap_or_default()
+        set.map(|set| &**set).unwrap_or_default()
     }
 
     /// By VPC and set of transit gateways: the blocks of those that it is joined to, and those.
@@ -110,28 +103,57 @@ impl TransitIndex {
 }
 
 impl Builder<'_> {
-    /// All attachments, by number, and the sets of equal ones.
-    pub(super) fn attachments(
-        &mut self,
-        index: &TransitIndex,
-        zones: &HashMap<Arc<str>, ZoneIndex>,
-    ) -> (Box<[Attachment]>, Equals) {
+    /// Compiles every transit gateway's route table; each shares what is the same with its last.
+    pub(super) fn transit_tables(&mut self) {
         let model = self.model;
-        let mut equals = Vec::new();
-        let mut tables = HashMap::new();
-        let mut stated: Vec<_> = model.transit_tables.values().collect();
-        stated.sort_unstable_by_key(|table| &table.id);
-        for table in stated {
-            let routes = compile(model, self.learned, index, table, &mut equals);
-            let trie = Compiled::trie(&mut self.memory.transit_tables, &table.id, routes);
-            tables.insert(&table.id, trie);
+        self.memory.equals = Equals::default();
+        self.memory.transit_tables.retain(|id, _| model.transit_tables.contains_key(id));
+        for table in model.transit_tables.values() {
+            let routes = self.transit_routes(table, None);
+            let compiled = self.memory.transit_tables.entry_ref(&table.id).or_default();
+            *compiled = compiled.replaced(routes);
         }
+    }
+
+    /// The routes of a transit gateway's route table that are in force: to some destinations, or to all.
+    pub(super) fn transit_routes(
+        &mut self,
+        table: &model::TransitRouteTable,
+        destinations: Option<&HashSet<IpNet>>,
+    ) -> Vec<(IpNet, TransitTarget)> {
+        let memory = &mut *self.memory;
+        let effective =
+            effective_transit_to(self.model, &|gateway| memory.routes_of(gateway), table, destinations);
+        let mut routes = Vec::new();
+        for same in effective.chunk_by(|a, b| a.destination == b.destination) {
+            let active = same.iter().filter(|route| route.state == State::Active);
+            let active: Vec<_> = active
+                .filter_map(|route| memory.attachments.get(route.attachment.as_ref()?).copied())
+                .collect();
+            let target = match active.as_slice() {
+                [] => TransitTarget::Blackhole,
+                [one] => TransitTarget::Attachment(*one),
+                several => TransitTarget::Ecmp(memory.equals.number(several)),
+            };
+            routes.extend(same.first().map(|route| (route.destination, target)));
+        }
+        routes
+    }
+
+    /// The compiled route table of an attachment.
+    pub(super) fn table_of(&self, attachment: &TransitAttachment) -> Option<TransitTable> {
+        self.memory.transit_tables.get(attachment.table.as_ref()?).cloned()
+    }
+
+    /// All attachments, by number.
+    pub(super) fn attachments(&self, zones: &HashMap<Arc<str>, ZoneIndex>) -> Arc<[Attachment]> {
+        let model = self.model;
         let mut attachments: Vec<_> = model.transit_attachments.values().collect();
         attachments.sort_unstable_by_key(|attachment| &attachment.id);
         let attachment = |it: &TransitAttachment| Attachment {
             id: Arc::clone(&it.id),
             gateway: Arc::clone(&it.gateway),
-            routes: it.table.as_ref().and_then(|id| tables.get(id)).cloned(),
+            routes: self.table_of(it),
             kind: match &it.kind {
                 Stated::Vpc { vpc, subnets, appliance_mode, ipv6 } => {
                     let zone = |id: &Id| {
@@ -146,43 +168,17 @@ impl Builder<'_> {
                     }
                 }
                 Stated::Peering { peer_attachment, .. } => AttachmentKind::Peering(
-                    index.numbers.get(peer_attachment).copied().unwrap_or(AttachmentIndex(u32::MAX)),
+                    self.memory
+                        .attachments
+                        .get(peer_attachment)
+                        .copied()
+                        .unwrap_or(AttachmentIndex(u32::MAX)),
                 ),
                 Stated::Vpn(_) | Stated::DirectConnect(_) | Stated::Connect { .. } => {
                     AttachmentKind::Outside(self.gateway(&it.id).unwrap_or(GatewayIndex(u32::MAX)))
                 }
             },
         };
-        (
-            attachments.into_iter().map(attachment).collect(),
-            equals.into_iter().map(Vec::into_boxed_slice).collect(),
-        )
+        attachments.into_iter().map(attachment).collect()
     }
-}
-
-/// The routes of a transit gateway's route table that are in force.
-fn compile(
-    model: &Model,
-    learned: &Learned,
-    index: &TransitIndex,
-    table: &model::TransitRouteTable,
-    equals: &mut Vec<Vec<AttachmentIndex>>,
-) -> Vec<(IpNet, TransitTarget)> {
-    let mut routes = Vec::new();
-    let effective = effective_transit(model, learned, table);
-    for same in effective.chunk_by(|a, b| a.destination == b.destination) {
-        let active = same.iter().filter(|route| route.state == State::Active);
-        let active: Vec<_> =
-            active.filter_map(|route| index.numbers.get(route.attachment.as_ref()?).copied()).collect();
-        let target = match active.as_slice() {
-            [] => TransitTarget::Blackhole,
-            [one] => TransitTarget::Attachment(*one),
-            _ => {
-                equals.push(active);
-                TransitTarget::Ecmp(equals.len() as u32 - 1)
-            }
-        };
-        routes.extend(same.first().map(|route| (route.destination, target)));
-    }
-    routes
 }

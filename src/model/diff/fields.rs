@@ -2,10 +2,10 @@
 
 use super::{Fields, Kind, Resource, descriptive, list, optional, text};
 use crate::model::{
-    Circuit, DhcpOptions, DirectConnectGateway, Edge, EgressOnlyInternetGateway, Eni, Host, InternetGateway,
-    MulticastDomain, NatGateway, Peering, PrefixList, PublicAddress, RouteTable, SecurityGroup, Subnet,
-    TransitAttachment, TransitGateway, TransitRouteTable, VirtualInterface, Vpc, VpcEndpoint, VpnConnection,
-    VpnGateway,
+    Circuit, DhcpOptions, DirectConnectGateway, Edge, EgressOnlyInternetGateway, Eni, FlowLog, Host,
+    InternetGateway, MirrorFilter, MirrorSession, MirrorTarget, MulticastDomain, NatGateway, NetworkAcl,
+    Peering, PrefixList, PublicAddress, RouteTable, SecurityGroup, Subnet, TransitAttachment, TransitGateway,
+    TransitRouteTable, VirtualInterface, Vpc, VpcEndpoint, VpnConnection, VpnGateway,
 };
 
 /// For each type its kind, its fields, and how their values are told.
@@ -47,6 +47,7 @@ resources! {
         cidr4: optional,
         cidr6: optional,
         route_table: text,
+        network_acl: optional,
         descriptive: descriptive,
     }
 
@@ -61,6 +62,7 @@ resources! {
         prefixes6: list,
         source_dest_check: text,
         groups: list,
+        tracking: text,
         attachment: optional,
         descriptive: descriptive,
     }
@@ -81,8 +83,48 @@ resources! {
 
     SecurityGroup = SecurityGroup {
         vpc: text,
+        name: optional,
         ingress: list,
         egress: list,
+        descriptive: descriptive,
+    }
+
+    NetworkAcl = NetworkAcl {
+        vpc: text,
+        is_default: text,
+        entries: list,
+        subnets: list,
+        descriptive: descriptive,
+    }
+
+    FlowLog = FlowLog {
+        scope: text,
+        traffic: text,
+        format: text,
+        interval: text,
+        folder: text,
+        descriptive: descriptive,
+    }
+
+    MirrorTarget = TrafficMirrorTarget {
+        eni: text,
+        descriptive: descriptive,
+    }
+
+    MirrorFilter = TrafficMirrorFilter {
+        ingress: list,
+        egress: list,
+        dns: text,
+        descriptive: descriptive,
+    }
+
+    MirrorSession = TrafficMirrorSession {
+        eni: text,
+        target: text,
+        filter: text,
+        number: text,
+        length: optional,
+        vni: text,
         descriptive: descriptive,
     }
 

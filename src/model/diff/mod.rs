@@ -21,12 +21,22 @@ pub enum Kind {
     Subnet,
     /// A [`SecurityGroup`](super::SecurityGroup).
     SecurityGroup,
+    /// A [`NetworkAcl`](super::NetworkAcl).
+    NetworkAcl,
     /// A [`RouteTable`](super::RouteTable).
     RouteTable,
     /// A [`Host`](super::Host).
     Host,
     /// An [`Eni`](super::Eni).
     Eni,
+    /// A [`FlowLog`](super::FlowLog).
+    FlowLog,
+    /// A [`MirrorTarget`](super::MirrorTarget).
+    TrafficMirrorTarget,
+    /// A [`MirrorFilter`](super::MirrorFilter).
+    TrafficMirrorFilter,
+    /// A [`MirrorSession`](super::MirrorSession).
+    TrafficMirrorSession,
     /// A [`PrefixList`](super::PrefixList).
     PrefixList,
     /// An [`InternetGateway`](super::InternetGateway).
@@ -111,6 +121,9 @@ pub struct Diff {
     /// The security groups that were added, removed or changed.
     #[serde(skip)]
     pub security_groups: Vec<Id>,
+    /// The network ACLs that were added, removed or changed.
+    #[serde(skip)]
+    pub network_acls: Vec<Id>,
     /// The route tables that were added, removed or changed.
     #[serde(skip)]
     pub route_tables: Vec<Id>,
@@ -121,7 +134,7 @@ pub struct Diff {
     #[serde(skip)]
     pub enis: Vec<Id>,
     /// Whether anything changed that leads out of a VPC, or decides what does: a resource of any kind but DHCP option
-    /// sets, security groups, hosts and ENIs.
+    /// sets, security groups, network ACLs, hosts, ENIs, flow logs and what mirrors traffic.
     #[serde(skip)]
     pub routing: bool,
 }
@@ -172,9 +185,14 @@ pub fn diff(old: &Model, new: &Model) -> Diff {
     diff.vpcs = diff.compare(&old.vpcs, &new.vpcs);
     diff.subnets = diff.compare(&old.subnets, &new.subnets);
     diff.security_groups = diff.compare(&old.security_groups, &new.security_groups);
+    diff.network_acls = diff.compare(&old.network_acls, &new.network_acls);
     diff.route_tables = diff.compare(&old.route_tables, &new.route_tables);
     diff.hosts = diff.compare(&old.hosts, &new.hosts);
     diff.enis = diff.compare(&old.enis, &new.enis);
+    diff.compare(&old.flow_logs, &new.flow_logs);
+    diff.compare(&old.mirror_targets, &new.mirror_targets);
+    diff.compare(&old.mirror_filters, &new.mirror_filters);
+    diff.compare(&old.mirror_sessions, &new.mirror_sessions);
     let before = diff.len();
     diff.compare(&old.prefix_lists, &new.prefix_lists);
     diff.compare(&old.internet_gateways, &new.internet_gateways);

@@ -4,17 +4,48 @@ use std::fmt::{self, Display};
 
 use super::{join, text};
 use crate::model::{
-    Attachment, AttachmentKind, BlockPublicAccess, ConnectPeer, EndpointService, GroupEni, NameServer,
-    Permission, Route, Terminal, Traffic, TransitRoute, VpcDhcp,
+    AclEntry, Allowance, Attachment, AttachmentKind, AttachmentOptions, BlockPublicAccess, ConnectPeer,
+    ConnectionTracking, EndpointService, GroupEni, LogScope, LogTraffic, MirrorRule, NameServer, Permission,
+    Route, Terminal, Traffic, TransitRoute, VpcDhcp,
 };
 
 impl Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.host, self.port)?;
-        if self.metadata_hop_limit == Self::METADATA_HOP_LIMIT {
-            return Ok(());
+        if self.metadata_hop_limit != Self::METADATA_HOP_LIMIT {
+            write!(f, " (metadata hop limit {})", self.metadata_hop_limit)?;
         }
-        write!(f, " (metadata hop limit {})", self.metadata_hop_limit)
+        self.options.as_ref().map_or(Ok(()), |options| write!(f, " ({options})"))
+    }
+}
+
+/// What differs from where nothing is stated.
+impl Display for AttachmentOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flag = |is: bool, name: &str| is.then(|| name.to_owned());
+        let allowance = |is: Option<Allowance>, of: &str| {
+            is.map(|Allowance { rate, burst }| format!("{rate} {of} in bursts of {burst}"))
+        };
+        let all = [
+            flag(self.strict_icmp, "strict ICMP"),
+            flag(self.tcp_window_check, "TCP windows checked"),
+            self.connections_max.map(|max| format!("at most {max} connections")),
+            (self.connections_reserved > 0)
+                .then(|| format!("{} connections reserved", self.connections_reserved)),
+            (self.workers > 1).then(|| format!("{} workers", self.workers)),
+            allowance(self.bandwidth_in, "bit/s in"),
+            allowance(self.bandwidth_out, "bit/s out"),
+            allowance(self.packets, "packets/s"),
+            allowance(self.connections, "connections/s"),
+        ];
+        f.write_str(&all.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Display for ConnectionTracking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tcp_established, udp, udp_stream } = self;
+        write!(f, "TCP {tcp_established} s, UDP {udp} s, UDP streams {udp_stream} s")
     }
 }
 
@@ -48,7 +79,16 @@ impl Display for Permission {
         let peers = self.ranges4.iter().map(|p| text(&p.peer));
         let peers = peers.chain(self.ranges6.iter().map(|p| text(&p.peer)));
         let peers = peers.chain(self.prefix_lists.iter().chain(&self.groups).map(|p| text(&p.peer)));
+        let peers = peers.chain(self.stale.iter().map(|p| format!("{} (stale)", p.peer)));
         write!(f, "[{}: {}]", self.traffic, join(peers))
+    }
+}
+
+impl Display for AclEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, egress, allow, traffic, block } = self;
+        let (direction, action) = (if *egress { "out" } else { "in" }, if *allow { "allow" } else { "deny" });
+        write!(f, "[{direction} {number}: {action} {traffic} {block}]")
     }
 }
 
@@ -135,5 +175,46 @@ impl Display for BlockPublicAccess {
             Self::Bidirectional => "block-bidirectional",
             Self::Ingress => "block-ingress",
         })
+    }
+}
+
+impl Display for LogScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Vpc(id) | Self::Subnet(id) | Self::Eni(id) | Self::Other(id)) = self;
+        f.write_str(id)
+    }
+}
+
+/// The words of `TrafficType`.
+impl Display for LogTraffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accept => "ACCEPT",
+            Self::Reject => "REJECT",
+            Self::All => "ALL",
+        })
+    }
+}
+
+impl Display for MirrorRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ports = |ports: &std::ops::RangeInclusive<u16>| {
+            if *ports == (0..=u16::MAX) {
+                String::new()
+            } else {
+                format!(":{}-{}", ports.start(), ports.end())
+            }
+        };
+        let protocol = self.protocol.map_or_else(|| "all".to_owned(), |number| format!("protocol {number}"));
+        write!(
+            f,
+            "[{}: {} {protocol} {}{} to {}{}]",
+            self.number,
+            if self.accept { "accept" } else { "reject" },
+            self.source,
+            ports(&self.source_ports),
+            self.destination,
+            ports(&self.destination_ports),
+        )
     }
 }

@@ -1,11 +1,14 @@
 //! State documents as they were written: any shape is read, what is wrong with it is kept and reported later.
 //!
 //! Nothing here stops at a mistake. Scalars are text; a value of the wrong kind, an unknown key and a repeated key
-//! are recorded where they are, and [`Check::check`] finds them with their paths. `shapes`, `gateways`
-//! and `transit` list the keys.
+//! are recorded where they are, and [`Check::check`] finds them with their paths. `shapes`, `attachments`,
+//! `security`, `monitoring`, `gateways` and `transit` list the keys.
 
+mod attachments;
 mod gateways;
 mod maps;
+mod monitoring;
+mod security;
 mod shapes;
 mod transit;
 
@@ -13,7 +16,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-pub(super) use self::{gateways::*, shapes::*, transit::*};
+pub(super) use self::{attachments::*, gateways::*, monitoring::*, security::*, shapes::*, transit::*};
 use super::Descriptive;
 
 /// The place of a value in a document, from the innermost step outwards.

@@ -1,12 +1,15 @@
-//! The keys of state documents: `aws ec2 describe-vpcs`, `-dhcp-options`, `-subnets`, `-security-groups`,
-//! `-network-interfaces` and `-route-tables` as the AWS CLI prints them, and Warren's own. `gateways` and `transit`
-//! have what leads out of VPCs.
+//! The keys of state documents: `aws ec2 describe-vpcs`, `-dhcp-options`, `-subnets`, `-network-interfaces` and
+//! `-route-tables` as the AWS CLI prints them, and Warren's own. `security` has what decides which packets may pass,
+//! `monitoring` what is told of them,
+//! `gateways` and `transit` have what leads out of VPCs.
 
 use super::{
-    Address, Appliances, Circuit, DirectConnectAssociation, DirectConnectGateway, EgressOnlyInternetGateway,
-    Gateway, InternetGateway, List, MulticastDomain, NatGateway, Peering, PrefixList, PublicAccess, Text,
-    TransitAttachment, TransitConnect, TransitConnectPeer, TransitGateway, TransitPeering, TransitRouteTable,
-    TransitVpcAttachment, VirtualInterface, VpcEndpoint, VpnConnection, VpnGateway,
+    Address, Appliances, Attachment, Circuit, ConnectionTracking, DirectConnectAssociation,
+    DirectConnectGateway, EgressOnlyInternetGateway, FlowLog, Gateway, InternetGateway, List, MirrorFilter,
+    MirrorSession, MirrorTarget, MulticastDomain, NatGateway, NetworkAcl, Peering, PrefixList, PublicAccess,
+    SecurityGroup, Text, TransitAttachment, TransitConnect, TransitConnectPeer, TransitGateway,
+    TransitPeering, TransitRouteTable, TransitVpcAttachment, VirtualInterface, VpcEndpoint, VpnConnection,
+    VpnGateway,
     maps::{maps, prelude::*},
 };
 
@@ -17,6 +20,7 @@ maps! {
         vpcs: List<Vpc<'a>> = "Vpcs",
         subnets: List<Subnet<'a>> = "Subnets",
         security_groups: List<SecurityGroup<'a>> = "SecurityGroups",
+        network_acls: List<NetworkAcl<'a>> = "NetworkAcls",
         enis: List<Eni<'a>> = "NetworkInterfaces",
         route_tables: List<RouteTable<'a>> = "RouteTables",
         prefix_lists: List<PrefixList<'a>> = "PrefixLists",
@@ -39,6 +43,10 @@ maps! {
         transit_attachments: List<TransitAttachment<'a>> = "TransitGatewayAttachments",
         transit_tables: List<TransitRouteTable<'a>> = "TransitGatewayRouteTables",
         multicast_domains: List<MulticastDomain<'a>> = "TransitGatewayMulticastDomains",
+        flow_logs: List<FlowLog<'a>> = "FlowLogs",
+        mirror_targets: List<MirrorTarget<'a>> = "TrafficMirrorTargets",
+        mirror_filters: List<MirrorFilter<'a>> = "TrafficMirrorFilters",
+        mirror_sessions: List<MirrorSession<'a>> = "TrafficMirrorSessions",
         public_access: PublicAccess<'a> = "VpcBlockPublicAccessOptions",
         warren: Warren<'a> = "Warren",
     } described by []
@@ -110,45 +118,6 @@ maps! {
         "PrivateDnsNameOptionsOnLaunch", "State", "SubnetArn", "Tags", "Type",
     ]
 
-    resource SecurityGroup {
-        id: Text<'a> = "GroupId",
-        vpc: Text<'a> = "VpcId",
-        ingress: List<Permission<'a>> = "IpPermissions",
-        egress: List<Permission<'a>> = "IpPermissionsEgress",
-    } described by ["Description", "GroupName", "OwnerId", "SecurityGroupArn", "Tags"]
-
-    /// Some allowed traffic, and with whom.
-    part Permission {
-        protocol: Text<'a> = "IpProtocol",
-        from: Text<'a> = "FromPort",
-        to: Text<'a> = "ToPort",
-        ranges4: List<Range4<'a>> = "IpRanges",
-        ranges6: List<Range6<'a>> = "Ipv6Ranges",
-        prefix_lists: List<PrefixListId<'a>> = "PrefixListIds",
-        groups: List<GroupPair<'a>> = "UserIdGroupPairs",
-    } described by []
-
-    part Range4 {
-        cidr: Text<'a> = "CidrIp",
-        description: Text<'a> = "Description",
-    } described by []
-
-    part Range6 {
-        cidr: Text<'a> = "CidrIpv6",
-        description: Text<'a> = "Description",
-    } described by []
-
-    part PrefixListId {
-        id: Text<'a> = "PrefixListId",
-        description: Text<'a> = "Description",
-    } described by []
-
-    /// The members of another group.
-    part GroupPair {
-        id: Text<'a> = "GroupId",
-        description: Text<'a> = "Description",
-    } described by ["GroupName", "PeeringStatus", "UserId", "VpcId", "VpcPeeringConnectionId"]
-
     resource Eni {
         id: Text<'a> = "NetworkInterfaceId",
         subnet: Text<'a> = "SubnetId",
@@ -161,10 +130,10 @@ maps! {
         prefixes6: List<Prefix6<'a>> = "Ipv6Prefixes",
         source_dest_check: Text<'a> = "SourceDestCheck",
         groups: List<Group<'a>> = "Groups",
+        tracking: ConnectionTracking<'a> = "ConnectionTrackingConfiguration",
         association: PublicAssociation<'a> = "Association",
     } described by [
-        "AssociatedSubnets", "Attachment", "AvailabilityZone", "AvailabilityZoneId",
-        "ConnectionTrackingConfiguration", "DenyAllIgwTraffic", "Description", "InterfaceType", "Ipv6Address",
+        "AssociatedSubnets", "Attachment", "AvailabilityZone", "AvailabilityZoneId", "DenyAllIgwTraffic", "Description", "InterfaceType", "Ipv6Address",
         "Ipv6Native", "NetworkInterfaceArn", "Operator", "OutpostArn", "OwnerId", "PrivateDnsName", "PublicDnsName",
         "PublicIpDnsNameOptions", "RequesterId", "RequesterManaged", "Status", "TagSet", "Tags",
     ]
@@ -244,19 +213,6 @@ maps! {
     resource Host {
         id: Text<'a> = "HostId",
         underlay: Text<'a> = "UnderlayAddress",
-    } described by []
-
-    /// Where an ENI is plugged in.
-    resource Attachment {
-        eni: Text<'a> = "NetworkInterfaceId",
-        host: Text<'a> = "HostId",
-        port: Text<'a> = "Port",
-        metadata: MetadataOptions<'a> = "MetadataOptions",
-    } described by []
-
-    /// How the ENI reaches instance metadata.
-    part MetadataOptions {
-        hop_limit: Text<'a> = "HttpPutResponseHopLimit",
     } described by []
 
     /// What a VPC is on the wire.

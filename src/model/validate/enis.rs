@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::{
     Item, Source, Validation, each,
     overlap::{Span, overlaps},
-    value,
+    tracking, value,
     value::Wrong,
 };
 use crate::{
@@ -164,6 +164,7 @@ fn eni<'a>(
         prefixes6,
         source_dest_check: check.unwrap_or(true),
         groups: security_groups(item, raw, vpc, groups, errors),
+        tracking: tracking::of_eni(item, &raw.tracking, errors),
         attachment: None,
         descriptive: raw.notes.descriptive(),
     }

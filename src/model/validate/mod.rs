@@ -4,15 +4,19 @@
 //! one mistake is one error. Such a model is thrown away: [`model`] returns it only when there is no error at all.
 
 mod addresses;
+mod attachments;
 mod dhcp_options;
 mod direct_connect;
 mod edges;
 mod endpoints;
 mod enis;
+mod flow_logs;
 mod hosts;
 mod internet;
+mod mirroring;
 mod multicast;
 mod nat_gateways;
+mod network_acls;
 mod overlap;
 mod peerings;
 mod prefix_lists;
@@ -20,6 +24,8 @@ mod route_tables;
 mod routes;
 mod security_groups;
 mod subnets;
+mod tracking;
+mod traffic;
 mod transit;
 mod transit_tables;
 mod value;
@@ -57,15 +63,16 @@ pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Err
     let networks = vpcs::networks(sources, &mut state);
     vpcs::vpcs(sources, &networks, &mut state);
     subnets::subnets(sources, &mut state);
-    security_groups::security_groups(sources, &mut state);
-    enis::enis(sources, &mut state);
+    peerings::peerings(sources, &mut state);
     prefix_lists::prefix_lists(sources, &mut state);
+    security_groups::security_groups(sources, &mut state);
+    network_acls::network_acls(sources, &mut state);
+    enis::enis(sources, &mut state);
     internet::gateways(sources, &mut state);
     internet::block_public_access(sources, &mut state);
     nat_gateways::nat_gateways(sources, &mut state);
     endpoints::endpoints(sources, &mut state);
     addresses::public_addresses(sources, &mut state);
-    peerings::peerings(sources, &mut state);
     transit::transit_gateways(sources, &mut state);
     vpn::vpn_connections(sources, &mut state);
     direct_connect::direct_connect(sources, &mut state);
@@ -73,8 +80,11 @@ pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Err
     transit_tables::tables(sources, &mut state);
     multicast::domains(sources, &mut state);
     route_tables::route_tables(sources, &mut state);
+    security_groups::default_groups(sources, &mut state);
+    flow_logs::flow_logs(sources, &mut state);
+    mirroring::mirroring(sources, &mut state);
     hosts::hosts(sources, &mut state);
-    hosts::attachments(sources, &mut state);
+    attachments::attachments(sources, &mut state);
     edges::edges(sources, &mut state);
     edges::circuits(sources, &mut state);
     if state.errors.0.is_empty() { Ok(state.model) } else { Err(state.errors) }

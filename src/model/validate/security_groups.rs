@@ -1,85 +1,206 @@
-//! Security groups and their rules.
+//! Security groups and their rules, and the default groups of ENIs.
 
+use hashbrown::HashMap;
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{Item, Source, Validation, each, value, value::Wrong};
-use crate::model::{
-    Errors, Id, Peer, Permission, SecurityGroup, Traffic,
-    raw::{self, Check as _},
-};
-
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
+use super::{Item, Source, Validation, each, traffic::Stated, value, value::Wrong};
+use crate::model::{Errors, Id, Model, Peer, Peering, Permission, SecurityGroup, raw};
 
 pub(super) fn security_groups(sources: &[Source<'_>], state: &mut Validation) {
     let Validation { model, errors, .. } = state;
-    let mut rules = Vec::new();
+    let mut all = Vec::new();
+    let mut names: HashMap<(Id, &str), &str> = HashMap::new();
     for (item, raw) in each(sources, "SecurityGroups", |raw| &raw.security_groups, |group| &group.id) {
         let vpc = item.reference(&raw.vpc, "VpcId", "vpc-blue", "Vpcs", &model.vpcs, errors);
         let vpc = vpc.map_or_else(Id::default, |(id, _)| id.clone());
+        let name = raw.name.get();
+        if let Some(name) = name
+            && !vpc.is_empty()
+            && let Some(other) = names.insert((vpc.clone(), name), item.id)
+            && other != item.id
+        {
+            let problem = format!("{other} has the name {name} in {vpc} too (InvalidGroup.Duplicate)");
+            item.wrong("GroupName", problem, "give each group of a VPC its own", errors);
+        }
         let id = item.new_id(&raw.id, "GroupId", "sg-open", &model.security_groups, errors);
         if let Some(id) = &id {
-            let descriptive = raw.notes.descriptive();
-            let group =
-                SecurityGroup { id: id.clone(), vpc, ingress: Vec::new(), egress: Vec::new(), descriptive };
+            let group = SecurityGroup {
+                id: id.clone(),
+                vpc: vpc.clone(),
+                name: name.map(Box::from),
+                ingress: Vec::new(),
+                egress: Vec::new(),
+                descriptive: raw.notes.descriptive(),
+            };
             model.security_groups.insert(id.clone(), group);
         }
-        rules.push((item, raw, id));
+        all.push((item, raw, id, vpc));
     }
     // Rules name groups, so they come when all groups are known.
-    for (item, raw, id) in rules {
-        let ingress = permissions(&item, "IpPermissions", &raw.ingress, state);
-        let egress = permissions(&item, "IpPermissionsEgress", &raw.egress, state);
-        if let Some(group) = id.and_then(|id| state.model.security_groups.get_mut(&id)) {
+    let known = Known::new(model);
+    let rules: Vec<_> = all
+        .iter()
+        .map(|(item, raw, id, vpc)| {
+            let mut read = |key, list| known.permissions(item, vpc, key, list, errors);
+            (id, read("IpPermissions", &raw.ingress), read("IpPermissionsEgress", &raw.egress))
+        })
+        .collect();
+    drop(known);
+    for (id, ingress, egress) in rules {
+        if let Some(group) = id.as_ref().and_then(|id| model.security_groups.get_mut(id)) {
             (group.ingress, group.egress) = (ingress, egress);
         }
     }
 }
 
-fn permissions(
-    item: &Item<'_>,
-    key: &str,
-    list: &raw::List<raw::Permission<'_>>,
-    state: &mut Validation,
-) -> Vec<Permission> {
+/// Gives the ENIs without a group the default one of their VPC (SEC-1), which is made up if the documents have none.
+pub(super) fn default_groups(sources: &[Source<'_>], state: &mut Validation) {
     let Validation { model, errors, .. } = state;
-    let known = &model.security_groups;
-    let mut permissions = Vec::new();
-    for (index, raw) in list.items().iter().enumerate() {
-        let at = |key_below: &str| format!("{key}[{index}].{key_below}");
-        let traffic = traffic(item, raw, &at, errors);
-        let ranges4 =
-            peers::<_, Ipv4Net>(item, raw.ranges4.items(), &at, "IpRanges", "CidrIp", value::cidr4, errors);
-        let ranges6 = peers::<_, Ipv6Net>(
-            item,
-            raw.ranges6.items(),
-            &at,
-            "Ipv6Ranges",
-            "CidrIpv6",
-            value::cidr6,
-            errors,
-        );
-        let prefix_lists =
-            peers(item, raw.prefix_lists.items(), &at, "PrefixListIds", "PrefixListId", prefix_list, errors);
-        let group = |id: &str| {
-            let group = known.get_key_value(id).map(|(id, _)| id.clone());
-            group.ok_or_else(|| value::unresolved(id, "SecurityGroups"))
-        };
-        let groups = peers(item, raw.groups.items(), &at, "UserIdGroupPairs", "GroupId", group, errors);
-        if let Some(traffic) = traffic {
-            permissions.push(Permission { traffic, ranges4, ranges6, prefix_lists, groups });
+    let groups = model.security_groups.values().filter(|group| group.is_default());
+    let mut defaults: HashMap<Id, Id> = groups.map(|group| (group.vpc.clone(), group.id.clone())).collect();
+    let mut made = Vec::new();
+    for eni in model.enis.values_mut().filter(|eni| eni.groups.is_empty() && !eni.vpc.is_empty()) {
+        let group = defaults.entry(eni.vpc.clone()).or_insert_with(|| {
+            let group = SecurityGroup::default_of(&eni.vpc);
+            let id = group.id.clone();
+            made.push(group);
+            id
+        });
+        eni.groups = Box::new([group.clone()]);
+    }
+    for group in made {
+        let (id, vpc) = (group.id.clone(), group.vpc.clone());
+        if model.security_groups.insert(id.clone(), group).is_some() {
+            let all = each(sources, "SecurityGroups", |raw| &raw.security_groups, |group| &group.id);
+            for (item, _) in all.filter(|(item, _)| *item.id == *id) {
+                let problem = format!("{id} is the id of the default group that {vpc} gets, as it has none");
+                item.wrong("GroupId", problem, "give it the GroupName default, or rename it", errors);
+            }
         }
     }
-    permissions
 }
 
-fn prefix_list(text: &str) -> Result<Id, Wrong> {
-    if !text.starts_with("pl-") {
-        return Err(Wrong::new(format!("{text} is not a prefix list's id"), "write one such as pl-12345678"));
+/// What rules name.
+struct Known<'m> {
+    model: &'m Model,
+    /// The peering of two VPCs, by both of its sides.
+    peerings: HashMap<(&'m Id, &'m Id), &'m Peering>,
+}
+
+impl<'m> Known<'m> {
+    fn new(model: &'m Model) -> Self {
+        let sides = |peering: &'m Peering| {
+            let (one, other) = (&peering.requester, &peering.accepter);
+            [((one, other), peering), ((other, one), peering)]
+        };
+        Self { model, peerings: model.peerings.values().flat_map(sides).collect() }
     }
-    value::id(text).map(Id::from)
+
+    /// The rules of one direction of a group of a VPC.
+    fn permissions(
+        &self,
+        item: &Item<'_>,
+        vpc: &Id,
+        key: &str,
+        list: &raw::List<raw::Permission<'_>>,
+        errors: &mut Errors,
+    ) -> Vec<Permission> {
+        let mut permissions = Vec::with_capacity(list.items().len());
+        for (index, raw) in list.items().iter().enumerate() {
+            let at = |below: &str| format!("{key}[{index}].{below}");
+            let keys = [at("FromPort"), at("ToPort")];
+            let ends = [(&raw.from, &*keys[0]), (&raw.to, &*keys[1])];
+            let stated = Stated { protocol: (&raw.protocol, at("IpProtocol")), ports: ends, icmp: ends };
+            let traffic = stated.read(item, errors);
+            let ranges4: Vec<Peer<Ipv4Net>> = peers(
+                item,
+                raw.ranges4.items(),
+                |index| at(&format!("IpRanges[{index}].CidrIp")),
+                "0.0.0.0/0",
+                |_, text| value::cidr4(text),
+                errors,
+            );
+            let ranges6: Vec<Peer<Ipv6Net>> = peers(
+                item,
+                raw.ranges6.items(),
+                |index| at(&format!("Ipv6Ranges[{index}].CidrIpv6")),
+                "::/0",
+                |_, text| value::cidr6(text),
+                errors,
+            );
+            let prefix_lists = peers(
+                item,
+                raw.prefix_lists.items(),
+                |index| at(&format!("PrefixListIds[{index}].PrefixListId")),
+                "pl-corp",
+                |_, text| self.prefix_list(text),
+                errors,
+            );
+            let pairs = peers(
+                item,
+                raw.groups.items(),
+                |index| at(&format!("UserIdGroupPairs[{index}].GroupId")),
+                "sg-open",
+                |pair, text| self.group(vpc, pair, text),
+                errors,
+            );
+            let (stale, groups): (Vec<_>, Vec<_>) =
+                pairs.into_iter().partition(|pair| matches!(pair.peer, Group::Stale(_)));
+            let id = |pair: Peer<Group>| {
+                let (Group::Stale(peer) | Group::Known(peer)) = pair.peer;
+                Peer { peer, description: pair.description }
+            };
+            let groups = groups.into_iter().map(id).collect();
+            let stale = stale.into_iter().map(id).collect();
+            if let Some(traffic) = traffic {
+                permissions.push(Permission { traffic, ranges4, ranges6, prefix_lists, groups, stale });
+            }
+        }
+        permissions
+    }
+
+    fn prefix_list(&self, text: &str) -> Result<Id, Wrong> {
+        let found = self.model.prefix_lists.get_key_value(text).map(|(id, _)| id.clone());
+        found.ok_or_else(|| value::unresolved(text, "PrefixLists"))
+    }
+
+    /// A group that a rule of a group of `vpc` names: of that VPC, or of a peered one in the same region (PT-7).
+    fn group(&self, vpc: &Id, pair: &raw::GroupPair<'_>, text: &str) -> Result<Group, Wrong> {
+        // EC2 prints the peering of a group of another VPC, and goes on doing so when either is gone.
+        let over_peering = pair.peering.is_stated();
+        let Some((id, group)) = self.model.security_groups.get_key_value(text) else {
+            let stale = value::id(text).map(|id| Group::Stale(id.into()));
+            return if over_peering { stale } else { Err(value::unresolved(text, "SecurityGroups")) };
+        };
+        let theirs = &group.vpc;
+        if theirs == vpc || theirs.is_empty() || vpc.is_empty() {
+            return Ok(Group::Known(id.clone()));
+        }
+        match self.peerings.get(&(vpc, theirs)) {
+            Some(peering) if peering.inter_region => {
+                let problem = format!(
+                    "{id} is of {theirs}, in another region than {vpc} (InvalidGroup.NotFound, PT-7)"
+                );
+                Err(Wrong::new(problem, "allow its addresses instead, by CidrIp or a prefix list"))
+            }
+            Some(peering) if peering.active => Ok(Group::Known(id.clone())),
+            _ if over_peering => Ok(Group::Stale(id.clone())),
+            _ => {
+                let problem = format!(
+                    "{id} is of {theirs}, which no active peering connection joins with {vpc} (InvalidGroup.NotFound)"
+                );
+                Err(Wrong::new(problem, "name a group of the same VPC, or peer the two"))
+            }
+        }
+    }
+}
+
+/// A group that a rule names.
+enum Group {
+    /// One whose members can be reached.
+    Known(Id),
+    /// One of a VPC that is peered no longer, or that is gone.
+    Stale(Id),
 }
 
 /// A raw peer of a rule: the text that names it, and why it is there.
@@ -108,115 +229,16 @@ raw_peers!(Range4.cidr Range6.cidr PrefixListId.id GroupPair.id);
 fn peers<'a, R: RawPeer<'a>, T>(
     item: &Item<'_>,
     list: &[R],
-    at: &impl Fn(&str) -> String,
-    key: &str,
-    peer_key: &str,
-    parse: impl Fn(&str) -> Result<T, Wrong>,
+    at: impl Fn(usize) -> String,
+    example: &str,
+    parse: impl Fn(&R, &str) -> Result<T, Wrong>,
     errors: &mut Errors,
 ) -> Vec<Peer<T>> {
     let mut peers = Vec::with_capacity(list.len());
     for (index, raw) in list.iter().enumerate() {
-        let path = at(&format!("{key}[{index}].{peer_key}"));
-        let example = match peer_key {
-            "CidrIp" => "0.0.0.0/0",
-            "CidrIpv6" => "::/0",
-            "PrefixListId" => "pl-12345678",
-            _ => "sg-open",
-        };
-        if let Some(peer) = item.required(raw.peer(), path, example, &parse, errors) {
+        if let Some(peer) = item.required(raw.peer(), at(index), example, |text| parse(raw, text), errors) {
             peers.push(Peer { peer, description: raw.description().get().map(Box::from) });
         }
     }
     peers
-}
-
-/// What a rule allows: protocol and ports.
-fn traffic(
-    item: &Item<'_>,
-    raw: &raw::Permission<'_>,
-    at: &impl Fn(&str) -> String,
-    errors: &mut Errors,
-) -> Option<Traffic> {
-    let before = errors.0.len();
-    let protocol = item.required(&raw.protocol, at("IpProtocol"), "tcp", protocol, errors)?;
-    let mut end = |text: &raw::Text<'_>, key: &str, range| {
-        item.optional(text, at(key), |text| number(text, range), errors)
-    };
-    let traffic = match protocol {
-        Some(protocol @ (TCP | UDP)) => {
-            let ports = (0, 65535, "a port");
-            let (from, to) = (end(&raw.from, "FromPort", ports), end(&raw.to, "ToPort", ports));
-            for (text, key) in [(&raw.from, "FromPort"), (&raw.to, "ToPort")] {
-                if text.is_missing() {
-                    item.wrong(
-                        at(key),
-                        "is missing",
-                        "add it; all ports are FromPort 0 and ToPort 65535",
-                        errors,
-                    );
-                }
-            }
-            if let (Some(from), Some(to)) = (from, to) {
-                if from > to {
-                    let problem = format!("FromPort {from} is greater than ToPort {to}");
-                    item.wrong(at("FromPort"), problem, "write the lower port first", errors);
-                }
-                Traffic::Ports { protocol, from: from as u16, to: to as u16 }
-            } else {
-                Traffic::All
-            }
-        }
-        Some(protocol @ (ICMP | ICMPV6)) => {
-            let kind = end(&raw.from, "FromPort", (-1, 255, "an ICMP type"));
-            let code = end(&raw.to, "ToPort", (-1, 255, "an ICMP code"));
-            // -1, or nothing, is every type or code.
-            let some = |number: Option<i32>| number.and_then(|number| u8::try_from(number).ok());
-            let (kind, code) = (some(kind), some(code));
-            if kind.is_none() && code.is_some() {
-                item.wrong(
-                    at("ToPort"),
-                    "has an ICMP code of every type",
-                    "write -1, or a type in FromPort",
-                    errors,
-                );
-            }
-            Traffic::Icmp { protocol, kind, code }
-        }
-        // EC2 allows any ports with the other protocols, and pays no heed to them.
-        other => {
-            let any = (-1, 65535, "a port");
-            for (text, key) in [(&raw.from, "FromPort"), (&raw.to, "ToPort")] {
-                end(text, key, any);
-            }
-            other.map_or(Traffic::All, Traffic::Protocol)
-        }
-    };
-    (errors.0.len() == before).then_some(traffic)
-}
-
-/// An IP protocol; `None` for all.
-fn protocol(text: &str) -> Result<Option<u8>, Wrong> {
-    match text {
-        "-1" => Ok(None),
-        "tcp" => Ok(Some(TCP)),
-        "udp" => Ok(Some(UDP)),
-        "icmp" => Ok(Some(ICMP)),
-        "icmpv6" => Ok(Some(ICMPV6)),
-        _ => text.parse().map(Some).map_err(|_| {
-            Wrong::new(
-                format!("{text} is not a protocol"),
-                "write -1 for all, tcp, udp, icmp, icmpv6 or a number from 0 to 255",
-            )
-        }),
-    }
-}
-
-fn number(text: &str, (lowest, highest, what): (i32, i32, &str)) -> Result<i32, Wrong> {
-    match text.parse() {
-        Ok(number) if (lowest..=highest).contains(&number) => Ok(number),
-        _ => Err(Wrong::new(
-            format!("{text} is not {what}"),
-            format!("write a number from {lowest} to {highest}"),
-        )),
-    }
 }

@@ -88,9 +88,11 @@ pub(super) fn subnets(sources: &[Source<'_>], state: &mut Validation) {
         }
         let zone = zones.entry(zone).or_insert_with(|| Arc::from(zone)).clone();
         let cidr6 = cidr6.map(|(cidr, _)| cidr);
-        let route_table = Id::default();
+        // Route tables and network ACLs, which come later, say which of them are in force.
+        let (route_table, network_acl) = (Id::default(), None);
         let descriptive = raw.notes.descriptive();
-        model.subnets.insert(id.clone(), Subnet { id, vpc, zone, cidr4, cidr6, route_table, descriptive });
+        let subnet = Subnet { id, vpc, zone, cidr4, cidr6, route_table, network_acl, descriptive };
+        model.subnets.insert(subnet.id.clone(), subnet);
     }
     overlaps(&mut spans, |first, second| {
         let (Some(earlier), Some(item)) = (items.get(first.owner as usize), items.get(second.owner as usize))

@@ -1,12 +1,13 @@
 //! What a state has that is legal, and surely wrong: `warren check` prints it, a node logs it.
 //!
-//! [`warnings`] looks at resources and static routes only: what is learned by BGP comes and goes. One pass over the ENIs at
-//! most, and only if something leads out of a VPC at all.
+//! [`warnings`] looks at resources and static routes only: what is learned by BGP comes and goes. It passes over the ENIs a
+//! few times at most.
 
 mod blackholes;
 mod middlebox;
 mod peering;
 mod public;
+mod security;
 mod transit;
 mod view;
 
@@ -43,6 +44,7 @@ pub fn warnings(model: &Model) -> Vec<Warning> {
     middlebox::check(&view, &mut found);
     peering::check(&view, &mut found);
     transit::check(&view, &mut found);
+    security::check(&view, &mut found);
     let Found(mut found) = found;
     found.sort_unstable();
     found.dedup();

@@ -237,3 +237,12 @@ fn the_mistakes_of_propagation_are_named() {
     let gateway = port("out", "gateway", "");
     refused(&format!("{gateway}[gateway]\nbindings = 0\n"), "gateway.bindings: 1 to 33554432, not 0");
 }
+
+#[test]
+fn flow_logs_go_to_a_folder_and_are_bounded() {
+    let host = |keys: &str| format!("{}[flow_logs]\n{keys}\n", port("vm0", "instance", ""));
+    refused(&host("rotate_seconds = 0"), "flow_logs.rotate_seconds: at least 1");
+    refused(&host("rotate_megabytes = 0"), "flow_logs.rotate_megabytes: at least 1");
+    refused(&host("keep_megabytes = 10"), "flow_logs.keep_megabytes: at least rotate_megabytes (75)");
+    assert_eq!(problems(&host("folder = \"logs\"\nkeep_megabytes = 75")), Vec::<String>::new());
+}

@@ -236,7 +236,11 @@ fn public(hosts: &str) -> Model {
         r#"
 Vpcs: [{{VpcId: vpc-1, CidrBlock: 10.0.0.0/16}}]
 Subnets: [{{SubnetId: subnet-1, VpcId: vpc-1, AvailabilityZone: eu-central-1a, CidrBlock: 10.0.1.0/24}}]
-SecurityGroups: [{{GroupId: sg-1, VpcId: vpc-1}}]
+SecurityGroups:
+- GroupId: sg-1
+  VpcId: vpc-1
+  IpPermissions: [{{IpProtocol: "-1", IpRanges: [{{CidrIp: 0.0.0.0/0}}]}}]
+  IpPermissionsEgress: [{{IpProtocol: "-1", IpRanges: [{{CidrIp: 0.0.0.0/0}}]}}]
 NetworkInterfaces:
 - NetworkInterfaceId: eni-1
   SubnetId: subnet-1

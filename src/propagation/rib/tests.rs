@@ -104,7 +104,7 @@ fn changes_are_net() {
     // As zebra replaces a route in one frame.
     rib.apply([withdrawn(1), up(1, 3), withdrawn(1), up(1, 2)]);
     assert_eq!(rib.take_changes(), []);
-    assert_eq!(rib.paths.ids.len(), 1, "paths out of use are forgotten");
+    assert_eq!(rib.paths.len(), 1, "paths out of use are forgotten");
 }
 
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use hashbrown::HashSet;
 use iptrie::{
     IpPrefix, IpPrefixCovering,
     map::{LCTrieMap, RTrieMap},
@@ -70,6 +71,50 @@ impl<P: Prefix, T: Copy + PartialEq> Family<P, T> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (P, T)> + '_ {
         self.ranges.iter().flat_map(Range::routes)
+    }
+
+    /// All routes in order. A range is opened when the order comes to its block.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (P, T)> + '_ {
+        let mut unopened = 0..self.ranges.len();
+        // What is left of ranges that lie in each other.
+        let mut open = Vec::<std::vec::IntoIter<(P, T)>>::new();
+        std::iter::from_fn(move || {
+            loop {
+                open.retain(|routes| routes.len() > 0);
+                let first =
+                    |routes: &std::vec::IntoIter<(P, T)>| routes.as_slice().first().map(|route| route.0);
+                let next = open.iter_mut().min_by_key(|routes| first(routes));
+                let block = self.ranges.get(unopened.start).map(|range| range.block);
+                match next {
+                    Some(next) if block.is_none_or(|block| first(next) < Some(block)) => return next.next(),
+                    _ => open.push(self.routes(unopened.next()?).into_iter()),
+                }
+            }
+        })
+    }
+
+    /// The prefixes that have not the same target in both.
+    pub(super) fn differing(&self, other: &Self) -> Vec<P> {
+        if Arc::ptr_eq(&self.ranges, &other.ranges) {
+            return Vec::new();
+        }
+        let (these, those) = (self.routes_beside(other), other.routes_beside(self));
+        let target = |routes: &[(P, T)], prefix: &P| {
+            let position = routes.binary_search_by(|route| route.0.cmp(prefix)).ok()?;
+            routes.get(position).map(|route| route.1)
+        };
+        let changed = these.iter().filter(|(prefix, of)| target(&those, prefix) != Some(*of));
+        let added = those.iter().filter(|(prefix, _)| target(&these, prefix).is_none());
+        changed.chain(added).map(|(prefix, _)| *prefix).collect()
+    }
+
+    /// The routes of the ranges that are not shared with another table, in order.
+    fn routes_beside(&self, other: &Self) -> Vec<(P, T)> {
+        let shared: HashSet<_> = other.ranges.iter().map(|range| Arc::as_ptr(&range.trie)).collect();
+        let own = self.ranges.iter().filter(|range| !shared.contains(&Arc::as_ptr(&range.trie)));
+        let mut routes: Vec<_> = own.flat_map(Range::routes).collect();
+        routes.sort_unstable_by_key(|route| route.0);
+        routes
     }
 
     /// The position of the range that a prefix belongs to.

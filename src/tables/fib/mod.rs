@@ -9,6 +9,7 @@ mod prefix;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use hashbrown::HashMap;
 use ipnet::IpNet;
 use iptrie::{Ipv4Prefix, Ipv6Prefix};
 
@@ -40,6 +41,23 @@ impl<T: Copy + PartialEq> Fib<T> {
             }
         }
         Self { v4: self.v4.apply(v4), v6: self.v6.apply(v6) }
+    }
+
+    /// A table of exactly these routes, as [`Fib::new`], which shares the ranges that are alike with this one.
+    #[must_use]
+    pub fn replaced(&self, routes: impl IntoIterator<Item = (IpNet, T)>) -> Self {
+        let routes: HashMap<IpNet, T> = routes.into_iter().collect();
+        let gone = self.iter().filter(|(destination, _)| !routes.contains_key(destination));
+        let other = routes.iter().filter(|&(destination, target)| self.get(*destination) != Some(*target));
+        let gone = gone.map(|(destination, _)| (destination, None));
+        self.apply(gone.chain(other.map(|(destination, target)| (*destination, Some(*target)))))
+    }
+
+    /// The destinations that have not the same route in both, in no order that means anything. Ranges that both share cost
+    /// nothing, so that of two tables of which one was made of the other this costs what their difference does.
+    pub fn differing(&self, other: &Self) -> Vec<IpNet> {
+        let v4 = self.v4.differing(&other.v4).into_iter().map(IpNet::from);
+        v4.chain(self.v6.differing(&other.v6).into_iter().map(IpNet::from)).collect()
     }
 
     /// The target of the longest prefix that holds the IPv4 address (host byte order).
@@ -75,6 +93,12 @@ impl<T: Copy + PartialEq> Fib<T> {
     pub fn iter(&self) -> impl Iterator<Item = (IpNet, T)> + '_ {
         let v4 = self.v4.iter().map(|(prefix, target)| (IpNet::from(prefix), target));
         v4.chain(self.v6.iter().map(|(prefix, target)| (IpNet::from(prefix), target)))
+    }
+
+    /// All routes in their order, IPv4 first. The first ones cost what they are, however many come behind them.
+    pub fn in_order(&self) -> impl Iterator<Item = (IpNet, T)> + '_ {
+        let v4 = self.v4.in_order().map(|(prefix, target)| (IpNet::from(prefix), target));
+        v4.chain(self.v6.in_order().map(|(prefix, target)| (IpNet::from(prefix), target)))
     }
 
     /// How many routes there are.

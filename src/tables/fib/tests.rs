@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
@@ -60,6 +60,20 @@ fn check_ranges<P: Prefix, T: Copy + PartialEq>(family: &Family<P, T>) {
     assert_eq!(family.len(), family.iter().count());
 }
 
+/// What differs between two tables is the same in both directions, and found by who compares all; and the one can be made
+/// of the other.
+fn check_difference(last: &Fib<u32>, fib: &Fib<u32>) {
+    let differing: BTreeSet<_> = last.differing(fib).into_iter().collect();
+    assert_eq!(differing, fib.differing(last).into_iter().collect());
+    let (before, after): (Model, Model) = (last.iter().collect(), fib.iter().collect());
+    let either = before.keys().chain(after.keys());
+    assert_eq!(differing, either.filter(|net| before.get(*net) != after.get(*net)).copied().collect());
+    let replaced = last.replaced(fib.iter());
+    check_ranges(&replaced.v4);
+    check_ranges(&replaced.v6);
+    assert_eq!(replaced.iter().collect::<Model>(), after);
+}
+
 proptest! {
     /// RT-16: whatever came and went, the longest prefix wins.
     #[test]
@@ -73,6 +87,7 @@ proptest! {
     ) {
         let (mut fib, mut model) = (Fib::default(), Model::new());
         let mut before: Vec<(Fib<u32>, Vec<Option<u32>>)> = Vec::new();
+        let mut last = fib.clone();
         let step = |fib: &mut Fib<u32>, model: &mut Model, batch: &[(IpNet, Option<u32>)]| {
             *fib = fib.apply(batch.iter().copied());
             for (prefix, target) in batch {
@@ -90,6 +105,9 @@ proptest! {
                 prop_assert_eq!(lookup(&fib, *probe), naive(&model, *probe), "{}", probe);
             }
             prop_assert_eq!(fib.iter().collect::<Model>(), model.clone());
+            prop_assert!(fib.in_order().eq(model.iter().map(|(prefix, target)| (*prefix, *target))));
+            check_difference(&last, &fib);
+            last = fib.clone();
             for (prefix, target) in &model {
                 prop_assert_eq!(fib.get(*prefix), Some(*target));
             }
@@ -123,6 +141,11 @@ fn a_change_touches_only_what_it_changes() {
         let shared = pairs.filter(|(new, old)| Arc::ptr_eq(&new.trie, &old.trie)).count();
         assert_eq!((next.v4.ranges.len(), shared), (ranges, ranges - 1), "{prefix}");
         assert!(Arc::ptr_eq(&next.v6.ranges, &fib.v6.ranges));
+        assert_eq!(
+            fib.differing(&next).len(),
+            usize::from(target.is_some() || prefix != default),
+            "{prefix}"
+        );
         // An address that no other route has.
         assert_eq!(next.lookup_v4(1), target.filter(|_| prefix == default), "{prefix}");
     }

@@ -1,9 +1,9 @@
-//! Times of packets, as people and programs read them.
+//! Times, as people and programs read them.
 
 use std::time::Duration;
 
 /// A time since 1970-01-01 UTC in the form of RFC 3339, with nanoseconds.
-pub(super) fn rfc3339(nanos: u64) -> String {
+pub(crate) fn rfc3339(nanos: u64) -> String {
     let time = Duration::from_nanos(nanos);
     let (days, seconds) = (time.as_secs() / 86_400, time.as_secs() % 86_400);
     let (year, month, day) = civil(days);
@@ -13,8 +13,15 @@ pub(super) fn rfc3339(nanos: u64) -> String {
 }
 
 /// The time of day (UTC) of [`rfc3339`].
-pub(super) fn of_day(nanos: u64) -> String {
+pub(crate) fn of_day(nanos: u64) -> String {
     rfc3339(nanos).split(['T', 'Z']).nth(1).unwrap_or_default().to_owned()
+}
+
+/// A time since 1970-01-01 UTC to the minute, as in the names of AWS's log files: `20180620T1620Z`.
+pub(crate) fn minute(time: Duration) -> String {
+    let (days, minutes) = (time.as_secs() / 86_400, time.as_secs() % 86_400 / 60);
+    let (year, month, day) = civil(days);
+    format!("{year:04}{month:02}{day:02}T{:02}{:02}Z", minutes / 60, minutes % 60)
 }
 
 /// The Gregorian date of a day counted from 1970-01-01: year, month and day from 1.
@@ -49,5 +56,6 @@ mod tests {
             assert_eq!(rfc3339(seconds * 1_000_000_000 + 7), format!("{text}.000000007Z"));
         }
         assert_eq!(of_day(1_500_000_000), "00:00:01.500000000");
+        assert_eq!(minute(Duration::from_secs(1_529_511_659)), "20180620T1620Z");
     }
 }

@@ -1,0 +1,98 @@
+//! The node's own ports, and the ENIs behind them.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use super::{Compiler, SitePort, SiteRole, lease, local_enis};
+use crate::{
+    flow::Timeouts,
+    model::{self, Model, router_mac},
+    packet::{Mac, Vni},
+    tables::{Addresses, Exits, LocalEni, Place, Port, PortIndex, Role, SubnetIndex},
+};
+
+impl Compiler {
+    /// The ports, by index.
+    pub(super) fn ports(&self, model: &Model, exits: &Exits) -> Box<[Port]> {
+        let mut plugged: HashMap<&str, Arc<LocalEni>> = HashMap::new();
+        for eni in local_enis(model, &self.local) {
+            if let Some(at) = &eni.attachment
+                && let Some(local) = self.local_eni(model, exits, eni, &at.port)
+            {
+                plugged.insert(&at.port, Arc::new(local));
+            }
+        }
+        let port = |port: &SitePort| Port {
+            name: Arc::clone(&port.name),
+            role: match &port.role {
+                SiteRole::Instance => Role::Instance(plugged.get(&*port.name).cloned()),
+                SiteRole::Uplink(uplink) => Role::Uplink(uplink.to_table()),
+                SiteRole::Service(services) => Role::Service(Arc::clone(services)),
+                SiteRole::Gateway(outside) => Role::Gateway(Arc::clone(outside)),
+                SiteRole::Control(of) => Role::Control(*of),
+            },
+            vlan: port.vlan,
+        };
+        self.site.ports.iter().map(port).collect()
+    }
+
+    /// The ports of the ENIs that are attached to this node.
+    pub(super) fn local_macs(&self, model: &Model) -> HashMap<(Vni, Mac), PortIndex, FxBuildHasher> {
+        let macs = self.local.iter().filter_map(|id| {
+            let eni = model.enis.get(id)?;
+            let port = self.site.port(&eni.attachment.as_ref()?.port)?;
+            Some(((model.vpcs.get(&eni.vpc)?.vni, eni.mac), port))
+        });
+        macs.collect()
+    }
+
+    fn local_eni(&self, model: &Model, exits: &Exits, eni: &model::Eni, port: &str) -> Option<LocalEni> {
+        let index = self.site.port(port)?;
+        let mtu = self.site.ports.get(usize::from(index.0))?.mtu;
+        let subnet = model.subnets.get(&eni.subnet)?;
+        let vpc = model.vpcs.get(&eni.vpc)?;
+        let index_of_subnet = SubnetIndex(self.subnets.get(&eni.subnet)?);
+        let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
+        let v6 =
+            eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
+        Some(LocalEni {
+            id: Arc::clone(&eni.id),
+            vpc: Arc::clone(&eni.vpc),
+            stay: self.stays.number(&eni.id)?,
+            vni: vpc.vni,
+            mac: eni.mac,
+            router_mac: router_mac(&eni.subnet),
+            location: Place::Local(index).into(),
+            subnet: index_of_subnet,
+            subnet_v4: subnet.cidr4,
+            subnet_v6: subnet.cidr6,
+            v4: Addresses::<u32>::new(v4, eni.prefixes4.iter().map(|prefix| prefix.network().to_bits())),
+            v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
+            resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
+            metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
+            timeouts: Timeouts::DEFAULT,
+            source_dest_check: eni.source_dest_check,
+            mtu,
+            narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
+            lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
+            routes: Arc::clone(&exits.subnet(index_of_subnet)?.routes),
+            steered: self.exits.steering.contains(&subnet.route_table),
+            policy: self.policies.get(&eni.groups)?,
+        })
+    }
+}
+
+/// The ports with the route tables that their ENIs' subnets have now.
+pub(super) fn rerouted(ports: &[Port], exits: &Exits) -> Box<[Port]> {
+    let mut ports: Box<[Port]> = ports.into();
+    for port in &mut ports {
+        let Role::Instance(Some(eni)) = &mut port.role else { continue };
+        let Some(subnet) = exits.subnet(eni.subnet) else { continue };
+        if !Arc::ptr_eq(&eni.routes, &subnet.routes) {
+            *eni = Arc::new(LocalEni { routes: Arc::clone(&subnet.routes), ..LocalEni::clone(eni) });
+        }
+    }
+    ports
+}

@@ -1,0 +1,82 @@
+//! What connections are found by.
+
+use std::net::IpAddr;
+
+use crate::{
+    packet::mapped,
+    tables::{PortIndex, Secret},
+};
+
+/// The two ends of a connection, as its ENI sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The ENI's side.
+    pub local: IpAddr,
+    /// The other side.
+    pub remote: IpAddr,
+    /// The port of the ENI's side. Of ICMP, the identifier at the end that asks, and 0 at the one that answers (RFC 5508 §3.1);
+    /// of other protocols 0.
+    pub local_port: u16,
+    /// The port of the other side, likewise.
+    pub remote_port: u16,
+    /// The IP protocol.
+    pub protocol: u8,
+}
+
+/// The part of a key that fits two words, and its hash. Over IPv4 it is all of it; over IPv6 the first word is a keyed hash of
+/// the addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    pub(super) words: [u64; 2],
+    pub(super) hash: u32,
+}
+
+/// A key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The part that fits two words.
+    pub short: Short,
+    /// Local and remote address over IPv6.
+    pub(super) wide: Option<[u128; 2]>,
+}
+
+const IPV4: u64 = 4;
+const IPV6: u64 = 6;
+
+impl Short {
+    #[inline(always)]
+    fn new(secret: &Secret, addresses: u64, ports: u32, port: PortIndex, protocol: u8, family: u64) -> Self {
+        let rest = u64::from(ports) << 32 | u64::from(port.0) << 16 | u64::from(protocol) << 8 | family;
+        Self { words: [addresses, rest], hash: secret.mix(addresses, rest) as u32 }
+    }
+
+    #[inline(always)]
+    pub(super) fn v4(
+        secret: &Secret,
+        port: PortIndex,
+        local: u32,
+        remote: u32,
+        ports: u32,
+        protocol: u8,
+    ) -> Self {
+        Self::new(secret, u64::from(local) << 32 | u64::from(remote), ports, port, protocol, IPV4)
+    }
+}
+
+impl Key {
+    pub(super) fn new(secret: &Secret, port: PortIndex, ends: &Ends) -> Self {
+        let ports = u32::from(ends.local_port) << 16 | u32::from(ends.remote_port);
+        match (ends.local, ends.remote) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => {
+                let short = Short::v4(secret, port, local.to_bits(), remote.to_bits(), ports, ends.protocol);
+                Self { short, wide: None }
+            }
+            (local, remote) => {
+                let wide = [mapped(local), mapped(remote)];
+                let [a, b] = wide.map(|address| secret.mix((address >> 64) as u64, address as u64));
+                let short = Short::new(secret, secret.mix(a, b), ports, port, ends.protocol, IPV6);
+                Self { short, wide: Some(wide) }
+            }
+        }
+    }
+}

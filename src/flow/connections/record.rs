@@ -1,0 +1,326 @@
+//! What is remembered of a connection.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Ends, Key, Opening, Side, Tcp, Timeouts};
+use crate::{
+    flow::Phase,
+    packet::{Mac, Sender, protocol},
+    tables::{Direction, HostIndex, Location, PortIndex},
+};
+
+/// Where a connection's packets go out, as decided for the first of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The destination.
+    pub to: Location,
+    /// The destination's MAC.
+    pub mac: Mac,
+    /// The router's MAC of the destination's subnet.
+    pub router: Mac,
+    /// Whether these two are written over those that the ENI sent: of what it sends to its router. What it sends to the
+    /// destination itself stays as it is.
+    pub rewrites: bool,
+}
+
+/// What every packet of a connection reads and writes: a cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Hot {
+    pub(super) key: [u64; 2],
+    /// The generation of the tables that the decisions were made under.
+    generation: u32,
+    /// When it expires, in milliseconds, modulo 2³²: more than any timeout twice.
+    pub(super) due: u32,
+    /// [`crate::packet::flow_hash`] of its packets.
+    pub flow: u32,
+    /// How far a connection of TCP is; of other protocols, [`UDP_NEW`] and so on.
+    state: u8,
+    bits: u8,
+    spare: u16,
+    /// Where it goes.
+    to: Location,
+    /// Where what comes in was found to come from: that host, in the VPC of the ENI.
+    from: HostIndex,
+    mac: Mac,
+    router: Mac,
+    /// By direction; moved to [`Cold`] before they overflow.
+    packets: [u16; 2],
+    bytes: [u32; 2],
+}
+
+const _: () = assert!(size_of::<Hot>() == 64);
+
+/// The rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Cold {
+    /// Local and remote address over IPv6.
+    pub(super) wide: [u128; 2],
+    /// By direction.
+    packets: [u64; 2],
+    bytes: [u64; 2],
+    pub(super) hash: u32,
+    /// The number of the ENI's stay at its port.
+    pub eni: u32,
+    /// When it began, in milliseconds of the node's time, modulo 2³².
+    pub began: u32,
+    /// The source MAC of what comes in, and whom Geneve named as its sender.
+    pub origin: (Mac, Option<Sender>),
+}
+
+/// Bits of [`Hot`]: there is a decision for a direction.
+const EGRESS: u8 = 1 << Direction::Egress as u8;
+const INGRESS: u8 = 1 << Direction::Ingress as u8;
+/// Its state does not change with the usual packet: an established connection, or a stream.
+const SETTLED: u8 = 1 << 2;
+/// It is tracked (SEC-4).
+const TRACKED: u8 = 1 << 3;
+/// The ENI sent its first packet.
+const FROM_ENI: u8 = 1 << 4;
+/// What goes out gets the MACs of the decision.
+const REWRITE: u8 = 1 << 5;
+/// What comes in comes with the router's MAC.
+const ROUTED_IN: u8 = 1 << 6;
+
+/// States of protocols without connections: one direction was seen, an answer, more of the first direction; after another answer,
+/// a stream (SEC-8).
+const NEW: u8 = 0;
+const ANSWERED: u8 = 1;
+const ASKED_AGAIN: u8 = 2;
+const STREAM: u8 = 3;
+
+impl Hot {
+    pub(super) const FREE: Self = Self {
+        key: [0; 2],
+        generation: 0,
+        due: 0,
+        flow: 0,
+        state: 0,
+        bits: 0,
+        spare: 0,
+        to: Location::UNATTACHED,
+        from: HostIndex(u32::MAX),
+        mac: Mac::ZERO,
+        router: Mac::ZERO,
+        packets: [0; 2],
+        bytes: [0; 2],
+    };
+
+    pub(super) fn opened(key: &Key, opening: &Opening) -> Self {
+        let bit = |set, bit| if set { bit } else { 0 };
+        let from_eni = bit(opening.direction == Direction::Egress, FROM_ENI);
+        let bits = bit(opening.tracked, TRACKED) | bit(!opening.tracked, SETTLED) | from_eni;
+        let mut hot = Self { key: key.short.words, flow: opening.flow, bits, ..Self::FREE };
+        if hot.protocol() == protocol::TCP {
+            hot.state = Tcp::picked_up(opening.tcp_flags).bits();
+            hot.settle();
+        }
+        hot
+    }
+
+    /// The IP protocol.
+    #[inline(always)]
+    pub fn protocol(&self) -> u8 {
+        (self.key[1] >> 8) as u8
+    }
+
+    /// The port of its ENI.
+    pub fn port(&self) -> PortIndex {
+        PortIndex((self.key[1] >> 16) as u16)
+    }
+
+    /// How far it is; `None` of other protocols than TCP.
+    pub fn phase(&self) -> Option<Phase> {
+        (self.protocol() == protocol::TCP).then(|| Tcp::from_bits(self.state).phase())
+    }
+
+    /// Whether it is tracked.
+    pub fn is_tracked(&self) -> bool {
+        self.bits & TRACKED != 0
+    }
+
+    /// Which end a packet of a direction comes from.
+    pub fn side(&self, direction: Direction) -> Side {
+        if (self.bits & FROM_ENI != 0) == (direction == Direction::Egress) {
+            Side::Initiator
+        } else {
+            Side::Responder
+        }
+    }
+
+    /// Whether it has not expired, at a time in milliseconds.
+    #[inline(always)]
+    pub(super) fn lives(&self, now: u32) -> bool {
+        self.due.wrapping_sub(now) as i32 > 0
+    }
+
+    /// Whether the usual packet of a direction passes as decided: nothing of it has to be decided or tracked.
+    #[inline(always)]
+    pub fn passes(&self, direction: Direction, generation: u32, now: u32) -> bool {
+        let bits = SETTLED | 1 << direction as u8;
+        self.bits & bits == bits && self.generation == generation && self.lives(now)
+    }
+
+    /// Whether there is a decision for a direction.
+    pub fn is_decided(&self, direction: Direction, generation: u32) -> bool {
+        self.bits & (1 << direction as u8) != 0 && self.generation == generation
+    }
+
+    /// It is settled, and lives from now on as long as such a connection.
+    #[inline(always)]
+    pub fn live(&mut self, now: u32, timeouts: &Timeouts) {
+        let idle = match self.bits & TRACKED {
+            0 => Timeouts::UNTRACKED,
+            _ if self.protocol() == protocol::UDP => timeouts.udp_stream,
+            _ => timeouts.established,
+        };
+        self.due = now.wrapping_add(idle);
+    }
+
+    /// Counts a packet; `true` if the counters have to be moved to [`Cold::add`] now.
+    #[inline(always)]
+    pub fn count(&mut self, direction: Direction, bytes: u32) -> bool {
+        let (packets, sum) = match direction {
+            Direction::Ingress => (&mut self.packets[0], &mut self.bytes[0]),
+            Direction::Egress => (&mut self.packets[1], &mut self.bytes[1]),
+        };
+        *packets = packets.wrapping_add(1);
+        *sum = sum.wrapping_add(bytes);
+        *packets >> 15 != 0 || *sum >> 31 != 0
+    }
+
+    /// Makes room for decisions under newer tables.
+    fn renew(&mut self, generation: u32) {
+        if self.generation != generation {
+            self.generation = generation;
+            self.bits &= !(EGRESS | INGRESS);
+        }
+    }
+
+    /// Notes where what goes out goes.
+    pub(super) fn decide_egress(&mut self, generation: u32, way: &Way) {
+        self.renew(generation);
+        (self.to, self.mac, self.router) = (way.to, way.mac, way.router);
+        self.bits |= EGRESS;
+        self.bits = if way.rewrites { self.bits | REWRITE } else { self.bits & !REWRITE };
+    }
+
+    /// Where what goes out goes.
+    #[inline(always)]
+    pub fn way(&self) -> Way {
+        Way { to: self.to, mac: self.mac, router: self.router, rewrites: self.bits & REWRITE != 0 }
+    }
+
+    /// Notes where what comes in comes from.
+    pub(super) fn decide_ingress(&mut self, generation: u32, from: HostIndex, routed: bool) {
+        self.renew(generation);
+        self.from = from;
+        self.bits |= INGRESS;
+        self.bits = if routed { self.bits | ROUTED_IN } else { self.bits & !ROUTED_IN };
+    }
+
+    /// Where what comes in comes from, and whether with the router's MAC.
+    #[inline(always)]
+    pub fn origin(&self) -> (HostIndex, bool) {
+        (self.from, self.bits & ROUTED_IN != 0)
+    }
+
+    /// Takes the state on by a packet.
+    pub(super) fn step(&mut self, side: Side, tcp_flags: u8) {
+        if self.bits & TRACKED == 0 {
+            return;
+        }
+        if self.protocol() == protocol::TCP {
+            self.state = Tcp::from_bits(self.state).after(side, tcp_flags).bits();
+        } else {
+            self.state = match (self.state, side) {
+                (NEW, Side::Responder) => ANSWERED,
+                (ANSWERED, Side::Initiator) => ASKED_AGAIN,
+                (ASKED_AGAIN, Side::Responder) => STREAM,
+                (state, _) => state,
+            };
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let settled = match self.protocol() {
+            protocol::TCP => Tcp::from_bits(self.state).phase() == Phase::Established,
+            protocol::UDP => self.state == STREAM,
+            _ => false,
+        };
+        if self.bits & TRACKED != 0 {
+            self.bits = if settled { self.bits | SETTLED } else { self.bits & !SETTLED };
+        }
+    }
+
+    /// How long it lives from its last packet on, in milliseconds.
+    pub(super) fn idle(&self, timeouts: &Timeouts) -> u32 {
+        if self.bits & TRACKED == 0 {
+            return Timeouts::UNTRACKED;
+        }
+        match self.protocol() {
+            protocol::TCP => match Tcp::from_bits(self.state).phase() {
+                Phase::HalfOpen => Timeouts::HALF_OPEN,
+                Phase::Established => timeouts.established,
+                Phase::Closed => Timeouts::CLOSED,
+            },
+            protocol::UDP if self.state == STREAM => timeouts.udp_stream,
+            protocol::UDP => timeouts.udp,
+            protocol::ICMP | protocol::ICMPV6 => Timeouts::ICMP,
+            _ => Timeouts::OTHER,
+        }
+    }
+}
+
+impl Cold {
+    pub(super) const FREE: Self = Self {
+        wide: [0; 2],
+        packets: [0; 2],
+        bytes: [0; 2],
+        hash: 0,
+        eni: 0,
+        began: 0,
+        origin: (Mac::ZERO, None),
+    };
+
+    pub(super) fn opened(key: &Key, opening: &Opening, now: u32) -> Self {
+        let wide = key.wide.unwrap_or_default();
+        Self { wide, hash: key.short.hash, eni: opening.eni, began: now, ..Self::FREE }
+    }
+
+    /// Takes over what the hot part has counted.
+    pub fn add(&mut self, hot: &mut Hot) {
+        for (total, packets) in self.packets.iter_mut().zip(&mut hot.packets) {
+            *total += u64::from(std::mem::take(packets));
+        }
+        for (total, bytes) in self.bytes.iter_mut().zip(&mut hot.bytes) {
+            *total += u64::from(std::mem::take(bytes));
+        }
+    }
+
+    /// Packets and bytes in a direction, with what the hot part has counted.
+    pub fn total(&self, hot: &Hot, direction: Direction) -> (u64, u64) {
+        let [ingress, egress] = [0, 1].map(|at: usize| {
+            let sum = |totals: &[u64; 2], now: u64| totals.get(at).copied().unwrap_or(0) + now;
+            let packets = hot.packets.get(at).copied().unwrap_or(0);
+            let bytes = hot.bytes.get(at).copied().unwrap_or(0);
+            (sum(&self.packets, packets.into()), sum(&self.bytes, bytes.into()))
+        });
+        if direction == Direction::Ingress { ingress } else { egress }
+    }
+
+    /// The ends of the connection.
+    pub fn ends(&self, hot: &Hot) -> Ends {
+        let [addresses, rest] = hot.key;
+        let (local, remote) = if rest & 0xff == 4 {
+            let v4 = |word: u64| IpAddr::V4(Ipv4Addr::from_bits(word as u32));
+            (v4(addresses >> 32), v4(addresses))
+        } else {
+            let [local, remote] = self.wide.map(|address| IpAddr::V6(Ipv6Addr::from_bits(address)));
+            (local, remote)
+        };
+        let (local_port, remote_port) = ((rest >> 48) as u16, (rest >> 32) as u16);
+        Ends { local, remote, local_port, remote_port, protocol: hot.protocol() }
+    }
+}

@@ -1,0 +1,332 @@
+//! Whether an ENI's security groups and connections, and its subnet's network ACL, let a packet through.
+//!
+//! A packet of a tracked connection passes whatever the rules say (SEC-2, SEC-6); the first one is judged by the rules, and so
+//! is every packet of a flow that is not tracked (SEC-4). Nothing here is on the path of a packet for which a decision is at
+//! hand (see `egress` and `ingress`).
+
+use std::net::IpAddr;
+
+use super::{Context, Notes, Reason};
+use crate::{
+    flow::{
+        Datagram, Phase, Side, Tcp, Told,
+        connections::{Ends, Opening},
+    },
+    packet::{
+        Address, Fragment, Headers, Network, Tuple, fragment::identification, macs, protocol, quoted, tcp,
+        unmapped,
+    },
+    tables::{Direction, Grant, GroupIndex, LocalEni, PortIndex, Shown, Tables},
+};
+
+/// What a packet is to connection tracking.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    /// Of a flow.
+    Flow(Ends),
+    /// An ICMP error about a flow.
+    Error(Ends),
+    /// Of none: a message that neither asks nor answers.
+    Single,
+    /// A later fragment whose first one has not been seen.
+    Orphan,
+}
+
+/// A packet of an ENI, as the checks see it.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen {
+    direction: Direction,
+    subject: Subject,
+    shown: Shown,
+    tcp_flags: u8,
+}
+
+/// A packet of an ENI of this node that its security groups let through.
+pub(crate) struct Packet {
+    /// As the checks see it.
+    pub(super) seen: Seen,
+    /// [`crate::packet::flow_hash`] of it.
+    pub(crate) flow: u32,
+    /// The entry of its connection, if it has one.
+    pub(crate) entry: Option<u32>,
+}
+
+impl Packet {
+    /// [`cross`] of it.
+    pub(crate) fn cross(&self, eni: &LocalEni) -> Result<(), Reason> {
+        cross(eni, &self.seen)
+    }
+}
+
+impl Seen {
+    /// Of a packet which [`crate::packet::parse`] found in a frame.
+    ///
+    /// # Errors
+    ///
+    /// `malformed`.
+    pub(super) fn of<S>(
+        ctx: &mut Context<'_, S>,
+        direction: Direction,
+        port: PortIndex,
+        headers: &Headers,
+        frame: &[u8],
+    ) -> Result<Self, Reason> {
+        match headers.network {
+            Network::Ipv4 => Self::read::<u32, S>(ctx, direction, port, headers, frame),
+            Network::Ipv6 => Self::read::<u128, S>(ctx, direction, port, headers, frame),
+            Network::Arp => Err(Reason::Ethertype),
+        }
+    }
+
+    fn read<A: Address, S>(
+        ctx: &mut Context<'_, S>,
+        direction: Direction,
+        port: PortIndex,
+        headers: &Headers,
+        frame: &[u8],
+    ) -> Result<Self, Reason> {
+        let tuple = Tuple::<A>::of(frame, headers).ok_or(Reason::Malformed)?.mapped();
+        let whole = headers.fragment == Fragment::Whole;
+        let in_frame = Told { protocol: headers.protocol, ports: tuple.ports() };
+        let told =
+            if whole { Some(in_frame) } else { Self::told(ctx, direction, port, headers, frame, &tuple) };
+        let Told { protocol, ports } = told.unwrap_or(in_frame);
+        let tuple = Tuple { source_port: ports.0, destination_port: ports.1, ..tuple };
+        let ends = Ends::of(direction, &tuple, protocol);
+        let is_icmp = matches!(protocol, protocol::ICMP | protocol::ICMPV6);
+        let shown_port = match headers.fragment {
+            Fragment::Later if is_icmp => echo(headers.network, ports),
+            Fragment::Later => ports.1,
+            _ => headers.destination_port,
+        };
+        let subject = match quoted::<A>(frame, headers) {
+            // The packet that it quotes went the other way.
+            Some(quote) => {
+                Subject::Error(Ends::of(direction.opposite(), &quote.addresses().mapped(), quote.protocol))
+            }
+            None if told.is_none() => Subject::Orphan,
+            None if is_icmp && ports == (0, 0) => Subject::Single,
+            None => Subject::Flow(ends),
+        };
+        let shown = Shown { remote: ends.remote, protocol, port: shown_port };
+        Ok(Self { direction, subject, shown, tcp_flags: tcp::flags(frame, headers) })
+    }
+
+    /// The address of the other end.
+    pub(super) fn remote(&self) -> IpAddr {
+        self.shown.remote
+    }
+
+    /// Whether a packet to an ENI comes from another subnet (NACL-3): it was routed, and not by an ENI's own to the router for
+    /// another of the subnet.
+    pub(super) fn crosses(&self, tables: &Tables, eni: &LocalEni, frame: &[u8]) -> bool {
+        let (_, source) = macs(frame);
+        source == eni.router_mac
+            && tables.owner(eni.vni, self.shown.remote).is_none_or(|owner| owner.subnet != eni.subnet)
+    }
+
+    /// What the first fragment of a datagram told, which is remembered if it is this one (SEC-15).
+    fn told<S>(
+        ctx: &mut Context<'_, S>,
+        direction: Direction,
+        port: PortIndex,
+        headers: &Headers,
+        frame: &[u8],
+        tuple: &Tuple<u128>,
+    ) -> Option<Told> {
+        let datagram = Datagram {
+            // Apart from those of gateways, and by direction: a router's ENI may see a datagram twice.
+            scope: 1 << 31 | u32::from(port.0) << 1 | direction as u32,
+            source: tuple.source,
+            destination: tuple.destination,
+            identification: identification(frame, headers).unwrap_or_default(),
+            protocol: if headers.network == Network::Ipv4 { headers.protocol } else { 0 },
+        };
+        let fragments = ctx.flows.fragments();
+        if headers.fragment == Fragment::First {
+            let told = Told { protocol: headers.protocol, ports: tuple.ports() };
+            fragments.remember(ctx.now, datagram, told);
+            return Some(told);
+        }
+        fragments.find(ctx.now, &datagram)
+    }
+}
+
+/// Type and code of the ICMP echo that a later fragment is of.
+fn echo(network: Network, (asks, _): (u16, u16)) -> u16 {
+    let kind: u16 = match (network, asks != 0) {
+        (Network::Ipv6, true) => 128,
+        (Network::Ipv6, false) => 129,
+        (_, true) => 8,
+        (_, false) => 0,
+    };
+    kind << 8
+}
+
+impl Ends {
+    /// Of a packet that goes a way.
+    fn of(direction: Direction, tuple: &Tuple<u128>, protocol: u8) -> Self {
+        let source = (unmapped(tuple.source), tuple.source_port);
+        let destination = (unmapped(tuple.destination), tuple.destination_port);
+        let ((local, local_port), (remote, remote_port)) = match direction {
+            Direction::Egress => (source, destination),
+            Direction::Ingress => (destination, source),
+        };
+        Self { local, remote, local_port, remote_port, protocol }
+    }
+}
+
+/// Lets a packet of an ENI through, or not: SEC-1 to SEC-15. `always_tracked`: whether its flow is one that is tracked whatever
+/// the rules (SEC-5).
+///
+/// # Errors
+///
+/// `sg_out`, `sg_in` or `conntrack_full`.
+pub(super) fn admit<S: Notes>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    seen: &Seen,
+    flow: u32,
+    always_tracked: bool,
+) -> Result<Option<u32>, Reason> {
+    let direction = seen.direction;
+    let ends = match seen.subject {
+        Subject::Flow(ends) => ends,
+        Subject::Error(about) => {
+            let related = is_tracked(ctx, port, eni, &about);
+            return if related { Ok(None) } else { judge(ctx, eni, seen).map(|_| None) };
+        }
+        Subject::Single | Subject::Orphan => return judge(ctx, eni, seen).map(|_| None),
+    };
+    let key = ctx.connections.key(port, &ends);
+    let found = ctx.connections.find(&key, ctx.now).filter(|&entry| keep(ctx, eni, entry, seen));
+    if let Some(entry) = found {
+        let generation = ctx.tables.generation;
+        let hot = ctx.connections.hot(entry).ok_or(Reason::ConntrackFull)?;
+        let side = hot.side(direction);
+        let fresh = hot.is_tracked() || hot.is_decided(direction, generation);
+        if fresh {
+            ctx.connections.track(entry, ctx.now, &eni.timeouts, side, seen.tcp_flags);
+            return Ok(Some(entry));
+        }
+    }
+    let grant = judge(ctx, eni, seen);
+    let (Ok(grant), false) = (&grant, Tcp::resets(seen.tcp_flags) && found.is_none()) else {
+        if let (Some(entry), Err(_)) = (found, &grant) {
+            ctx.connections.close(entry);
+        }
+        // A reset opens nothing.
+        return grant.map(|_| None);
+    };
+    let has_ports = matches!(ends.protocol, protocol::TCP | protocol::UDP);
+    let untracked = has_ports
+        && !always_tracked
+        && grant.everywhere
+        && eni.policy.is_open(direction.opposite(), ends.protocol, ends.remote.is_ipv6());
+    if let (Some(entry), true) = (found, untracked) {
+        ctx.connections.track(entry, ctx.now, &eni.timeouts, Side::Initiator, 0);
+        return Ok(Some(entry));
+    }
+    // SEC-7: one that is tracked from now on begins with this packet.
+    let opening = Opening { direction, tracked: !untracked, tcp_flags: seen.tcp_flags, eni: eni.stay, flow };
+    match ctx.connections.open(&key, ctx.now, &eni.timeouts, &opening) {
+        Ok(entry) => Ok(Some(entry)),
+        // SEC-10: what is not tracked needs no entry.
+        Err(_) if untracked => Ok(None),
+        Err(_) => Err(Reason::ConntrackFull),
+    }
+}
+
+/// Whether a packet belongs to the connection of an entry: not that of another ENI's stay, nor one that has ended where a new
+/// one begins. What it doesn't belong to is removed.
+fn keep<S>(ctx: &mut Context<'_, S>, eni: &LocalEni, entry: u32, seen: &Seen) -> bool {
+    let stays = ctx.connections.cold(entry).is_some_and(|cold| cold.eni == eni.stay);
+    let mut reopens = || {
+        Tcp::opens(seen.tcp_flags)
+            && ctx.connections.hot(entry).and_then(|hot| hot.phase()) == Some(Phase::Closed)
+    };
+    let kept = stays && !reopens();
+    if !kept {
+        ctx.connections.close(entry);
+    }
+    kept
+}
+
+/// Whether a connection that an ICMP error is about is known (SEC-14).
+fn is_tracked<S>(ctx: &mut Context<'_, S>, port: PortIndex, eni: &LocalEni, about: &Ends) -> bool {
+    let key = ctx.connections.key(port, about);
+    let Some(entry) = ctx.connections.find(&key, ctx.now) else { return false };
+    ctx.connections.cold(entry).is_some_and(|cold| cold.eni == eni.stay)
+        && ctx.connections.hot(entry).is_some_and(|hot| hot.is_tracked())
+}
+
+/// What the security groups of an ENI say of a packet by itself.
+///
+/// # Errors
+///
+/// `sg_out` or `sg_in`; `frag_orphan`, where that depends on ports which nobody knows.
+pub(super) fn judge<S: Notes>(
+    ctx: &mut Context<'_, S>,
+    eni: &LocalEni,
+    seen: &Seen,
+) -> Result<Grant, Reason> {
+    if let Subject::Orphan = seen.subject {
+        // SEC-15: rules that allow everything need no ports.
+        let v6 = seen.shown.remote.is_ipv6();
+        let open = |protocol| eni.policy.is_open(seen.direction, protocol, v6);
+        if !(open(protocol::TCP) && open(protocol::UDP)) {
+            return Err(Reason::FragOrphan);
+        }
+    }
+    let groups = if eni.policy.needs_groups(seen.direction) {
+        groups_of(ctx.tables, eni, seen.shown.remote)
+    } else {
+        &[]
+    };
+    match eni.policy.find(seen.direction, &seen.shown, groups) {
+        Some(grant) => {
+            eni.policy.hit(seen.direction, grant.rule);
+            Ok(grant)
+        }
+        None => Err(match seen.direction {
+            Direction::Egress => Reason::SgOut,
+            Direction::Ingress => Reason::SgIn,
+        }),
+    }
+}
+
+/// The security groups of who has an address, as the ENI sees it (SEC-12).
+fn groups_of<'t>(tables: &'t Tables, eni: &LocalEni, remote: IpAddr) -> &'t [GroupIndex] {
+    let owner = tables.owner(eni.vni, remote).or_else(|| {
+        // PT-7: of a VPC that is joined to the ENI's.
+        tables.exits.origins(eni.vni, remote).find_map(|vni| tables.owner(vni, remote))
+    });
+    owner.map_or(&[], |owner| tables.group_sets.get(owner.groups))
+}
+
+/// Whether the ENI's security groups let a packet through that leaves nothing behind: one to a group (MC-7).
+///
+/// # Errors
+///
+/// `sg_out`, `sg_in` or `frag_orphan`.
+pub(crate) fn permits<S: Notes>(
+    ctx: &mut Context<'_, S>,
+    direction: Direction,
+    (port, eni): (PortIndex, &LocalEni),
+    headers: &Headers,
+    frame: &[u8],
+) -> Result<(), Reason> {
+    let seen = Seen::of(ctx, direction, port, headers, frame)?;
+    judge(ctx, eni, &seen).map(|_| ())
+}
+
+/// What the network ACL of an ENI's subnet says of a packet that crosses the subnet's edge: NACL-1 to NACL-8.
+///
+/// # Errors
+///
+/// `nacl_out` or `nacl_in`.
+pub(crate) fn cross(eni: &LocalEni, seen: &Seen) -> Result<(), Reason> {
+    let _ = (eni, seen);
+    Ok(())
+}
