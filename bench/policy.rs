@@ -78,7 +78,7 @@ fn permission(kind: Kind, rule: u32) -> Permission {
         Kind::Lists(lists) => prefix_lists.push(peer((rule % lists).to_string().into())),
         Kind::Groups => groups.push(peer((rule % 100).to_string().into())),
     }
-    Permission { traffic, ranges4, ranges6: Vec::new(), prefix_lists, groups }
+    Permission { traffic, ranges4, ranges6: Vec::new(), prefix_lists, groups, stale: Vec::new() }
 }
 
 /// Groups of at most a thousand rules each.
@@ -88,6 +88,7 @@ fn groups(kind: Kind, rules: u32) -> Vec<Arc<GroupRules>> {
         let group = SecurityGroup {
             id: first.to_string().into(),
             vpc: "vpc-1".into(),
+            name: None,
             ingress,
             egress: Vec::new(),
             descriptive: None,

@@ -70,7 +70,7 @@ fn every_counter_is_explained_and_no_other() {
     for (heading, table) in [
         ("## `warren show stats`", show::stats(&[], &[])),
         ("## `warren show routes`", show::routes(&snapshot)),
-        ("## `warren show security`", show::rules(&Policy::open(), &Acl::default())),
+        ("## `warren show security`", show::rules(&Policy::default(), &Acl::default())),
         ("## `warren show ports`", show::ports(&snapshot)),
         ("## `warren show services`", show::services(&snapshot)),
         ("## `warren show gateways`", show::gateways(&snapshot)),

@@ -132,8 +132,8 @@ impl Policies {
         for groups in sets {
             if !self.by_set.contains_key(&*groups) {
                 let rules = groups.iter().filter_map(|id| self.groups.get(id)).cloned();
-                let policy = if groups.is_empty() { Policy::open() } else { Policy::new(rules, &peers) };
-                self.by_set.insert(groups.into(), Arc::new(policy));
+                let policy = Arc::new(Policy::new(rules, &peers));
+                self.by_set.insert(groups.into(), policy);
             }
         }
     }
@@ -151,7 +151,7 @@ impl Policies {
         );
         let names_one = |rules: &GroupRules| {
             rules.peers().any(|peer| match peer {
-                RulePeer::Block(_) => false,
+                RulePeer::Block(_) | RulePeer::Stale(_) => false,
                 RulePeer::PrefixList(list) => lists.contains(list),
                 RulePeer::Group(group) => came_or_went.contains(group),
             })

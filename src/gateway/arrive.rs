@@ -4,7 +4,11 @@ use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 
-use super::{internet, outside, way::Way};
+use super::{
+    internet, outside,
+    tunnel::{self, Inside},
+    way::Way,
+};
 use crate::{
     packet::{
         Buffer, Headers, Mac, Network, Sender, Vni, arp::Arp, endpoints, macs, nd as messages, parse,
@@ -12,7 +16,7 @@ use crate::{
     },
     pipeline::{Burst, Context, News, Reason, Sink},
     services::{Answer, Learned, Station, arp, nd},
-    tables::{GatewayPort, PortIndex, Tables, Wire},
+    tables::{Circuit, GatewayPort, PortIndex, Tables, Tunnel, Wire},
 };
 
 /// What a packet's VPC and sender are until it is known which gateway it came in by.
@@ -45,7 +49,7 @@ fn take<B: Buffer, S: Sink<B>>(
     (port, outside): (PortIndex, &GatewayPort),
     vlan: u16,
     headers: Headers,
-    frame: B,
+    mut frame: B,
 ) {
     let tables = ctx.tables;
     let Some(wire) = tables.exits.wires.get(&(port, vlan)) else {
@@ -61,12 +65,22 @@ fn take<B: Buffer, S: Sink<B>>(
     if to != outside.mac {
         return ctx.drop(port, Reason::GatewayPort, frame);
     }
+    let destination = endpoints(frame.data(), headers.network).map(|(_, to)| to);
+    let own = destination.is_some_and(|to| link.is_own(tables, to));
+    let headers = match link.tunnel(tables) {
+        None if own => return link.to_control(ctx, frame),
+        None => headers,
+        Some(tunnel) => match tunnel::open(tunnel, &headers, &mut frame) {
+            Ok(Inside::Packet(inner)) => inner,
+            Ok(Inside::Control) => return link.to_control(ctx, frame),
+            // What is no part of the tunnel, is the routing daemon's as on any link.
+            Err(Reason::UnderlayProtocol) if own => return link.to_control(ctx, frame),
+            Err(reason) => return ctx.drop(port, reason, frame),
+        },
+    };
     let Some(way) = Way::new(port, OUTSIDE, OUTSIDE.vni, headers, frame.data()) else {
         return ctx.drop(port, Reason::GatewayPort, frame);
     };
-    if link.is_own(tables, way.destination) {
-        return link.to_control(ctx, frame);
-    }
     match wire {
         Wire::Internet => internet::arrive(ctx, way, frame),
         Wire::Circuit(circuit, leads_to) => outside::arrive(ctx, way, (*circuit, leads_to), frame),
@@ -87,8 +101,20 @@ impl Link<'_> {
         match self.wire {
             Wire::Internet => self.outside.has_address(address),
             Wire::Circuit(circuit, _) => {
-                tables.exits.circuit(*circuit).is_some_and(|circuit| circuit.address == address)
+                let own = |circuit: &Circuit| {
+                    let tunnel = circuit.tunnel.as_ref();
+                    circuit.address == address || tunnel.is_some_and(|it| it.address == address)
+                };
+                tables.exits.circuit(*circuit).is_some_and(own)
             }
+        }
+    }
+
+    /// The tunnel that the link's packets are in.
+    fn tunnel<'t>(&self, tables: &'t Tables) -> Option<&'t Tunnel> {
+        match self.wire {
+            Wire::Internet => None,
+            Wire::Circuit(circuit, _) => tables.exits.circuit(*circuit)?.tunnel.as_deref(),
         }
     }
 

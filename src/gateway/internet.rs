@@ -36,7 +36,7 @@ pub(super) fn out<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, way: &Way<'_>
     let found =
         tables.exits.internet.iter().find_map(|&port| Some((port, next_hop(tables, port, way.destination)?)));
     match found {
-        Some((port, hop)) => outside::transmit(ctx, way, (port, 0, hop), frame),
+        Some((port, hop)) => outside::transmit(ctx, way, (port, 0, hop), None, frame),
         None => ctx.drop(way.port, Reason::UnderlayUnreachable, frame),
     }
 }

@@ -38,6 +38,7 @@ mod outside;
 mod route;
 mod stateful;
 mod subject;
+mod tunnel;
 mod way;
 
 pub(crate) use arrive::arrive;

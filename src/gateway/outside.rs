@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::{
     route::through,
+    tunnel,
     way::{Way, fit_to, go, to_host},
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     pipeline::{Context, News, Reason, Sink, Step},
     tables::{
         Circuit, CircuitIndex, CircuitKind, CircuitSet, Exits, Gateway, GatewayIndex, GatewayKind, Lpm,
-        Outside, OutsideKind, PortIndex, Role, Seat, Tables, Target,
+        Outside, OutsideKind, PortIndex, Role, Seat, Tables, Target, Tunnel,
     },
 };
 
@@ -24,11 +25,12 @@ pub(super) fn next_hop(tables: &Tables, port: PortIndex, destination: IpAddr) ->
     }
 }
 
-/// Sends a packet on a VLAN of a gateway port to a next hop.
+/// Sends a packet on a VLAN of a gateway port to a next hop, in a tunnel or as it is.
 pub(super) fn transmit<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     way: &Way<'_>,
     (port, vlan, hop): (PortIndex, u16, IpAddr),
+    tunnel: Option<&Tunnel>,
     frame: B,
 ) {
     let tables = ctx.tables;
@@ -40,7 +42,11 @@ pub(super) fn transmit<B: Buffer, S: Sink<B>>(
         return ctx.drop(way.port, Reason::UnderlayUnresolved, frame);
     };
     let from = way.port;
-    fit_to(ctx, way, outside.mtu, frame, |ctx, mut frame| {
+    let mtu = outside.mtu.saturating_sub(tunnel.map_or(0, tunnel::overhead));
+    fit_to(ctx, way, mtu, frame, |ctx, mut frame| {
+        if let Some(Err(reason)) = tunnel.map(|tunnel| tunnel::enter(tunnel, way, &mut frame)) {
+            return ctx.drop(from, reason, frame);
+        }
         set_macs(frame.data_mut(), neighbour, outside.mac);
         ctx.sink.note(Step::Outside(port, vlan));
         send_tagged(ctx, from, (port, vlan), frame);
@@ -107,7 +113,8 @@ fn by_circuit<B: Buffer, S: Sink<B>>(
     match circuit.seat {
         Seat::Here => {
             way.mtu = way.mtu.min(circuit.mtu);
-            transmit(ctx, &way, (circuit.port, circuit.vlan, circuit.peer), frame);
+            let link = (circuit.port, circuit.vlan, circuit.peer);
+            transmit(ctx, &way, link, circuit.tunnel.as_deref(), frame);
         }
         Seat::Host(host) => {
             set_macs(frame.data_mut(), gateway.mac, gateway.mac);

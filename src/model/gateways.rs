@@ -234,7 +234,7 @@ pub struct Circuit {
     pub id: Id,
     /// The virtual interface, VPN connection, Connect attachment or gateway endpoint.
     pub resource: Id,
-    /// The tunnel of a VPN connection, 0 or 1; 0 of others.
+    /// The tunnel of a VPN connection, 0 or 1; the Connect peer of a Connect attachment, in the state's order; 0 of others.
     pub tunnel: u8,
     /// The host.
     pub host: Id,

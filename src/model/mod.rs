@@ -41,7 +41,7 @@ pub use self::{
     monitoring::{FlowLog, LogScope, LogTraffic, MirrorFilter, MirrorRule, MirrorSession, MirrorTarget},
     security::{AclEntry, ConnectionTracking, NetworkAcl, Peer, Permission, SecurityGroup, Traffic},
     transit::{
-        AttachmentKind, ConnectPeer, GroupEni, MulticastDomain, TransitAttachment, TransitGateway,
+        AttachmentKind, ConnectPeer, GroupEni, MulticastDomain, Session, TransitAttachment, TransitGateway,
         TransitRoute, TransitRouteTable,
     },
     warnings::{Warning, warnings},

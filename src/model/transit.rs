@@ -1,8 +1,8 @@
 //! Transit gateways: attachments, route tables, multicast domains.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Descriptive, Id};
+use super::{Circuit, Descriptive, Id, Model};
 
 /// A transit gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +78,27 @@ pub struct ConnectPeer {
     pub address: Ipv4Addr,
     /// The outer address of the appliance.
     pub peer: Ipv4Addr,
+    /// The ends of the BGP sessions inside (`BgpConfigurations`).
+    pub sessions: Vec<Session>,
+}
+
+impl Model {
+    /// The tunnel that a circuit is, of those of a Connect attachment.
+    pub fn connect_peer(&self, circuit: &Circuit) -> Option<&ConnectPeer> {
+        match &self.transit_attachments.get(&circuit.resource)?.kind {
+            AttachmentKind::Connect { peers, .. } => peers.get(usize::from(circuit.tunnel)),
+            _ => None,
+        }
+    }
+}
+
+/// A BGP session inside a GRE tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The transit gateway's address.
+    pub address: IpAddr,
+    /// The appliance's, the next hop of the routes that it announces.
+    pub peer: IpAddr,
 }
 
 /// A route table of a transit gateway.

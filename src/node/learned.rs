@@ -49,17 +49,27 @@ struct Gateway {
 struct Links<'m> {
     gateway: &'m Id,
     circuits: Vec<&'m model::Circuit>,
+    /// The other ends of sessions inside tunnels.
+    inside: Vec<(IpAddr, &'m Id)>,
 }
 
 impl<'m> Links<'m> {
     fn new(model: &'m Model, gateway: &'m Id, table: &LearnedTable) -> Self {
-        Self { gateway, circuits: table.circuits.iter().filter_map(|id| model.circuits.get(id)).collect() }
+        let circuits: Vec<_> = table.circuits.iter().filter_map(|id| model.circuits.get(id)).collect();
+        let inside = circuits.iter().flat_map(|circuit| {
+            let sessions = model.connect_peer(circuit).map(|peer| peer.sessions.as_slice());
+            sessions.unwrap_or_default().iter().map(|session| (session.peer, &circuit.id))
+        });
+        Self { gateway, inside: inside.collect(), circuits }
     }
 
-    /// The circuit that a next hop is on: that whose other end it is, or on whose prefix. A link-local address is on every link;
+    /// The circuit that a next hop is on: that whose other end it is, also inside a tunnel, or on whose prefix. A link-local address is on every link;
     /// it says which only where one circuit has IPv6.
     fn circuit(&self, hop: NextHop) -> Option<&'m Id> {
         let address = hop.address?;
+        if let Some((_, id)) = self.inside.iter().find(|(peer, _)| *peer == address) {
+            return Some(id);
+        }
         let peer = || self.circuits.iter().find(|circuit| circuit.peer == address);
         let on_link = || self.circuits.iter().find(|circuit| circuit.address.contains(&address));
         let only = || {

@@ -91,7 +91,7 @@ reasons! {
     // At a gateway.
     NatProto "nat_proto" "A packet that a NAT gateway does not translate: neither TCP, UDP nor ICMP, or a message or header of theirs that the other IP version has not (GW-10, GW-18).";
     NatFrag "nat_frag" "A fragment that a NAT gateway does not translate: of TCP or ICMP, or to IPv6 of a UDP datagram without checksum (GW-13, GW-18).";
-    Gre "gre" "A GRE packet unlike those of a Connect attachment: another version, payload or option, or a wrong checksum (PT-20, RFC 2784).";
+    Gre "gre" "A GRE packet unlike those of a Connect attachment: other addresses, version, payload or options, or a wrong checksum (PT-20, RFC 2784).";
     // Security groups and network ACLs.
     SgOut "sg_out" "No rule of the sending ENI's security groups allows it (SEC-1).";
     SgIn "sg_in" "No rule of the receiving ENI's security groups allows it (SEC-1).";

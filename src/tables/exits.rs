@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::{Acl, Fib, HostIndex, Lpm, PortIndex, RouteTable, SubnetIndex};
 use crate::{
     model::BlockPublicAccess,
-    packet::{Mac, Vni, mapped},
+    packet::{GreTemplate, Mac, Vni, mapped},
 };
 
 /// A gateway, by its position in [`Exits::gateways`].
@@ -321,6 +321,21 @@ pub struct Circuit {
     pub peer: IpAddr,
     /// Whether it is up.
     pub up: bool,
+    /// The tunnel that its packets are in, of a Connect attachment.
+    pub tunnel: Option<Arc<Tunnel>>,
+}
+
+/// A GRE tunnel to an appliance, over a circuit's link (PT-20).
+#[derive(Clone, Debug)]
+pub struct Tunnel {
+    /// The outer header.
+    pub template: GreTemplate,
+    /// Warren's outer address.
+    pub address: IpAddr,
+    /// The appliance's.
+    pub peer: IpAddr,
+    /// Warren's addresses inside, those of BGP sessions.
+    pub inside: SmallVec<[IpAddr; 2]>,
 }
 
 /// What a circuit is part of.

@@ -32,7 +32,7 @@ pub use exits::{
     Attachment, AttachmentIndex, AttachmentKind, Blocks, Circuit, CircuitIndex, CircuitKind, CircuitSet,
     Exits, Gateway, GatewayIndex, GatewayKind, GatewayPort, Internet, NatGateway, Outside, OutsideKind,
     OutsideNeighbours, PORTS_A_SHARE, Peer, PeerIndex, Private, SHARES, Seat, SubnetExits, TransitTable,
-    TransitTarget, VpcExits, Wire, ZoneIndex, share_of_flow, share_of_port, worker_of_share,
+    TransitTarget, Tunnel, VpcExits, Wire, ZoneIndex, share_of_flow, share_of_port, worker_of_share,
 };
 pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};

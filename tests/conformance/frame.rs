@@ -23,6 +23,8 @@ pub struct Frame {
     pub from: Option<String>,
     /// Sent from the internet: the edge that it comes in at.
     pub edge: Option<String>,
+    /// Sent from a circuit with a tunnel: outside of that.
+    pub bare: bool,
     /// Sent: it comes from the services of that ENI's host instead.
     pub service: bool,
     /// Sent: it comes from the underlay instead.

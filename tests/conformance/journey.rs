@@ -18,7 +18,7 @@ use super::{
     frame::Frame,
     state::{Names, Stated, attach, merge, merged, patch, place, settle},
     suite::{Family, Placement, Run, Scenario, Step, Suite},
-    underlay::Wire,
+    underlay::{Wire, into_tunnel, out_of_tunnel},
 };
 
 /// The port towards the underlay. Instance ports are named as the ENI at them.
@@ -187,6 +187,9 @@ impl<'a, N: Node> Fabric<'a, N> {
                 (None, Some(from)) => {
                     let (host, vlan) = self.entry(from, frame.edge.as_deref(), &state);
                     let number = self.suite.hosts.hosts[&host].number;
+                    let tunnel = names.tunnel(from).filter(|_| !frame.bare);
+                    let inner =
+                        tunnel.map_or(inner.clone(), |(here, there)| into_tunnel(&inner, there, here));
                     (host, GATEWAY_PORT.to_owned(), self.wire.enter(&inner, number, vlan))
                 }
                 (None, None) => {
@@ -380,7 +383,7 @@ impl Comparison<'_> {
         let asked = sent.value["nd"]["type"] == "router-solicitation";
         for expected in &step.expect.0 {
             let mut value = if expected.get("new").is_some() { Value::Null } else { sent.value.clone() };
-            for key in ["underlay", "marked", "service", "edge"] {
+            for key in ["underlay", "marked", "service", "edge", "bare"] {
                 value.as_object_mut().map(|value| value.remove(key));
             }
             merge(&mut value, &fill(expected, named)?);
@@ -436,7 +439,13 @@ impl Comparison<'_> {
             let number = self.names.suite.hosts.hosts[host].number;
             match self.wire.leave(frame, number) {
                 Ok((vlan, frame)) => match self.names.outside(host, vlan) {
-                    Some(place) => arrived.push((place.to_owned(), frame)),
+                    Some(place) => {
+                        let inner = self.names.tunnel(place).map(|ends| out_of_tunnel(&frame, ends));
+                        match inner.unwrap_or(Ok(frame)) {
+                            Ok(frame) => arrived.push((place.to_owned(), frame)),
+                            Err(fault) => faults.push(format!("{place}: {fault}")),
+                        }
+                    }
                     None => faults.push(format!("{host} sends on VLAN {vlan:?}, where nothing is")),
                 },
                 Err(fault) => faults.push(format!("{host}: {fault}: {}", dump(frame))),

@@ -296,6 +296,12 @@ impl Names<'_> {
         name == INTERNET_PLACE || self.model.circuits.contains_key(name)
     }
 
+    /// The outer addresses of the tunnel that packets of a circuit are in: Warren's, and the appliance's.
+    pub fn tunnel(&self, circuit: &str) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        let peer = self.model.connect_peer(self.model.circuits.get(circuit)?)?;
+        Some((peer.address, peer.peer))
+    }
+
     /// The place outside behind a VLAN of a host's gateway port.
     pub fn outside(&self, host: &str, vlan: Option<u16>) -> Option<&str> {
         let mut circuits = self.model.circuits.values();

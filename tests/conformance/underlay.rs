@@ -206,3 +206,24 @@ impl Wire {
         frame
     }
 }
+
+/// A frame in a GRE tunnel (RFC 2784) from one address to another: the packet's traffic class is the outer one's too.
+pub fn into_tunnel(frame: &[u8], from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
+    let (macs, packet) = (&frame[..12], &frame[12..]);
+    let class = if packet[0] == 8 { packet[3] } else { packet[2] << 4 | packet[3] >> 4 };
+    // GRE's header ends with the EtherType, as Ethernet's.
+    let length = 20 + 2 + packet.len() as u16;
+    let mut header = [&[0x45, class][..], &length.to_be_bytes(), &[0, 0, 0x40, 0, 64, 47, 0, 0]].concat();
+    header.extend([from.octets(), to.octets()].concat());
+    let checksum = Sum::of(&header).checksum();
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    [macs, &[8, 0], &header, &[0, 0], packet].concat()
+}
+
+/// The frame without its tunnel between Warren and an appliance, if it is in that.
+pub fn out_of_tunnel(frame: &[u8], (here, there): (Ipv4Addr, Ipv4Addr)) -> Result<Vec<u8>, String> {
+    let Some(packet) = frame.get(14 + 20 + 2..) else { return Err("not in its tunnel".to_owned()) };
+    let inner = [&frame[..12], packet].concat();
+    let whole = inner.len() > 34 && into_tunnel(&inner, here, there) == frame;
+    if whole { Ok(inner) } else { Err(format!("not in its tunnel: {frame:02x?}")) }
+}

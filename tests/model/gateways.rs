@@ -322,7 +322,7 @@ fn hosts_and_links_of_gateways_are_checked() {
             "ResourceId: dxvif-private, Tunnel: 1, HostId",
             &["has no tunnels"],
         ),
-        ("Tunnel: 1", "Tunnel: 2", &["from 0 to 1"]),
+        ("Tunnel: 1", "Tunnel: 2", &["has 2, numbered from 0"]),
         ("Vlan: 200", "Vlan: 101", &["VLAN 101 is dxvif-private's already"]),
         ("CircuitId: office-1", "CircuitId: office-0", &["another circuit has the id office-0"]),
         (", PeerAddress: 169.254.10.2", "", &["Warren.Circuits[1].PeerAddress", "is missing"]),

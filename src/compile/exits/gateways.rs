@@ -6,11 +6,11 @@ use hashbrown::HashMap;
 
 use super::{Builder, transit};
 use crate::{
-    model::{Id, gateway_mac},
-    packet::Vni,
+    model::{ConnectPeer, Id, gateway_mac},
+    packet::{GreTemplate, Vni},
     tables::{
         AttachmentIndex, Circuit, CircuitIndex, CircuitKind, Fib, Gateway, GatewayKind, Internet, NatGateway,
-        Outside, OutsideKind, PortIndex, RouteTable, SHARES, Seat, SubnetIndex,
+        Outside, OutsideKind, PortIndex, RouteTable, SHARES, Seat, SubnetIndex, Tunnel,
     },
 };
 
@@ -171,12 +171,21 @@ impl Builder<'_> {
                 mtu: self.circuit_mtu(&it.id, kind),
                 address: it.address.addr(),
                 peer: it.peer,
+                tunnel: model.connect_peer(it).and_then(tunnel).map(Arc::new),
                 up: connection
                     .is_none_or(|it_of| it_of.tunnels_up.get(usize::from(it.tunnel)) != Some(&false)),
             }
         };
         circuits.into_iter().map(circuit).collect()
     }
+}
+
+/// A Connect peer's tunnel.
+fn tunnel(peer: &ConnectPeer) -> Option<Tunnel> {
+    let (address, to) = (peer.address.into(), peer.peer.into());
+    let template = GreTemplate::new(address, to, None)?;
+    let inside = peer.sessions.iter().map(|session| session.address).collect();
+    Some(Tunnel { template, address, peer: to, inside })
 }
 
 /// What a host weighs for a share: the heaviest has it.

@@ -150,7 +150,8 @@ impl Display for AttachmentKind {
 
 impl Display for ConnectPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}-{}", self.id, self.address, self.peer)
+        write!(f, "{}:{}-{}", self.id, self.address, self.peer)?;
+        self.sessions.iter().try_for_each(|inside| write!(f, " {}-{}", inside.address, inside.peer))
     }
 }
 

@@ -74,7 +74,14 @@ maps! {
     part ConnectPeerConfiguration {
         address: Text<'a> = "TransitGatewayAddress",
         peer: Text<'a> = "PeerAddress",
-    } described by ["BgpConfigurations", "InsideCidrBlocks", "Protocol"]
+        sessions: List<BgpConfiguration<'a>> = "BgpConfigurations",
+    } described by ["InsideCidrBlocks", "Protocol"]
+
+    /// A session with a Connect peer, inside the tunnel.
+    part BgpConfiguration {
+        address: Text<'a> = "TransitGatewayAddress",
+        peer: Text<'a> = "PeerAddress",
+    } described by ["BgpStatus", "PeerAsn", "TransitGatewayAsn"]
 
     /// Any attachment, as `describe-transit-gateway-attachments` prints it.
     resource TransitAttachment {

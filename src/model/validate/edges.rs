@@ -61,30 +61,34 @@ fn gateway<'m>(model: &'m Model, id: &str) -> Result<&'m Id, Wrong> {
 /// What a circuit takes from its resource.
 struct Resource {
     id: Id,
-    /// Whether it has two tunnels.
-    vpn: bool,
+    /// How many tunnels it has, if it has any.
+    tunnels: usize,
     /// A virtual interface's own VLAN and addresses.
     link: Option<(u16, ipnet::IpNet, std::net::IpAddr)>,
 }
 
 fn resource(model: &Model, id: &str) -> Result<Resource, Wrong> {
-    let plain = |id: &Id, vpn| Resource { id: id.clone(), vpn, link: None };
+    let plain = |id: &Id, tunnels| Resource { id: id.clone(), tunnels, link: None };
     if let Some((id, interface)) = model.virtual_interfaces.get_key_value(id) {
         let link = Some((interface.vlan, interface.address, interface.peer));
-        return Ok(Resource { id: id.clone(), vpn: false, link });
+        return Ok(Resource { id: id.clone(), tunnels: 0, link });
     }
     if let Some((id, _)) = model.vpn_connections.get_key_value(id) {
-        return Ok(plain(id, true));
+        return Ok(plain(id, 2));
     }
     if let Some((id, attachment)) = model.transit_attachments.get_key_value(id)
-        && matches!(attachment.kind, AttachmentKind::Connect { .. })
+        && let AttachmentKind::Connect { peers, .. } = &attachment.kind
     {
-        return Ok(plain(id, false));
+        let fix = "add its GRE tunnels to TransitGatewayConnectPeers";
+        return match peers.len() {
+            0 => Err(Wrong::new(format!("{id} has no Connect peers"), fix)),
+            tunnels => Ok(plain(id, tunnels)),
+        };
     }
     if let Some((id, endpoint)) = model.endpoints.get_key_value(id)
         && endpoint.service == EndpointService::Gateway
     {
-        return Ok(plain(id, false));
+        return Ok(plain(id, 0));
     }
     let fix = "name a virtual interface, VPN connection, Connect attachment or gateway endpoint of the state";
     Err(Wrong::new(format!("{id} has no circuits"), fix))
@@ -118,14 +122,18 @@ fn circuit(item: &Item<'_>, raw: &raw::Circuit<'_>, model: &Model, errors: &mut 
     let host = item.reference(&raw.host, "HostId", "host-a", "Warren.Hosts", &model.hosts, errors);
     let port = item.required(&raw.port, "Port", "wan0", value::id, errors);
     let vlan = item.optional(&raw.vlan, "Vlan", value::vlan, errors);
-    let number = |text| value::number(text, 0..=1, "a tunnel");
+    let number = |text| value::number(text, 0..=3, "a tunnel");
     let tunnel = item.optional(&raw.tunnel, "Tunnel", number, errors).unwrap_or(0);
     let address = item.optional(&raw.address, "Address", value::link, errors);
     let peer = item.optional(&raw.peer, "PeerAddress", value::neighbour, errors);
     let resource = resource?;
-    if tunnel != 0 && !resource.vpn {
-        let problem = format!("{} has no tunnels", resource.id);
-        item.wrong("Tunnel", problem, "leave it out; VPN connections have two", errors);
+    if tunnel != 0 && usize::from(tunnel) >= resource.tunnels {
+        let problem = match resource.tunnels {
+            0 => format!("{} has no tunnels", resource.id),
+            tunnels => format!("{} has {tunnels}, numbered from 0", resource.id),
+        };
+        let fix = "VPN connections have two, Connect attachments one for each Connect peer, others none";
+        item.wrong("Tunnel", problem, fix, errors);
     }
     if resource.link.is_none() {
         let keys = [("Address", &raw.address, "169.254.10.1/30"), ("PeerAddress", &raw.peer, "169.254.10.2")];

@@ -4,7 +4,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{Item, Source, Validation, each, in_order, value};
 use crate::model::{
-    AttachmentKind, ById, ConnectPeer, Errors, Id, Model, TransitAttachment, TransitGateway, raw,
+    AttachmentKind, ById, ConnectPeer, Errors, Id, Model, Session, TransitAttachment, TransitGateway, raw,
 };
 
 /// What `TransitGatewayAttachments` may be of.
@@ -314,11 +314,29 @@ fn connect_peers<'s>(
         if address.is_some() && address == peer {
             item.wrong(key, "is both ends", "write the appliance's address", errors);
         }
+        let sessions = sessions(&item, &configuration.sessions, errors);
         let id = item.new_id(&raw.id, "TransitGatewayConnectPeerId", "tgw-connect-peer-1", &known, errors);
         let (Some(attachment), Some(id)) = (attachment, id) else { continue };
         known.insert(id.clone(), ());
         let (Some(address), Some(peer)) = (address, peer) else { continue };
-        peers.entry(attachment).or_default().push((item, ConnectPeer { id, address, peer }));
+        peers.entry(attachment).or_default().push((item, ConnectPeer { id, address, peer, sessions }));
     }
     peers
+}
+
+/// The BGP sessions inside a Connect peer's tunnel.
+fn sessions(
+    item: &Item<'_>,
+    raw: &raw::List<raw::BgpConfiguration<'_>>,
+    errors: &mut Errors,
+) -> Vec<Session> {
+    let mut sessions = Vec::new();
+    for (index, session) in raw.items().iter().enumerate() {
+        let key = |end| format!("ConnectPeerConfiguration.BgpConfigurations[{index}].{end}");
+        let (ours, theirs) = (key("TransitGatewayAddress"), key("PeerAddress"));
+        let address = item.required(&session.address, &ours, "169.254.6.2", value::neighbour, errors);
+        let peer = item.required(&session.peer, &theirs, "169.254.6.1", value::neighbour, errors);
+        sessions.extend(address.zip(peer).map(|(address, peer)| Session { address, peer }));
+    }
+    sessions
 }

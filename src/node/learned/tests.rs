@@ -1,5 +1,8 @@
 use super::*;
-use crate::model::{Circuit, Descriptive, Terminal, VirtualInterface, VpnConnection, VpnGateway};
+use crate::model::{
+    AttachmentKind, Circuit, ConnectPeer, Descriptive, Session, Terminal, TransitAttachment, TransitGateway,
+    VirtualInterface, VpnConnection, VpnGateway,
+};
 
 const VGW: &str = "vgw-1";
 const EDGE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)), 2623);
@@ -108,6 +111,41 @@ fn bgp_1_a_next_hop_is_the_other_end_of_a_circuit() {
     let (tables, tell) = routes.hear(&model, vec![from_zebra("172.16.0.0/12", None)]);
     assert!(matches!(&tables[..], [(_, None)]) && routes.is_empty(), "nothing is left");
     assert_eq!(tell, [(VGW.into(), vec![(net("172.16.0.0/12"), None)])]);
+}
+
+/// PT-20: a Connect attachment's sessions are inside its tunnels.
+#[test]
+fn pt_20_a_next_hop_may_be_inside_a_tunnel() {
+    let (mut routes, mut model) = (Routes::default(), Model::default());
+    let peer = |inside: &str| ConnectPeer {
+        id: "peer".into(),
+        address: [192, 0, 2, 1].into(),
+        peer: [192, 0, 2, 2].into(),
+        sessions: vec![Session { address: [169, 254, 6, 2].into(), peer: inside.parse().unwrap() }],
+    };
+    let peers = vec![peer("169.254.6.1"), peer("169.254.7.1")];
+    let gateway = TransitGateway {
+        id: "tgw-1".into(),
+        vpn_ecmp: true,
+        multicast: false,
+        descriptive: Descriptive::default(),
+    };
+    model.transit_gateways.insert("tgw-1".into(), gateway);
+    let attachment = TransitAttachment {
+        id: "at-gre".into(),
+        gateway: "tgw-1".into(),
+        available: true,
+        kind: AttachmentKind::Connect { transport: "at-dx".into(), peers },
+        table: None,
+        descriptive: Descriptive::default(),
+    };
+    model.transit_attachments.insert("at-gre".into(), attachment);
+    let first = circuit("gre-0", "at-gre", "169.254.1.1/30", "169.254.1.2");
+    let second = Circuit { tunnel: 1, ..circuit("gre-1", "at-gre", "169.254.2.1/30", "169.254.2.2") };
+    model.circuits.extend([first, second].map(|it| (it.id.clone(), it)));
+    let change = Change { prefix: net("172.16.0.0/12"), old: None, new: via(&["169.254.7.1"]) };
+    let (tables, _) = routes.hear(&model, vec![Heard::Zebra("at-gre".into(), vec![change])]);
+    assert_eq!(over(tables[0].1.as_ref().unwrap(), "172.16.0.0/12"), ids(&["gre-1"]));
 }
 
 #[test]

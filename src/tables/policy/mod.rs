@@ -61,7 +61,8 @@ pub trait RulePeers {
     fn group(&self, id: &str) -> Option<GroupIndex>;
 }
 
-/// The rules of one set of security groups.
+/// The rules of one set of security groups. The default is that of no groups: nothing passes.
+#[derive(Default)]
 pub struct Policy {
     groups: Box<[Arc<GroupRules>]>,
     ingress: Side,
@@ -69,6 +70,7 @@ pub struct Policy {
 }
 
 /// The rules of one direction, compiled.
+#[derive(Default)]
 struct Side {
     v4: Prefixes<u32>,
     v6: Prefixes<u128>,
@@ -95,21 +97,6 @@ impl Policy {
             Side::new(rules.map(|rule| &rule.name), peers)
         };
         Self { ingress: side(Direction::Ingress), egress: side(Direction::Egress), groups }
-    }
-
-    /// Lets everything through, by rules of no group: for an ENI without groups.
-    pub fn open() -> Self {
-        struct Nobody;
-        impl RulePeers for Nobody {
-            fn blocks(&self, _list: &str) -> &[IpNet] {
-                &[]
-            }
-
-            fn group(&self, _id: &str) -> Option<GroupIndex> {
-                None
-            }
-        }
-        Self::new([Arc::new(GroupRules::open())], &Nobody)
     }
 
     /// The rule that lets a packet through in a direction. `remote_groups` are those of the ENI that has the remote address
@@ -216,6 +203,7 @@ impl Side {
             match &name.peer {
                 RulePeer::Block(peer) => block(peer),
                 RulePeer::PrefixList(list) => peers.blocks(list).iter().for_each(block),
+                RulePeer::Stale(_) => {}
                 RulePeer::Group(id) => {
                     if let Some(group) = peers.group(id) {
                         of_groups.entry(group).or_default().push(rule);

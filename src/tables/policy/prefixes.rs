@@ -39,6 +39,7 @@ pub(super) struct Found {
 }
 
 /// Prefixes with the rules for each.
+#[derive(Default)]
 pub(super) struct Prefixes<A> {
     /// The rules for all addresses.
     everywhere: ListIndex,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hashbrown::HashMap;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use super::Direction;
 use crate::model::{self, Id, Permission, SecurityGroup, Traffic};
@@ -36,6 +36,8 @@ pub enum RulePeer {
     PrefixList(Id),
     /// The members of a group.
     Group(Id),
+    /// Nobody: the group, or the peering with its VPC, is gone or not active. EC2 calls the rule stale.
+    Stale(Id),
 }
 
 impl fmt::Display for RulePeer {
@@ -43,6 +45,7 @@ impl fmt::Display for RulePeer {
         match self {
             Self::Block(block) => block.fmt(f),
             Self::PrefixList(id) | Self::Group(id) => f.write_str(id),
+            Self::Stale(id) => write!(f, "{id} (stale)"),
         }
     }
 }
@@ -89,21 +92,6 @@ impl GroupRules {
         }
     }
 
-    /// Rules of no group that allow everything.
-    pub(super) fn open() -> Self {
-        let everywhere = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
-        let rules = || {
-            let names = everywhere.iter().map(|block| RuleName {
-                group: Id::from(""),
-                traffic: Traffic::All,
-                peer: RulePeer::Block(*block),
-                description: None,
-            });
-            names.map(|name| Rule { name, hits: Arc::default() }).collect()
-        };
-        Self { id: Id::from(""), ingress: rules(), egress: rules() }
-    }
-
     /// Those of a direction.
     #[inline]
     pub fn rules(&self, direction: Direction) -> &[Rule] {
@@ -146,4 +134,5 @@ fn peers(permission: &Permission) -> impl Iterator<Item = (RulePeer, &Option<Box
         .chain(each(&permission.ranges6, |block| RulePeer::Block(block.into())))
         .chain(each(&permission.prefix_lists, RulePeer::PrefixList))
         .chain(each(&permission.groups, RulePeer::Group))
+        .chain(each(&permission.stale, RulePeer::Stale))
 }

@@ -54,7 +54,7 @@ impl TrafficRange {
 }
 
 /// A list of [`Lists`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ListIndex(u32);
 
 impl ListIndex {
@@ -71,6 +71,7 @@ struct Span {
 }
 
 /// Lists of disjoint spans in order.
+#[derive(Default)]
 pub(super) struct Lists {
     spans: Box<[Span]>,
     /// Where in `spans` each list ends and the next begins.
