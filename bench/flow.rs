@@ -1,5 +1,6 @@
 //! The table of NAT bindings: lookups of either direction in bursts of 32 packets, and new bindings where as many
-//! expire.
+//! expire. The table of connections: packets of established ones in bursts of 32, connections from SYN to FIN in a table that is full,
+//! and what a round costs in which nothing expires.
 
 use std::{
     hint::black_box,
@@ -9,10 +10,12 @@ use std::{
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use warren::{
     flow::{
-        Endpoint, Flow, Protocol,
+        Connections, Endpoint, Flow, Protocol, Side, Timeouts,
+        connections::{Ends, Opening, Short, Way, clock},
         nat::{BLOCKS, IDLE, Key, Nat, Pool},
     },
-    packet::mapped,
+    packet::{Mac, mapped, protocol},
+    tables::{Direction, Location, PortIndex},
 };
 
 const BURST: usize = 32;
@@ -139,9 +142,130 @@ fn create(c: &mut Criterion) {
     group.finish();
 }
 
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+const FIN: u8 = 0x01;
+const PORT: PortIndex = PortIndex(0);
+const GENERATION: u32 = 1;
+
+/// The ends of a connection by its number, as one ENI sees them.
+fn ends(n: u32) -> (u32, u32, u32) {
+    (0x0a00_0001, 0xc633_0000 + n / 50_000, (10_000 + n % 50_000) << 16 | 443)
+}
+
+fn open(table: &mut Connections, n: u32, now: Duration) -> u32 {
+    let (local, remote, ports) = ends(n);
+    let ends = Ends {
+        local: std::net::Ipv4Addr::from_bits(local).into(),
+        remote: std::net::Ipv4Addr::from_bits(remote).into(),
+        local_port: (ports >> 16) as u16,
+        remote_port: ports as u16,
+        protocol: protocol::TCP,
+    };
+    let opening = Opening {
+        direction: Direction::Egress,
+        tracked: true,
+        tcp_flags: SYN,
+        eni: 1,
+        flow: n,
+        segment: None,
+    };
+    let key = table.key(PORT, &ends);
+    table.open(&key, now, &Timeouts::DEFAULT, &opening).expect("room")
+}
+
+/// A table of established connections, with decisions.
+fn established(connections: u32, now: Duration) -> Connections {
+    let mut table = Connections::new(connections).with_ports(1);
+    let way = Way { to: Location::UNATTACHED, mac: Mac::ZERO, router: Mac::ZERO, rewrites: true };
+    for n in 0..connections {
+        let entry = open(&mut table, n, now);
+        table.track(entry, now, &Timeouts::DEFAULT, Side::Responder, SYN | ACK);
+        table.decide_egress(entry, GENERATION, &way);
+    }
+    table
+}
+
+/// Packets of established connections: found, judged, and counted.
+fn pass(c: &mut Criterion) {
+    let mut group = c.benchmark_group("connections/pass");
+    group.throughput(Throughput::Elements(BURST as u64));
+    let now = Duration::from_secs(1);
+    for size in [4_000, 100_000, 1_000_000] {
+        let mut table = established(size, now);
+        let mut at = 0;
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            b.iter(|| {
+                let keys: [Short; BURST] = std::array::from_fn(|_| {
+                    at = (at + 611_953) % size;
+                    let (local, remote, ports) = ends(at);
+                    let key = table.short(PORT, local, remote, ports, protocol::TCP);
+                    table.prefetch(&key);
+                    key
+                });
+                let entries = keys.map(|key| table.candidate(&key));
+                for (key, entry) in keys.iter().zip(entries) {
+                    let hot = table.confirm(entry, key).expect("found");
+                    assert!(hot.passes(Direction::Egress, GENERATION, clock(now)));
+                    hot.live(clock(now), &Timeouts::DEFAULT);
+                    if hot.count(Direction::Egress, 64) {
+                        table.sum_up(entry);
+                    }
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Connections of six packets, in a table where those before are closed and make way.
+fn connect(c: &mut Criterion) {
+    const PACKETS: [(Side, u8); 5] = [
+        (Side::Responder, SYN | ACK),
+        (Side::Initiator, ACK),
+        (Side::Initiator, FIN | ACK),
+        (Side::Responder, FIN | ACK),
+        (Side::Initiator, ACK),
+    ];
+    let mut group = c.benchmark_group("connections/connect");
+    group.throughput(Throughput::Elements(BURST as u64));
+    for size in [4_000, 100_000, 1_000_000] {
+        let mut table = Connections::new(size).with_ports(1);
+        let (mut next, mut now) = (0, Duration::from_secs(1));
+        let mut turn = || {
+            let entries: [u32; BURST] = std::array::from_fn(|_| {
+                next += 1;
+                open(&mut table, next, now)
+            });
+            for (side, flags) in PACKETS {
+                for entry in entries {
+                    table.track(entry, now, &Timeouts::DEFAULT, side, flags);
+                }
+            }
+            now += Duration::from_micros(16);
+            table.advance(now, BUDGET);
+        };
+        (0..size / BURST as u32 + 1).for_each(|_| turn());
+        group.bench_function(BenchmarkId::from_parameter(size), |b| b.iter(&mut turn));
+    }
+    group.finish();
+}
+
+/// A round in which nothing expires.
+fn advance(c: &mut Criterion) {
+    let mut now = Duration::from_secs(1);
+    let mut table = established(100_000, now);
+    c.bench_function("connections/advance", |b| {
+        b.iter(|| {
+            now += Duration::from_nanos(100);
+            table.advance(now, BUDGET);
+        });
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
-    targets = lookup, create
+    targets = lookup, create, pass, connect, advance
 }
 criterion_main!(benches);

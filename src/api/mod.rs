@@ -60,6 +60,8 @@ pub enum What {
     Gateways,
     /// Where gateways' routes by BGP come from.
     Bgp,
+    /// The connections of this node's ENIs, and how many more they may have.
+    Connections,
     /// The workers' tables of NAT bindings.
     Nat,
     /// The flow logs, and what this node has done for them.

@@ -163,6 +163,7 @@ fn show_table(snapshot: &show::Snapshot, what: What, eni: Option<&str>) -> Resul
         What::Services => show::services(snapshot),
         What::Gateways => show::gateways(snapshot),
         What::Bgp => show::bgp(snapshot),
+        What::Connections => show::connections(snapshot),
         What::Nat => show::nat(snapshot),
         What::FlowLogs => show::flow_logs(snapshot),
         What::Workers => show::workers(snapshot),

@@ -1,5 +1,6 @@
 //! The tables of `warren show`.
 
+mod connections;
 mod edge;
 mod flow_logs;
 mod routes;
@@ -9,6 +10,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde_json::{Value, json};
 
+pub use connections::connections;
 pub use edge::{bgp, gateways, nat};
 pub use flow_logs::flow_logs;
 pub use routes::routes;

@@ -53,6 +53,7 @@ impl Compiler {
         let mtu = self.site.ports.get(usize::from(index.0))?.mtu;
         let subnet = model.subnets.get(&eni.subnet)?;
         let vpc = model.vpcs.get(&eni.vpc)?;
+        let attachment = eni.attachment.as_ref()?;
         let index_of_subnet = SubnetIndex(self.subnets.get(&eni.subnet)?);
         let leaving = exits.subnet(index_of_subnet)?;
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
@@ -72,9 +73,12 @@ impl Compiler {
             v4: Addresses::<u32>::new(v4, eni.prefixes4.iter().map(|prefix| prefix.network().to_bits())),
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
             resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
-            metadata_hop_limit: eni.attachment.as_ref()?.metadata_hop_limit,
+            metadata_hop_limit: attachment.metadata_hop_limit,
             timeouts: timeouts(&eni.tracking),
-            strict_icmp: eni.attachment.as_ref()?.options().strict_icmp,
+            strict_icmp: attachment.options().strict_icmp,
+            tcp_window_check: attachment.options().tcp_window_check,
+            most_connections: attachment.options().connections_max,
+            reserved_connections: attachment.options().connections_reserved,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),

@@ -29,6 +29,9 @@ pub struct Index {
 }
 
 impl Index {
+    /// What an entry takes, in bytes.
+    pub const BYTES: usize = size_of::<Slot>() * 100 / FILL;
+
     /// An empty index of up to `capacity` entries.
     pub fn new(capacity: u32) -> Self {
         let capacity = capacity as usize;
@@ -213,5 +216,33 @@ mod tests {
             .filter(|&(entry, &hash)| index.position(hash, entry).unwrap() / LINE == index.home(hash) / LINE)
             .count();
         assert!(home > 85_000, "{home}");
+    }
+
+    /// The most slots that a key is away from its home.
+    fn longest_probe(index: &Index, hashes: &[u32]) -> usize {
+        let distance = |(entry, &hash): (u32, &u32)| {
+            index.distance(index.home(hash), index.position(hash, entry).unwrap())
+        };
+        (0..).zip(hashes).map(distance).max().unwrap()
+    }
+
+    #[test]
+    fn keys_that_collide_under_one_secret_spread_under_another() {
+        // Who knows the hash, and not the secret, finds keys that share a line. Hash flooding.
+        const KEYS: usize = 300;
+        let [known, secret] = [0, 1].map(|_| crate::tables::Secret::random());
+        let empty = || Index::new(16_384);
+        let aim = empty();
+        let words = (0u64..).map(|n| (n & 0xffff, n >> 16));
+        let colliding: Vec<(u64, u64)> =
+            words.filter(|&(a, b)| aim.home(known.mix(a, b) as u32) == 0).take(KEYS).collect();
+        let probe = |secret: &crate::tables::Secret| {
+            let hashes: Vec<u32> = colliding.iter().map(|&(a, b)| secret.mix(a, b) as u32).collect();
+            let mut index = empty();
+            assert!((0..).zip(&hashes).all(|(entry, &hash)| index.insert(hash, entry)));
+            longest_probe(&index, &hashes)
+        };
+        assert_eq!(probe(&known), KEYS - 1);
+        assert!(probe(&secret) < LINE, "{}", probe(&secret));
     }
 }

@@ -11,6 +11,7 @@
 //! | [`Wheel`] | which entries are free, and when the others come due |
 //! | [`Groups`] | counts the entries that have something in common |
 //! | [`Tcp`] | how far a connection is |
+//! | [`Windows`] | whether a TCP segment is expected |
 //! | [`Fragments`] | the ports of later fragments |
 #![cfg_attr(
     not(test),
@@ -25,6 +26,7 @@ pub mod nat;
 mod rings;
 mod tcp;
 mod wheel;
+mod windows;
 
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ pub use groups::Groups;
 pub use index::Index;
 pub use tcp::{Phase, Side, Tcp};
 pub use wheel::{SLOT_MILLIS, Wheel};
+pub use windows::Windows;
 
 use crate::{packet::protocol, tables::Secret};
 

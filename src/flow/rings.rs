@@ -12,6 +12,9 @@ struct Link {
 pub(super) struct Rings(HugeSlice<Link>);
 
 impl Rings {
+    /// What a node takes, in bytes.
+    pub(super) const BYTES: usize = size_of::<Link>();
+
     pub(super) fn new(len: u32) -> Self {
         let mut links = HugeSlice::new(len as usize, Link { next: 0, previous: 0 });
         for (node, link) in (0..).zip(links.iter_mut()) {

@@ -14,10 +14,21 @@ pub enum Side {
     Responder,
 }
 
+impl Side {
+    /// The other side.
+    #[inline]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Initiator => Self::Responder,
+            Self::Responder => Self::Initiator,
+        }
+    }
+}
+
 /// What a connection's idle time goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// The responder has sent no SYN yet.
+    /// The responder has sent no SYN yet; where that was not seen, nothing.
     HalfOpen,
     /// Both have sent their SYN, and at the most one its FIN.
     Established,
@@ -36,10 +47,11 @@ impl Tcp {
     /// In its middle, as somebody else has seen it open.
     pub const PICKED_UP: Self = Self(Self::ANSWERED);
 
-    /// After a packet with these flags, the first that is seen of it.
+    /// After a packet with these flags, the first that is seen of it. Without a SYN, it is half open until the other side says
+    /// anything: anybody can send the middle of a connection that there is not.
     #[inline]
     pub const fn picked_up(flags: u8) -> Self {
-        if Self::opens(flags) { Self::OPENED } else { Self::PICKED_UP }
+        if Self::opens(flags) { Self::OPENED } else { Self(Self::MIDDLE).after(Side::Initiator, flags) }
     }
 
     /// As an octet.
@@ -58,6 +70,8 @@ impl Tcp {
     const FIN_OF_INITIATOR: u8 = 2;
     const FIN_OF_RESPONDER: u8 = 4;
     const RESET: u8 = 8;
+    /// Its SYN was not seen, so that whatever the responder says answers.
+    const MIDDLE: u8 = 16;
 
     /// Whether a packet with these flags opens a connection: SYN alone of those that tell.
     #[inline]
@@ -86,7 +100,10 @@ impl Tcp {
                 return Self::OPENED;
             }
             Side::Initiator => (0, Self::FIN_OF_INITIATOR),
-            Side::Responder => (if flags & SYN != 0 { Self::ANSWERED } else { 0 }, Self::FIN_OF_RESPONDER),
+            Side::Responder => {
+                let answers = flags & SYN != 0 || self.0 & Self::MIDDLE != 0;
+                (if answers { Self::ANSWERED } else { 0 }, Self::FIN_OF_RESPONDER)
+            }
         };
         Self(self.0 & !Self::RESET | answered | if flags & FIN != 0 { fin } else { 0 })
     }
@@ -142,6 +159,33 @@ mod tests {
         }
         assert_eq!(phases(&[&packets[..], &[(Initiator, SYN)]].concat())[4], HalfOpen);
         assert_eq!(phases(&[(Initiator, SYN), (Responder, RST), (Initiator, ACK)])[1..], [Closed, HalfOpen]);
+    }
+
+    #[test]
+    fn both_may_open_it_at_once() {
+        // RFC 9293 §3.5, figure 8.
+        let packets = [(Initiator, SYN), (Responder, SYN), (Initiator, SYN | ACK), (Responder, SYN | ACK)];
+        assert_eq!(phases(&packets), [HalfOpen, Established, Established, Established]);
+    }
+
+    #[test]
+    fn only_the_responder_establishes() {
+        for flags in [ACK, SYN | ACK, FIN | ACK] {
+            assert_eq!(phases(&[(Initiator, SYN), (Initiator, flags)])[1], HalfOpen);
+        }
+        assert_eq!(phases(&[(Responder, ACK), (Responder, FIN | ACK)]), [HalfOpen, HalfOpen]);
+    }
+
+    #[test]
+    fn sec_7_one_that_is_seen_from_its_middle_on_is_half_open_until_answered() {
+        let mut tcp = Tcp::picked_up(ACK);
+        assert_eq!(tcp.phase(), HalfOpen);
+        tcp = tcp.after(Initiator, ACK);
+        assert_eq!(tcp.phase(), HalfOpen);
+        assert_eq!(tcp.after(Responder, RST).phase(), Closed);
+        assert_eq!(tcp.after(Responder, ACK).phase(), Established);
+        let closing = Tcp::picked_up(FIN | ACK);
+        assert_eq!((closing.phase(), closing.after(Responder, FIN | ACK).phase()), (HalfOpen, Closed));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod capture;
 pub mod chores;
 pub mod clock;
 pub mod config;
+pub mod connection_counters;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
 pub mod fleet;

@@ -20,6 +20,7 @@ use super::{
     capture::{Captures, Tapped, Taps},
     clock::{Clock, Moment},
     config::Idle,
+    connection_counters::ConnectionCounters,
     nat_counters::NatCounters,
 };
 use crate::{
@@ -67,6 +68,8 @@ pub const PUNTED: usize = 256;
 const CONNECTIONS: u32 = 4096;
 /// Connections that are looked at in a round because they may have expired: more than begin in one.
 const EXPIRIES: u32 = 64;
+/// Rounds from one port whose connections are counted for the management thread to the next one.
+const PUBLISHING: u64 = 64;
 /// News that wait for the management thread, at most.
 const NEWS: usize = 4096;
 
@@ -88,6 +91,8 @@ pub struct WorkerCounters {
     pub captures: Counter,
     /// Its table of NAT bindings.
     pub nat: CachePadded<NatCounters>,
+    /// Its table of connections.
+    pub connections: ConnectionCounters,
 }
 
 impl WorkerCounters {
@@ -102,6 +107,7 @@ impl WorkerCounters {
             handed_over: Counter::default(),
             captures: Counter::default(),
             nat: CachePadded::default(),
+            connections: ConnectionCounters::new(ports),
         }
     }
 }
@@ -378,7 +384,8 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         };
         let allowances = Allowances::new(plan.receivers.iter().copied());
         let (burst, most) = (Burst::new(), most.min(MAX_BURST));
-        let (flows, connections) = (Flows::new(0), Connections::new(CONNECTIONS));
+        let (flows, connections) =
+            (Flows::new(0), Connections::new(CONNECTIONS).with_ports(plan.receivers.len()));
         let taps = Taps::new();
         Self { inputs, outputs, tables, plan, counters, allowances, flows, connections, burst, most, taps }
     }
@@ -392,7 +399,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
     /// With a table of connections.
     #[must_use]
     pub fn with_connections(self, connections: Connections) -> Self {
-        Self { connections, ..self }
+        Self { connections: connections.with_ports(self.plan.receivers.len()), ..self }
     }
 
     /// One round over all queues and the inbox, at a time since the node's start. Returns how many packets it found.
@@ -416,6 +423,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             taps,
         } = self;
         let pinned = tables.pin();
+        connections.settle(pinned.generation, || pinned.tenants());
         let mut queues = Queues { inputs, burst, most: *most, plan, worker: outputs.worker };
         let mut ctx = Context {
             tables: &pinned,
@@ -435,6 +443,11 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         };
         tables.quiescent();
         connections.advance(now, EXPIRIES);
+        let rounds = counters.rounds.get();
+        if rounds.is_multiple_of(PUBLISHING) {
+            let port = PortIndex((rounds / PUBLISHING % connections.ports().max(1) as u64) as u16);
+            counters.connections.publish(port, &connections.port_stats(port));
+        }
         if flows.has_room() {
             flows.advance(now);
             counters.nat.publish(&flows.stats());

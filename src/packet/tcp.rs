@@ -69,13 +69,65 @@ pub fn clamp_mss(frame: &mut [u8], headers: &Headers, mtu: u16) -> bool {
     true
 }
 
+/// What a segment says of its place in the connection (RFC 9293 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The octet of flags.
+    pub flags: u8,
+    /// The sequence number of its first octet, or of its SYN.
+    pub sequence: u32,
+    /// The sequence number that it expects.
+    pub acknowledgment: u32,
+    /// Sequence numbers that it takes: octets of data, SYN and FIN.
+    pub len: u32,
+    /// The window, as it stands in the header.
+    pub window: u16,
+    /// By how much its sender's windows are shifted, if it says so: only SYNs may (RFC 7323 §2.2).
+    pub shift: Option<u8>,
+}
+
+impl Segment {
+    /// Of a packet which [`super::parse`] found in a frame; `None` if it is no whole TCP segment.
+    pub fn of(frame: &[u8], headers: &Headers) -> Option<Self> {
+        if headers.protocol != protocol::TCP || headers.fragment != Fragment::Whole {
+            return None;
+        }
+        let segment = frame.get(usize::from(headers.l4)..headers.end())?;
+        let word = |at| get(segment, at).map(u32::from_be_bytes);
+        let [offset, flags] = get(segment, FLAGS - 1)?;
+        let data = segment.len().checked_sub(usize::from(offset >> 4) * 4)? as u32;
+        let taken = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
+        let shift = if flags & SYN != 0 { find_option(segment, WINDOW_SCALE, 3) } else { None };
+        Some(Self {
+            flags,
+            sequence: word(4)?,
+            acknowledgment: word(8)?,
+            len: data + taken,
+            window: u16::from_be_bytes(get(segment, 14)?),
+            shift: shift.and_then(|at| segment.get(at).copied()),
+        })
+    }
+
+    /// The sequence number behind it.
+    pub fn end(&self) -> u32 {
+        self.sequence.wrapping_add(self.len)
+    }
+}
+
 const CHECKSUM: usize = 16;
+const MSS: u8 = 2;
+const WINDOW_SCALE: u8 = 3;
 
 /// Where in a segment its maximum segment size is, and what it is.
 fn find_mss(segment: &[u8]) -> Option<(usize, u16)> {
+    let at = find_option(segment, MSS, 4)?;
+    Some((at, u16::from_be_bytes(get(segment, at)?)))
+}
+
+/// Where in a segment the value of an option of a kind and length is.
+fn find_option(segment: &[u8], kind: u8, length: u8) -> Option<usize> {
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;
-    const MSS: u8 = 2;
 
     let [offset] = get(segment, 12)?;
     let header = segment.get(..usize::from(offset >> 4) * 4)?;
@@ -84,7 +136,7 @@ fn find_mss(segment: &[u8]) -> Option<(usize, u16)> {
         at += match (*header.get(at)?, header.get(at + 1)) {
             (END, _) => return None,
             (NO_OPERATION, _) => 1,
-            (MSS, Some(4)) => return Some((at + 2, u16::from_be_bytes(get(header, at + 2)?))),
+            (found, Some(&len)) if (found, len) == (kind, length) => return Some(at + 2),
             (_, Some(&len)) if len >= 2 => usize::from(len),
             _ => return None,
         };

@@ -97,6 +97,7 @@ reasons! {
     SgIn "sg_in" "No rule of the receiving ENI's security groups allows it (SEC-1).";
     NaclOut "nacl_out" "The network ACL of the sender's subnet denies it on the way out (NACL-1).";
     NaclIn "nacl_in" "The network ACL of the receiver's subnet denies it on the way in (NACL-1).";
+    TcpWindow "tcp_window" "A TCP segment outside of its connection's window, of an ENI with `TcpWindowCheck`.";
     ConntrackFull "conntrack_full" "No room for a new connection: EC2's conntrack_allowance_exceeded (SEC-10). Raise `connections` in the host file.";
     // Towards an instance.
     DstCheck "dst_check" "The destination address is none of the receiving ENI's, and its source/destination check is on (ADDR-6).";

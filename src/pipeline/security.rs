@@ -39,6 +39,8 @@ pub(crate) struct Seen {
     subject: Subject,
     shown: Shown,
     tcp_flags: u8,
+    /// Where it is in its TCP connection.
+    segment: Option<tcp::Segment>,
 }
 
 /// A packet of an ENI of this node that its security groups let through.
@@ -109,7 +111,8 @@ impl Seen {
             None => Subject::Flow(ends),
         };
         let shown = Shown { remote: ends.remote, protocol, port: shown_port };
-        Ok(Self { direction, subject, shown, tcp_flags: tcp::flags(frame, headers) })
+        let segment = tcp::Segment::of(frame, headers);
+        Ok(Self { direction, subject, shown, tcp_flags: tcp::flags(frame, headers), segment })
     }
 
     /// The address of the other end.
@@ -181,7 +184,7 @@ impl Ends {
 ///
 /// # Errors
 ///
-/// `sg_out`, `sg_in` or `conntrack_full`.
+/// `sg_out`, `sg_in`, `tcp_window` or `conntrack_full`.
 pub(super) fn admit<S: Notes>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
@@ -199,6 +202,7 @@ pub(super) fn admit<S: Notes>(
         }
         Subject::Single | Subject::Orphan => return judge(ctx, eni, seen).map(|_| None),
     };
+    let segment = seen.segment.as_ref().filter(|_| eni.tcp_window_check);
     let key = ctx.connections.key(port, &ends);
     let found = ctx.connections.find(&key, ctx.now).filter(|&entry| keep(ctx, eni, entry, seen));
     if let Some(entry) = found {
@@ -207,6 +211,9 @@ pub(super) fn admit<S: Notes>(
         let side = hot.side(direction);
         let fresh = hot.is_tracked() || hot.is_decided(direction, generation);
         if fresh {
+            if !ctx.connections.expects(entry, side, segment) {
+                return Err(Reason::TcpWindow);
+            }
             ctx.connections.track(entry, ctx.now, &eni.timeouts, side, seen.tcp_flags);
             return Ok(Some(entry));
         }
@@ -229,7 +236,14 @@ pub(super) fn admit<S: Notes>(
         return Ok(Some(entry));
     }
     // SEC-7: one that is tracked from now on begins with this packet.
-    let opening = Opening { direction, tracked: !untracked, tcp_flags: seen.tcp_flags, eni: eni.stay, flow };
+    let opening = Opening {
+        direction,
+        tracked: !untracked,
+        tcp_flags: seen.tcp_flags,
+        eni: eni.stay,
+        flow,
+        segment: segment.copied().filter(|_| !untracked),
+    };
     match ctx.connections.open(&key, ctx.now, &eni.timeouts, &opening) {
         Ok(entry) => Ok(Some(entry)),
         // SEC-10: what is not tracked needs no entry.

@@ -46,7 +46,10 @@ pub use routes::{Lpm, RouteTable, Target};
 pub use services::{Asker, LinkLocal, Position, ServicePort};
 pub use sharded::{SHARD_SLOTS, Secret, ShardedMap, Slot};
 
-use crate::packet::{Encapsulation, Mac, Vni};
+use crate::{
+    flow::connections::Tenant,
+    packet::{Encapsulation, Mac, Vni},
+};
 use rustc_hash::FxBuildHasher;
 
 /// A port of this node: its position in the host file.
@@ -95,6 +98,14 @@ impl Tables {
     #[inline]
     pub fn port(&self, index: PortIndex) -> Option<&Port> {
         self.ports.get(usize::from(index.0))
+    }
+
+    /// Who may have connections: at each instance port the ENI, if there is one; `None` at other ports.
+    pub fn tenants(&self) -> impl Iterator<Item = Option<Option<Tenant>>> + Clone {
+        self.ports.iter().map(|port| match &port.role {
+            Role::Instance(eni) => Some(eni.as_ref().map(|eni| eni.tenant())),
+            _ => None,
+        })
     }
 
     /// The ENI behind a port of this node.

@@ -13,7 +13,7 @@ use super::{
     ServicePort, SubnetIndex,
 };
 use crate::{
-    flow::Timeouts,
+    flow::{Timeouts, connections::Tenant},
     packet::{Mac, OuterChecksum, Vni},
     services::dhcp::Lease,
 };
@@ -179,6 +179,12 @@ pub struct LocalEni {
     pub timeouts: Timeouts,
     /// Whether ICMP errors need a rule even if they are about a connection that is tracked (SEC-14).
     pub strict_icmp: bool,
+    /// Whether TCP segments outside of their connection's window are dropped.
+    pub tcp_window_check: bool,
+    /// The most connections that it may have, if that is limited.
+    pub most_connections: Option<u32>,
+    /// How many connections it has room for, whatever the others have.
+    pub reserved_connections: u32,
     /// Whether its source/destination check is on.
     pub source_dest_check: bool,
     /// The largest IP packet that it may send, in bytes.
@@ -199,6 +205,11 @@ pub struct LocalEni {
 }
 
 impl LocalEni {
+    /// What it may have of a table of connections.
+    pub fn tenant(&self) -> Tenant {
+        Tenant { stay: self.stay, most: self.most_connections, reserved: self.reserved_connections }
+    }
+
     /// The subnet router's IPv4 address: the block's base plus one.
     pub fn router_v4(&self) -> Option<Ipv4Addr> {
         self.subnet_v4.map(|net| Ipv4Addr::from_bits(net.network().to_bits() | 1))

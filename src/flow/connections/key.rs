@@ -47,7 +47,13 @@ impl Short {
     #[inline(always)]
     fn new(secret: &Secret, addresses: u64, ports: u32, port: PortIndex, protocol: u8, family: u64) -> Self {
         let rest = u64::from(ports) << 32 | u64::from(port.0) << 16 | u64::from(protocol) << 8 | family;
-        Self { words: [addresses, rest], hash: secret.mix(addresses, rest) as u32 }
+        Self::of(secret, [addresses, rest])
+    }
+
+    #[inline(always)]
+    pub(super) fn of(secret: &Secret, words: [u64; 2]) -> Self {
+        let [addresses, rest] = words;
+        Self { words, hash: secret.mix(addresses, rest) as u32 }
     }
 
     #[inline(always)]

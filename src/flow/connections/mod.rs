@@ -14,16 +14,23 @@
 
 mod key;
 mod record;
+mod shares;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 pub use key::{Ends, Key, Short};
-pub use record::{Cold, Hot, Way};
+pub use record::{Cold, Hot, More, Way};
+pub use shares::{PortStats, Tenant};
 
-use super::{Index, Side, Tcp, Wheel, millis};
+use record::Class;
+use shares::{End, Shares};
+
+use super::{Index, Side, Tcp, Wheel, Windows, millis, rings::Rings};
 use crate::{
     ffi::{HugeSlice, prefetch},
-    packet::protocol,
+    packet::{protocol, tcp::Segment},
     tables::{Direction, HostIndex, PortIndex, Secret},
 };
 
@@ -40,6 +47,12 @@ pub fn tells(protocol: u8, frame: &[u8]) -> bool {
     const TELLING: u8 = 0x07;
     protocol == protocol::TCP && frame.get(FLAGS).is_none_or(|flags| flags & TELLING != 0)
 }
+
+/// What a connection takes, in bytes: its entry, its place in the index, and its places on the wheel and among those of its
+/// port.
+pub const BYTES: usize = size_of::<Hot>() + size_of::<Cold>() + Index::BYTES + 2 * Rings::BYTES;
+
+const _: () = assert!(BYTES <= 192);
 
 /// No entry.
 pub const NONE: u32 = u32::MAX;
@@ -68,6 +81,8 @@ impl Timeouts {
     pub const OTHER: u32 = 600_000;
     /// Decisions about flows that are not tracked: they are only remembered to be fast.
     pub const UNTRACKED: u32 = 30_000;
+    /// Connections that nobody has answered yet, when their ENI is short of room (SEC-10).
+    pub const PRESSED: u32 = 5_000;
 }
 
 impl Default for Timeouts {
@@ -80,6 +95,9 @@ impl Default for Timeouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// How long a connection without an answer is left alone by others that need its place, in milliseconds.
+const PATIENCE: u32 = 1000;
+
 /// What a worker's table has done, for `warren show`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionStats {
@@ -89,8 +107,12 @@ pub struct ConnectionStats {
     pub connections: u64,
     /// Connections made.
     pub created: u64,
-    /// Connections removed.
-    pub removed: u64,
+    /// Connections whose time was over.
+    pub expired: u64,
+    /// Connections that had to make way for others.
+    pub evicted: u64,
+    /// Connections that were removed otherwise.
+    pub closed: u64,
     /// New connections refused for want of room ([`Full`]).
     pub refused: u64,
 }
@@ -102,7 +124,9 @@ pub struct Connections {
     hot: HugeSlice<Hot>,
     cold: HugeSlice<Cold>,
     wheel: Wheel,
-    stats: ConnectionStats,
+    shares: Shares,
+    /// The generation of the tables that the shares were settled by.
+    settled: u32,
 }
 
 /// A new connection.
@@ -118,10 +142,12 @@ pub struct Opening {
     pub eni: u32,
     /// [`crate::packet::flow_hash`] of it.
     pub flow: u32,
+    /// Its first segment, if it is one of TCP and its segments are checked.
+    pub segment: Option<Segment>,
 }
 
 impl Connections {
-    /// A table for so many connections.
+    /// A table for so many connections, which all ports share until [`Connections::with_ports`] says otherwise.
     pub fn new(capacity: u32) -> Self {
         let wheel = Wheel::new(capacity);
         let capacity = wheel.capacity();
@@ -131,13 +157,21 @@ impl Connections {
             hot: HugeSlice::new(capacity as usize, Hot::FREE),
             cold: HugeSlice::new(capacity as usize, Cold::FREE),
             wheel,
-            stats: ConnectionStats::default(),
+            shares: Shares::new(capacity, 0),
+            settled: 0,
         }
+    }
+
+    /// The table, still empty, with a share for each of so many ports.
+    #[must_use]
+    pub fn with_ports(self, ports: usize) -> Self {
+        Self { shares: Shares::new(self.wheel.capacity(), ports), ..self }
     }
 
     /// Memory, in bytes.
     pub fn bytes(&self) -> usize {
-        self.index.bytes() + self.hot.bytes() + self.cold.bytes() + self.wheel.bytes()
+        let parts = [self.index.bytes(), self.hot.bytes(), self.cold.bytes(), self.wheel.bytes()];
+        parts.iter().sum::<usize>() + self.shares.bytes()
     }
 
     /// What it has done.
@@ -145,7 +179,34 @@ impl Connections {
         ConnectionStats {
             capacity: self.wheel.capacity().into(),
             connections: self.wheel.used().into(),
-            ..self.stats
+            created: self.shares.sum(|port| port.created),
+            expired: self.shares.sum(|port| port.expired),
+            evicted: self.shares.sum(|port| port.evicted),
+            closed: self.shares.sum(|port| port.closed),
+            refused: self.shares.sum(|port| port.refused),
+        }
+    }
+
+    /// How many ports have a share of their own.
+    pub fn ports(&self) -> usize {
+        self.shares.ports()
+    }
+
+    /// The connections of a port.
+    pub fn port_stats(&self, port: PortIndex) -> PortStats {
+        self.shares.stats(port)
+    }
+
+    /// Notes who is at the ports under tables of a generation, if that is news: of each instance port the ENI, if there is one;
+    /// of others `None`. What is remembered of ENIs that have left goes with [`Connections::advance`].
+    #[inline]
+    pub fn settle<P>(&mut self, generation: u32, ports: impl FnOnce() -> P)
+    where
+        P: Iterator<Item = Option<Option<Tenant>>> + Clone,
+    {
+        if self.settled != generation {
+            self.settled = generation;
+            self.shares.settle(ports());
         }
     }
 
@@ -201,7 +262,7 @@ impl Connections {
         self.cold.get_mut(entry as usize)
     }
 
-    /// Makes an entry for a connection that has none.
+    /// Makes an entry for a connection that has none. Another may end for it: numbers of entries hold until then.
     ///
     /// # Errors
     ///
@@ -216,23 +277,68 @@ impl Connections {
         let now = millis(now);
         // One that has expired but was not collected yet is in the way of its successor.
         if let Some(old) = self.position(key) {
-            self.close(old);
+            self.end(old, End::Closed);
         }
         let mut hot = Hot::opened(key, opening);
-        let idle = hot.idle(timeouts);
+        let port = hot.port();
+        let idle = self.idle(&hot, timeouts);
         hot.due = (now as u32).wrapping_add(idle);
-        let Some(entry) = self.wheel.take(now + u64::from(idle)) else {
-            self.stats.refused += 1;
+        let Some(entry) = self.take(port, opening.tracked, now, now + u64::from(idle)) else {
+            // What is not tracked needs no entry.
+            if opening.tracked {
+                self.shares.refuse(port);
+            }
             return Err(Full);
         };
         self.index.insert(key.short.hash, entry);
+        self.shares.enter(entry, port, hot.class());
         if let (Some(at), Some(cold)) = (self.hot.get_mut(entry as usize), self.cold.get_mut(entry as usize))
         {
             *at = hot;
             *cold = Cold::opened(key, opening, now as u32);
         }
-        self.stats.created += 1;
         Ok(entry)
+    }
+
+    /// A free entry for a port, due at a time; one that others have to make way for, if it is tracked.
+    fn take(&mut self, port: PortIndex, tracked: bool, now: u64, due: u64) -> Option<u32> {
+        let free = if self.shares.has_room(port) { self.wheel.take(due) } else { None };
+        if free.is_some() {
+            return free;
+        }
+        let victim = self.victim(port, tracked, now as u32)?;
+        self.end(victim, End::Evicted);
+        self.wheel.take(due)
+    }
+
+    /// Who makes way for a port's new connection: what is spare, then what has waited for an answer for a while, its own before
+    /// others'; then any of its own without an answer. Others only have to if they have more than their reserve, and never
+    /// for what is not tracked. What lasts stays.
+    fn victim(&mut self, port: PortIndex, tracked: bool, now: u32) -> Option<u32> {
+        let own = self.shares.oldest(port, Class::Spare);
+        if own.is_some() || !tracked {
+            return own;
+        }
+        let cold = &self.cold;
+        let waited = |&entry: &u32| {
+            cold.get(entry as usize).is_some_and(|cold| now.wrapping_sub(cold.began) > PATIENCE)
+        };
+        let waiting = self.shares.oldest(port, Class::Unanswered);
+        let own = waiting.filter(waited);
+        if own.is_some() || self.shares.is_at_quota(port) {
+            return own.or(waiting);
+        }
+        self.shares
+            .donated(Class::Spare, |_| true)
+            .or_else(|| self.shares.donated(Class::Unanswered, |entry| waited(&entry)))
+            .or(waiting)
+    }
+
+    /// How long a connection lives from now on, in milliseconds.
+    fn idle(&self, hot: &Hot, timeouts: &Timeouts) -> u32 {
+        let idle = hot.idle(timeouts);
+        let waits = hot.class() == Class::Unanswered;
+        if waits && self.shares.is_pressed(hot.port()) { idle.min(Timeouts::PRESSED) } else { idle }
     }
 
     fn position(&self, key: &Key) -> Option<u32> {
@@ -245,27 +351,62 @@ impl Connections {
 
     /// Removes an entry.
     pub fn close(&mut self, entry: u32) {
-        let Some(hot) = self.hot.get_mut(entry as usize).filter(|hot| hot.key != Hot::FREE.key) else {
+        self.end(entry, End::Closed);
+    }
+
+    fn end(&mut self, entry: u32, how: End) {
+        let Some(at) = self.hot.get_mut(entry as usize).filter(|hot| hot.key != Hot::FREE.key) else {
             return;
         };
-        *hot = Hot::FREE;
-        let Some(cold) = self.cold.get(entry as usize) else { return };
-        self.index.remove(cold.hash, entry);
+        let hot = std::mem::replace(at, Hot::FREE);
+        let stay = self.cold.get(entry as usize).map_or(NONE, |cold| cold.eni);
+        self.index.remove(Short::of(&self.secret, hot.key).hash, entry);
+        self.shares.leave(entry, hot.port(), hot.class(), stay, how);
         self.wheel.release(entry);
-        self.stats.removed += 1;
     }
 
     /// A packet of a tracked connection passes: takes its state on, and says how long it lives from now on.
     pub fn track(&mut self, entry: u32, now: Duration, timeouts: &Timeouts, side: Side, tcp_flags: u8) {
         let now = millis(now);
-        let Some(hot) = self.hot.get_mut(entry as usize) else { return };
-        let before = hot.idle(timeouts);
+        let Some(&before) = self.hot.get(entry as usize) else { return };
+        let mut hot = before;
         hot.step(side, tcp_flags);
-        let idle = hot.idle(timeouts);
+        let idle = self.idle(&hot, timeouts);
         hot.due = (now as u32).wrapping_add(idle);
         // A wheel looks again when an entry was due; one that now is due earlier must not wait for that.
-        if idle < before {
+        if (hot.due.wrapping_sub(before.due) as i32) < 0 {
             self.wheel.file(entry, now + u64::from(idle));
+        }
+        let classes = (before.class(), hot.class());
+        if classes.0 != classes.1 {
+            self.shares.change(entry, hot.port(), classes.0, classes.1);
+        }
+        if let Some(at) = self.hot.get_mut(entry as usize) {
+            *at = hot;
+        }
+    }
+
+    /// Whether a packet that a side sends is one to be expected: any is where its segment is not checked, as `segment` says by
+    /// `None`. One that isn't has to be dropped, and must change nothing.
+    pub fn expects(&mut self, entry: u32, side: Side, segment: Option<&Segment>) -> bool {
+        let (Some(hot), Some(cold)) = (self.hot.get_mut(entry as usize), self.cold.get_mut(entry as usize))
+        else {
+            return true;
+        };
+        match (segment, &mut cold.more) {
+            (Some(segment), More::Windows(windows)) => windows.expects(side, segment),
+            // It is checked from now on: as if it were seen from its middle on.
+            (Some(segment), more) if hot.is_tracked() => {
+                *more = More::Windows(Windows::between(side, segment));
+                hot.check(true);
+                true
+            }
+            (None, more @ More::Windows(_)) => {
+                *more = Cold::FREE.more;
+                hot.check(false);
+                true
+            }
+            _ => true,
         }
     }
 
@@ -300,17 +441,24 @@ impl Connections {
         }
     }
 
-    /// Removes some of the entries that have expired: to be called once a round.
-    pub fn advance(&mut self, now: Duration, mut budget: u32) {
+    /// Removes some of the entries that have expired, or whose ENI has left: to be called once a round.
+    pub fn advance(&mut self, now: Duration, budget: u32) {
         let now = millis(now);
-        while let Some(entry) = self.wheel.due(now, &mut budget) {
+        let mut left = budget;
+        while let Some(entry) = self.wheel.due(now, &mut left) {
             let Some(hot) = self.hot.get(entry as usize) else { return };
-            let left = hot.due.wrapping_sub(now as u32) as i32;
-            if left > 0 {
-                self.wheel.file(entry, now + left as u64);
+            let due = hot.due.wrapping_sub(now as u32) as i32;
+            if due > 0 {
+                self.wheel.file(entry, now + due as u64);
             } else {
-                self.close(entry);
+                self.end(entry, End::Expired);
             }
+        }
+        for _ in 0..budget {
+            let cold = &self.cold;
+            let stay = |entry: u32| cold.get(entry as usize).map(|cold| cold.eni);
+            let Some(entry) = self.shares.left(stay) else { return };
+            self.end(entry, End::Closed);
         }
     }
 }

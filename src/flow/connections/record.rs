@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Ends, Key, Opening, Side, Tcp, Timeouts};
 use crate::{
-    flow::Phase,
+    flow::{Phase, Windows},
     packet::{Mac, Sender, protocol},
     tables::{Direction, HostIndex, Location, PortIndex},
 };
@@ -59,13 +59,36 @@ pub struct Cold {
     /// By direction.
     packets: [u64; 2],
     bytes: [u64; 2],
-    pub(super) hash: u32,
     /// The number of the ENI's stay at its port.
     pub eni: u32,
     /// When it began, in milliseconds of the node's time, modulo 2³².
     pub began: u32,
+    /// What depends on whether its segments are checked.
+    pub more: More,
+}
+
+/// What is kept of a connection besides.
+#[derive(Clone, Copy, Debug)]
+pub enum More {
     /// The source MAC of what comes in, and whom Geneve named as its sender.
-    pub origin: (Mac, Option<Sender>),
+    Origin(Mac, Option<Sender>),
+    /// Of TCP, where each segment is looked at: which are expected.
+    Windows(Windows),
+}
+
+/// What an entry is worth, when there is no room for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A connection that is over, or a decision about a flow that is not tracked: it makes way for any other.
+    Spare,
+    /// A connection that nobody has answered yet.
+    Unanswered,
+    /// One that lasts.
+    Lasting,
+}
+
+impl Class {
+    pub(super) const ALL: [Self; 3] = [Self::Spare, Self::Unanswered, Self::Lasting];
 }
 
 /// Bits of [`Hot`]: there is a decision for a direction.
@@ -81,6 +104,8 @@ const FROM_ENI: u8 = 1 << 4;
 const REWRITE: u8 = 1 << 5;
 /// What comes in comes with the router's MAC.
 const ROUTED_IN: u8 = 1 << 6;
+/// Each of its segments is checked, so that it is never settled.
+const CHECKED: u8 = 1 << 7;
 
 /// States of protocols without connections: one direction was seen, an answer, more of the first direction; after another answer,
 /// a stream (SEC-8).
@@ -113,7 +138,7 @@ impl Hot {
         let mut hot = Self { key: key.short.words, flow: opening.flow, bits, ..Self::FREE };
         if hot.protocol() == protocol::TCP {
             hot.state = Tcp::picked_up(opening.tcp_flags).bits();
-            hot.settle();
+            hot.check(opening.segment.is_some());
         }
         hot
     }
@@ -243,14 +268,38 @@ impl Hot {
         self.settle();
     }
 
+    /// Whether each of its segments is checked.
+    pub(super) fn is_checked(&self) -> bool {
+        self.bits & CHECKED != 0
+    }
+
+    /// From now on each of its segments is checked, or none.
+    pub(super) fn check(&mut self, on: bool) {
+        self.bits = if on { self.bits | CHECKED } else { self.bits & !CHECKED };
+        self.settle();
+    }
+
     fn settle(&mut self) {
         let settled = match self.protocol() {
-            protocol::TCP => Tcp::from_bits(self.state).phase() == Phase::Established,
+            protocol::TCP => !self.is_checked() && Tcp::from_bits(self.state).phase() == Phase::Established,
             protocol::UDP => self.state == STREAM,
             _ => false,
         };
         if self.bits & TRACKED != 0 {
             self.bits = if settled { self.bits | SETTLED } else { self.bits & !SETTLED };
+        }
+    }
+
+    /// What it is worth.
+    pub(super) fn class(&self) -> Class {
+        if self.bits & TRACKED == 0 {
+            return Class::Spare;
+        }
+        match self.phase() {
+            Some(Phase::Closed) => Class::Spare,
+            Some(Phase::HalfOpen) => Class::Unanswered,
+            None if self.state == NEW => Class::Unanswered,
+            Some(Phase::Established) | None => Class::Lasting,
         }
     }
 
@@ -278,15 +327,16 @@ impl Cold {
         wide: [0; 2],
         packets: [0; 2],
         bytes: [0; 2],
-        hash: 0,
         eni: 0,
         began: 0,
-        origin: (Mac::ZERO, None),
+        more: More::Origin(Mac::ZERO, None),
     };
 
     pub(super) fn opened(key: &Key, opening: &Opening, now: u32) -> Self {
         let wide = key.wide.unwrap_or_default();
-        Self { wide, hash: key.short.hash, eni: opening.eni, began: now, ..Self::FREE }
+        let windows = opening.segment.as_ref().map(Windows::of);
+        let more = windows.map_or(Self::FREE.more, More::Windows);
+        Self { wide, eni: opening.eni, began: now, more, ..Self::FREE }
     }
 
     /// Takes over what the hot part has counted.
