@@ -15,7 +15,7 @@ use crate::lab::{
     cloud::{Cloud, Nic, anywhere, nic, rule},
     fleet::{Fleet, Site},
     frr::Program,
-    inside::within,
+    inside::{Flow, Server, within},
     iperf::{self, Transfer},
     netns::Netns,
     tool, wait_for,
@@ -152,4 +152,62 @@ fn sec_4_sec_6_untracked_iperf3_stops_with_its_rule() {
     // By rules alone it also begins again.
     setup.fleet.apply(&cloud(&[anywhere()]));
     transfer.resumes();
+}
+
+const FLOOD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/lab/flood.py");
+
+/// Connections that a host of the flood has room for, and those that are tried meanwhile.
+const ROOM: u32 = 4096;
+const TRIED: usize = 50;
+
+/// A flooder and a client on one host; the flood's target and the client's server on another. All connections are tracked.
+fn flooded() -> ([Nic; 4], Cloud) {
+    let nics = [
+        nic([1, 1, 10], "host-a", "vm0"),
+        nic([1, 1, 11], "host-a", "vm1"),
+        nic([1, 2, 10], "host-b", "vm0"),
+        nic([1, 2, 11], "host-b", "vm1"),
+    ];
+    let tcp = [rule("tcp", 0..=65535, "sg-tracked")];
+    let cloud = Cloud::new(&["host-a", "host-b"], &nics)
+        .group("sg-tracked", 1, &tcp, &tcp)
+        .prefix(&nics[2], "10.1.2.16/28")
+        .routes("rtb-main", 1, &["main"], &[]);
+    let cloud = nics.iter().fold(cloud, |cloud, nic| cloud.member(nic, "sg-tracked"));
+    (nics, cloud)
+}
+
+/// SEC-10: who floods fills its own share of the table; others on its host, and on the host of its victim, connect.
+#[test]
+fn sec_10_a_syn_flood_leaves_others_their_new_connections() {
+    let (nics, cloud) = flooded();
+    let site = |host| Site::new(host).instances(&["vm0", "vm1"]).connections(ROOM);
+    let fleet = Fleet::start(&cloud, vec![site("host-a"), site("host-b")]);
+    let [flooder, client, _target, server] = nics.each_ref().map(|nic| fleet.instance(nic));
+    let daemon = |host: &str| &fleet.node(host).daemon;
+    let sent = || daemon("host-a").count("stats", &[("port", "vm0")], "rx_packets");
+    let arrived = || daemon("host-b").count("stats", &[("port", "vm0")], "tx_packets");
+    let _server = Server::start(&server);
+    let mut earlier = Flow::open(&client, nics[3].v4()).unwrap();
+
+    // No kernel has these addresses: nobody answers, and each connection stays half open.
+    let targets = (16..32).map(|number| format!("10.1.2.{number}"));
+    let mut flood = flooder.command(tool("python3", "python3-minimal"));
+    flood.args([FLOOD, &nics[0].v4().to_string()]).args(targets);
+    let _flood = Program::start(&mut flood, Path::new("/dev/null"));
+    wait_for("both tables to fill", || sent().min(arrived()) > 2 * u64::from(ROOM));
+    let before = (sent(), arrived());
+    for number in 0..TRIED {
+        if let Err(error) = Flow::open(&client, nics[3].v4()) {
+            panic!("connection {number}: {error}");
+        }
+    }
+    let (began, arrived) = (sent() - before.0, arrived() - before.1);
+    println!(
+        "{TRIED} connections, while others were begun: {began}, of which {arrived} reached the other host"
+    );
+    assert!(began.min(arrived) > 0 && earlier.lives());
+    for (host, port) in [("host-a", "vm1"), ("host-b", "vm1")] {
+        assert_eq!(daemon(host).drops(port, "conntrack_full"), 0, "{host}");
+    }
 }

@@ -135,6 +135,13 @@ impl Cloud {
         self
     }
 
+    /// With an IPv4 prefix that is an interface's too.
+    #[track_caller]
+    pub fn prefix(mut self, nic: &Nic, prefix: &str) -> Self {
+        self.interface(nic)["Ipv4Prefixes"] = json!([{"Ipv4Prefix": prefix}]);
+        self
+    }
+
     #[track_caller]
     fn interface(&mut self, nic: &Nic) -> &mut Value {
         let all = self.0["NetworkInterfaces"].as_array_mut().expect("interfaces");
