@@ -366,9 +366,7 @@ fn decide<S: Notes>(
     let tables = ctx.tables;
     let headers = parse(frame)?;
     let seen = Seen::of(ctx, Direction::Ingress, port, &headers, frame)?;
-    if seen.crosses(tables, eni, frame) {
-        security::cross(eni, &seen)?;
-    }
+    seen.enter(tables, eni, frame)?;
     let always_tracked =
         eni.routes.lookup(seen.remote()).is_some_and(|target| gateway::always_tracked(tables, target));
     let entry = security::admit(ctx, port, eni, &seen, flow_hash(frame, &headers), always_tracked)?;
