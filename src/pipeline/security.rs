@@ -257,10 +257,14 @@ pub(super) fn admit<S: Notes>(
         return grant.map(|_| None);
     };
     let has_ports = matches!(ends.protocol, protocol::TCP | protocol::UDP);
+    // SEC-4: of the flow's two directions, that of the replies has to be open.
+    let hot = found.and_then(|entry| ctx.connections.hot(entry));
+    let is_reply = hot.is_some_and(|hot| hot.side(direction) == Side::Responder);
+    let replies = if is_reply { direction } else { direction.opposite() };
     let untracked = has_ports
         && !always_tracked
         && grant.everywhere
-        && eni.policy.is_open(direction.opposite(), ends.protocol, ends.remote.is_ipv6());
+        && eni.policy.is_open(replies, ends.protocol, ends.remote.is_ipv6());
     if let (Some(entry), true) = (found, untracked) {
         ctx.connections.track(entry, ctx.now, &eni.timeouts, Side::Initiator, 0);
         return Ok(Some(entry));
