@@ -9,13 +9,14 @@ use super::{
     subject::Subject,
 };
 use crate::{
+    flowlogs::path,
     packet::{
         Buffer, ETHERNET, Headers, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs, tcp,
     },
     pipeline::{AtGateway, Context, Packet, Reason, Sink, Step, encapsulate_as, fit, pass_on},
     tables::{
-        Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, Place, PortIndex, Seat, Tables, Target,
-        ZoneIndex, share_of_flow,
+        Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, OutsideKind, Place, PortIndex, Seat,
+        Tables, Target, ZoneIndex, share_of_flow,
     },
 };
 
@@ -120,9 +121,32 @@ pub(crate) fn leave<B: Buffer, S: Sink<B>>(
         Err(reason) => return ctx.drop(port, reason, frame),
     };
     let stays = matches!(&end, End::Eni(to) if to.subnet == eni.subnet);
-    match if stays { Ok(()) } else { packet.cross(eni) } {
-        Ok(()) => on(ctx, way, end, frame),
+    match if stays { Ok(()) } else { packet.cross(ctx, eni) } {
+        Ok(()) => {
+            packet.passed(ctx, eni, path(ctx.tables, target, end));
+            on(ctx, way, end, frame);
+        }
         Err(reason) => ctx.drop(port, reason, frame),
+    }
+}
+
+/// The path of a packet over a target, as flow logs number it (FL-10).
+fn path(tables: &Tables, target: Target, end: End<'_>) -> u8 {
+    let gateway = match (target, end) {
+        (Target::Peer(_), _) => return path::PEERING,
+        (Target::Transit(_), _) => return path::OTHER,
+        (_, End::Eni(_)) => return path::SAME_VPC,
+        (_, End::Gateway(gateway)) => tables.exits.gateway(gateway),
+    };
+    match gateway.map(|gateway| &gateway.kind) {
+        Some(GatewayKind::Internet(_)) => path::INTERNET,
+        Some(GatewayKind::Nat(_)) => path::SAME_VPC,
+        Some(GatewayKind::Outside(outside)) => match outside.kind {
+            OutsideKind::Private => path::PRIVATE_GATEWAY,
+            OutsideKind::Endpoint => path::INTERNET,
+            OutsideKind::Transit => path::OTHER,
+        },
+        Some(GatewayKind::EgressOnly(_)) | None => path::OTHER,
     }
 }
 

@@ -67,6 +67,8 @@ pub const PUNTED: usize = 256;
 const CONNECTIONS: u32 = 4096;
 /// Connections that are looked at in a round because they may have expired: more than begin in one.
 const EXPIRIES: u32 = 64;
+/// How long a worker that ends waits for the writer of flow logs at most, in milliseconds.
+const LAST_LOGS: u32 = 1000;
 /// News that wait for the management thread, at most.
 const NEWS: usize = 4096;
 
@@ -416,6 +418,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             taps,
         } = self;
         let pinned = tables.pin();
+        connections.log(now, pinned.generation, || pinned.logged());
         let mut queues = Queues { inputs, burst, most: *most, plan, worker: outputs.worker };
         let mut ctx = Context {
             tables: &pinned,
@@ -473,6 +476,13 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
                 Idle::Sleep => std::hint::spin_loop(),
             }
         }
+        let mut patience = LAST_LOGS;
+        self.connections.end_logs(|| {
+            if patience > 0 {
+                patience -= 1;
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
     }
 }
 

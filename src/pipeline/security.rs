@@ -10,8 +10,9 @@ use super::{Context, Notes, Reason};
 use crate::{
     flow::{
         Datagram, Phase, Side, Tcp, Told,
-        connections::{Ends, Opening},
+        connections::{Ends, Logged, Opening},
     },
+    flowlogs::Action,
     packet::{
         Address, Fragment, Headers, Network, Tuple, fragment::identification, macs, protocol, quoted, tcp,
         unmapped,
@@ -38,6 +39,10 @@ pub(crate) struct Seen {
     direction: Direction,
     subject: Subject,
     shown: Shown,
+    port: PortIndex,
+    /// The ends, of a later fragment perhaps without ports.
+    ends: Ends,
+    bytes: u32,
     tcp_flags: u8,
 }
 
@@ -53,8 +58,13 @@ pub(crate) struct Packet {
 
 impl Packet {
     /// [`cross`] of it.
-    pub(crate) fn cross(&self, eni: &LocalEni) -> Result<(), Reason> {
-        cross(eni, &self.seen)
+    pub(crate) fn cross<S>(&self, ctx: &mut Context<'_, S>, eni: &LocalEni) -> Result<(), Reason> {
+        cross(ctx, eni, &self.seen)
+    }
+
+    /// [`passed`], of it.
+    pub(crate) fn passed<S>(&self, ctx: &mut Context<'_, S>, eni: &LocalEni, path: u8) {
+        passed(ctx, eni, &self.seen, self.entry, path);
     }
 }
 
@@ -109,12 +119,18 @@ impl Seen {
             None => Subject::Flow(ends),
         };
         let shown = Shown { remote: ends.remote, protocol, port: shown_port };
-        Ok(Self { direction, subject, shown, tcp_flags: tcp::flags(frame, headers) })
+        let (bytes, tcp_flags) = (headers.ip_len, tcp::flags(frame, headers));
+        Ok(Self { direction, subject, shown, port, ends, bytes, tcp_flags })
     }
 
     /// The address of the other end.
     pub(super) fn remote(&self) -> IpAddr {
         self.shown.remote
+    }
+
+    /// As flow logs count it.
+    fn logged(&self, path: u8) -> Logged {
+        Logged { direction: self.direction, bytes: self.bytes, tcp_flags: self.tcp_flags, path }
     }
 
     /// Whether a packet to an ENI comes from another subnet (NACL-3): it was routed, and not by an ENI's own to the router for
@@ -289,10 +305,38 @@ pub(super) fn judge<S: Notes>(
             eni.policy.hit(seen.direction, grant.rule);
             Ok(grant)
         }
-        None => Err(match seen.direction {
-            Direction::Egress => Reason::SgOut,
-            Direction::Ingress => Reason::SgIn,
-        }),
+        None => Err(refuse(
+            ctx,
+            eni,
+            seen,
+            match seen.direction {
+                Direction::Egress => Reason::SgOut,
+                Direction::Ingress => Reason::SgIn,
+            },
+        )),
+    }
+}
+
+/// Counts a packet that security groups and network ACLs let pass, by the entry of its connection if it has one. `path`: as in
+/// [`FlowRecord`](crate::flowlogs::FlowRecord).
+pub(super) fn passed<S>(ctx: &mut Context<'_, S>, eni: &LocalEni, seen: &Seen, entry: Option<u32>, path: u8) {
+    match entry {
+        Some(entry) => ctx.connections.count(entry, &seen.logged(path)),
+        None => count(ctx, eni, seen, Action::Accept, path),
+    }
+}
+
+/// Counts a packet that they refuse (FL-5).
+fn refuse<S>(ctx: &mut Context<'_, S>, eni: &LocalEni, seen: &Seen, reason: Reason) -> Reason {
+    count(ctx, eni, seen, Action::Reject, 0);
+    reason
+}
+
+/// Counts a packet without an entry.
+fn count<S>(ctx: &mut Context<'_, S>, eni: &LocalEni, seen: &Seen, action: Action, path: u8) {
+    if eni.logged {
+        let from = (seen.port, eni.stay);
+        ctx.connections.count_loose(from, &seen.ends, &seen.logged(path), action, ctx.now);
     }
 }
 
@@ -318,7 +362,9 @@ pub(crate) fn permits<S: Notes>(
     frame: &[u8],
 ) -> Result<(), Reason> {
     let seen = Seen::of(ctx, direction, port, headers, frame)?;
-    judge(ctx, eni, &seen).map(|_| ())
+    judge(ctx, eni, &seen)?;
+    passed(ctx, eni, &seen, None, 0);
+    Ok(())
 }
 
 /// What the network ACL of an ENI's subnet says of a packet that crosses the subnet's edge: NACL-1 to NACL-8.
@@ -326,7 +372,7 @@ pub(crate) fn permits<S: Notes>(
 /// # Errors
 ///
 /// `nacl_out` or `nacl_in`; `frag_orphan`, where that depends on ports which nobody knows.
-pub(crate) fn cross(eni: &LocalEni, seen: &Seen) -> Result<(), Reason> {
+pub(crate) fn cross<S>(ctx: &mut Context<'_, S>, eni: &LocalEni, seen: &Seen) -> Result<(), Reason> {
     if eni.acl.allows_all() {
         return Ok(());
     }
@@ -335,7 +381,7 @@ pub(crate) fn cross(eni: &LocalEni, seen: &Seen) -> Result<(), Reason> {
     }
     match (eni.acl.find(seen.direction, &seen.shown).allow, seen.direction) {
         (true, _) => Ok(()),
-        (false, Direction::Egress) => Err(Reason::NaclOut),
-        (false, Direction::Ingress) => Err(Reason::NaclIn),
+        (false, Direction::Egress) => Err(refuse(ctx, eni, seen, Reason::NaclOut)),
+        (false, Direction::Ingress) => Err(refuse(ctx, eni, seen, Reason::NaclIn)),
     }
 }
