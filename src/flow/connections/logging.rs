@@ -336,3 +336,6 @@ impl Loose {
         self.secret.mix(self.secret.mix(addresses, ports), rest) as usize % self.slots.len().max(1)
     }
 }
+
+#[cfg(test)]
+mod tests;
