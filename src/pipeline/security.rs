@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::{Context, Notes, Reason};
+use super::{Connection, Context, Notes, Reason, Step};
 use crate::{
     flow::{
         Datagram, Phase, Side, Tcp, Told,
@@ -58,7 +58,7 @@ pub(crate) struct Packet {
 
 impl Packet {
     /// [`cross`] of it.
-    pub(crate) fn cross<S>(&self, ctx: &mut Context<'_, S>, eni: &LocalEni) -> Result<(), Reason> {
+    pub(crate) fn cross<S: Notes>(&self, ctx: &mut Context<'_, S>, eni: &LocalEni) -> Result<(), Reason> {
         cross(ctx, eni, &self.seen)
     }
 
@@ -211,7 +211,11 @@ pub(super) fn admit<S: Notes>(
         Subject::Flow(ends) => ends,
         Subject::Error(about) => {
             let related = !eni.strict_icmp && is_tracked(ctx, port, eni, &about);
-            return if related { Ok(None) } else { judge(ctx, eni, seen).map(|_| None) };
+            if related {
+                ctx.sink.note(Step::Connection(Connection::Related));
+                return Ok(None);
+            }
+            return judge(ctx, eni, seen).map(|_| None);
         }
         Subject::Single | Subject::Orphan => return judge(ctx, eni, seen).map(|_| None),
     };
@@ -223,6 +227,8 @@ pub(super) fn admit<S: Notes>(
         let side = hot.side(direction);
         let fresh = hot.is_tracked() || hot.is_decided(direction, generation);
         if fresh {
+            let tracked = hot.is_tracked();
+            ctx.sink.note(Step::Connection(if tracked { Connection::Known } else { Connection::Untracked }));
             ctx.connections.track(entry, ctx.now, &eni.timeouts, side, seen.tcp_flags);
             return Ok(Some(entry));
         }
@@ -240,6 +246,7 @@ pub(super) fn admit<S: Notes>(
         && !always_tracked
         && grant.everywhere
         && eni.policy.is_open(direction.opposite(), ends.protocol, ends.remote.is_ipv6());
+    ctx.sink.note(Step::Connection(if untracked { Connection::Untracked } else { Connection::New }));
     if let (Some(entry), true) = (found, untracked) {
         ctx.connections.track(entry, ctx.now, &eni.timeouts, Side::Initiator, 0);
         return Ok(Some(entry));
@@ -300,7 +307,9 @@ pub(super) fn judge<S: Notes>(
     } else {
         &[]
     };
-    match eni.policy.find(seen.direction, &seen.shown, groups) {
+    let grant = eni.policy.find(seen.direction, &seen.shown, groups);
+    ctx.sink.note(Step::Groups(eni, seen.direction, grant.map(|grant| grant.rule)));
+    match grant {
         Some(grant) => {
             eni.policy.hit(seen.direction, grant.rule);
             Ok(grant)
@@ -372,14 +381,17 @@ pub(crate) fn permits<S: Notes>(
 /// # Errors
 ///
 /// `nacl_out` or `nacl_in`; `frag_orphan`, where that depends on ports which nobody knows.
-pub(crate) fn cross<S>(ctx: &mut Context<'_, S>, eni: &LocalEni, seen: &Seen) -> Result<(), Reason> {
+pub(crate) fn cross<S: Notes>(ctx: &mut Context<'_, S>, eni: &LocalEni, seen: &Seen) -> Result<(), Reason> {
     if eni.acl.allows_all() {
+        ctx.sink.note(Step::Acl(eni, seen.direction, None));
         return Ok(());
     }
     if let Subject::Orphan = seen.subject {
         return Err(Reason::FragOrphan);
     }
-    match (eni.acl.find(seen.direction, &seen.shown).allow, seen.direction) {
+    let verdict = eni.acl.find(seen.direction, &seen.shown);
+    ctx.sink.note(Step::Acl(eni, seen.direction, Some(verdict)));
+    match (verdict.allow, seen.direction) {
         (true, _) => Ok(()),
         (false, Direction::Egress) => Err(refuse(ctx, eni, seen, Reason::NaclOut)),
         (false, Direction::Ingress) => Err(refuse(ctx, eni, seen, Reason::NaclIn)),
