@@ -15,4 +15,5 @@ mod neighbours;
 mod origin;
 mod properties;
 mod services;
+mod tracking;
 mod update;

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!  key ─hash─► [Index] ─entry number─► [Hot]: key, when it expires, state, decision, counters
-//!                                      [Cold]: IPv6 addresses, origin, totals
+//!                                      [Cold]: IPv6 addresses, totals, origin or TCP windows
 //! ```
 
 mod key;
