@@ -21,7 +21,7 @@ declare -A IP6=([a1]=2001:db8:b1:1::a [a2]=2001:db8:b1:1::b [a3]=2001:db8:b1:1::
     [b1]=2001:db8:b1:2::a [b2]=2001:db8:b1:2::b)
 declare -A JOBS=()
 
-for part in addresses failover routing groups exits; do
+for part in addresses failover routing groups security exits; do
     # shellcheck disable=SC1090
     source "$ROOT/ci/claims/$part.sh"
 done
@@ -182,6 +182,7 @@ claims() {
     claims_about_failover
     claims_about_routing
     claims_about_groups
+    claims_about_security
     claims_about_exits
     for host in host-a host-b; do stop_daemon "$host" >/dev/null || true; done
 }

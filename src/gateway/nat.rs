@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 use super::{
     nat64,
     subject::Subject,
-    way::{Way, go},
+    way::{Way, go_from},
 };
 use crate::{
     flow::{
@@ -25,8 +25,8 @@ use crate::{
         nat64::{embed, embedded},
         parse, protocol, quoted, set_ttl, tcp, translate, translate_error, ttl, unmapped,
     },
-    pipeline::{Allowance, Context, Reason, Sink, Step},
-    tables::{Gateway, NatGateway, SubnetExits, Target},
+    pipeline::{Allowance, Context, Reason, Sink, Step, cross},
+    tables::{Direction, Gateway, NatGateway, Shown, SubnetExits, Target},
 };
 
 /// Gateways that translate a packet one after the other, at most: of more, the route tables send it in a circle.
@@ -71,6 +71,24 @@ pub(super) struct At<'t> {
     subnet: &'t SubnetExits,
     /// The packet's share.
     share: u8,
+    /// The destination port with which the packet leaves, which a later fragment doesn't say.
+    port: u16,
+}
+
+impl At<'_> {
+    /// What the network ACL of the gateway's subnet says of a packet that crosses the subnet's edge (GW-15).
+    ///
+    /// # Errors
+    ///
+    /// `nacl_out` or `nacl_in`.
+    fn cross(&self, direction: Direction, remote: IpAddr, headers: &Headers) -> Result<(), Reason> {
+        let (protocol, port) = match headers.fragment {
+            // GW-13.
+            Fragment::Later => (protocol::UDP, self.port),
+            _ => (headers.protocol, headers.destination_port),
+        };
+        cross(&self.subnet.acl, direction, &Shown { remote, protocol, port })
+    }
 }
 
 /// What becomes of a packet.
@@ -121,7 +139,11 @@ pub(super) fn pass<B: Buffer, S: Sink<B>>(
     let Some(subnet) = ctx.tables.exits.subnet(nat.subnet) else {
         return ctx.drop(way.port, Reason::Blackhole, frame);
     };
-    let at = At { gateway, nat, subnet, share };
+    let at = At { gateway, nat, subnet, share, port: subject.tuple.destination_port };
+    let neighbour = ctx.tables.owner(way.vni, way.source).is_some_and(|owner| owner.subnet == nat.subnet);
+    if !neighbour && let Err(reason) = at.cross(Direction::Ingress, way.source, &way.headers) {
+        return ctx.drop(way.port, reason, frame);
+    }
     match (way.source, way.destination) {
         // From one family to the other nothing is.
         (IpAddr::V4(source), IpAddr::V4(own)) if nat.has(way.destination) => {
@@ -276,6 +298,7 @@ fn inward<B: Buffer, S: Sink<B>>(
     if hops <= 1 {
         return refuse(ctx, at, way, &Refused::Expired, frame);
     }
+    let at = At { port: client.port, ..at };
     note::<B, S>(ctx, client, outside.source);
     set_ttl(frame.data_mut(), &way.headers, hops - 1);
     let IpAddr::V4(remote) = unmapped(outside.destination.address) else {
@@ -336,7 +359,10 @@ pub(super) fn on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, at: At<'_>, wa
     let route = subnet.routes.lookup(way.destination);
     ctx.sink.note(Step::Route(route));
     match route {
-        Some(target) => go(ctx, way, target, frame),
+        Some(target) => {
+            let cross = || at.cross(Direction::Egress, way.destination, &way.headers);
+            go_from(ctx, way, (at.nat.subnet, target), cross, frame);
+        }
         None => ctx.drop(way.port, Reason::NoRoute, frame),
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     },
     pipeline::{AtGateway, Context, Packet, Reason, Sink, Step, encapsulate_as, fit, pass_on},
     tables::{
-        Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, Place, PortIndex, Seat, Tables, Target,
-        ZoneIndex, share_of_flow,
+        Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, Place, PortIndex, Seat, SubnetIndex,
+        Tables, Target, ZoneIndex, share_of_flow,
     },
 };
 
@@ -114,15 +114,25 @@ pub(crate) fn leave<B: Buffer, S: Sink<B>>(
         Err(reason) => return ctx.drop(port, reason, frame),
     };
     let zone = ctx.tables.exits.subnet(eni.subnet).map(|subnet| subnet.zone);
-    let mut way = Way { flow: packet.flow, eni: Some(eni), zone, ..way };
-    let end = match resolve(ctx.tables, &mut way, target, ctx.sink) {
-        Ok(end) => end,
-        Err(reason) => return ctx.drop(port, reason, frame),
-    };
-    let stays = matches!(&end, End::Eni(to) if to.subnet == eni.subnet);
-    match if stays { Ok(()) } else { packet.cross(eni) } {
-        Ok(()) => on(ctx, way, end, frame),
-        Err(reason) => ctx.drop(port, reason, frame),
+    let way = Way { flow: packet.flow, eni: Some(eni), zone, ..way };
+    go_from(ctx, way, (eni.subnet, target), || packet.cross(&eni.acl), frame);
+}
+
+/// Takes a packet on from a subnet. `cross` says whether it may leave it.
+pub(super) fn go_from<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    mut way: Way<'_>,
+    (subnet, target): (SubnetIndex, Target),
+    cross: impl FnOnce() -> Result<(), Reason>,
+    frame: B,
+) {
+    let end = resolve(ctx.tables, &mut way, target, ctx.sink).and_then(|end| {
+        let stays = matches!(&end, End::Eni(to) if to.subnet == subnet);
+        if stays { Ok(end) } else { cross().map(|()| end) }
+    });
+    match end {
+        Ok(end) => on(ctx, way, end, frame),
+        Err(reason) => ctx.drop(way.port, reason, frame),
     }
 }
 

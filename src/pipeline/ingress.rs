@@ -323,6 +323,19 @@ pub(crate) fn pass_on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, to: PortI
     }
 }
 
+/// Gives a frame of the link-local services to the ENI behind the port `to`: no rule is asked (SEC-17, NACL-5).
+pub(super) fn pass_answer<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    to: PortIndex,
+    vni: Vni,
+    frame: B,
+) {
+    match admit(ctx.tables, to, vni, frame.data(), ctx.sink) {
+        Ok(_) => ctx.sink.transmit(to, frame),
+        Err(reason) => ctx.drop(to, reason, frame),
+    }
+}
+
 /// Whether the ENI's connections, its subnet's network ACL and its security groups let a packet in.
 #[inline(always)]
 fn secure<S: Notes>(
@@ -366,9 +379,7 @@ fn decide<S: Notes>(
     let tables = ctx.tables;
     let headers = parse(frame)?;
     let seen = Seen::of(ctx, Direction::Ingress, port, &headers, frame)?;
-    if seen.crosses(tables, eni, frame) {
-        security::cross(eni, &seen)?;
-    }
+    seen.enter(tables, eni, frame)?;
     let always_tracked =
         eni.routes.lookup(seen.remote()).is_some_and(|target| gateway::always_tracked(tables, target));
     let entry = security::admit(ctx, port, eni, &seen, flow_hash(frame, &headers), always_tracked)?;

@@ -36,7 +36,7 @@ pub use ingress::deliver;
 pub(crate) use ingress::pass_on;
 pub(crate) use mtu::fit;
 pub use reason::Reason;
-pub(crate) use security::{Packet, permits};
+pub(crate) use security::{Packet, cross, permits};
 pub use step::{Check, Notes, Request, Step};
 
 use crate::{

@@ -4,7 +4,7 @@
 //! is every packet of a flow that is not tracked (SEC-4). Nothing here is on the path of a packet for which a decision is at
 //! hand (see `egress` and `ingress`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Context, Notes, Reason};
 use crate::{
@@ -13,10 +13,10 @@ use crate::{
         connections::{Ends, Opening},
     },
     packet::{
-        Address, Fragment, Headers, Network, Tuple, fragment::identification, macs, protocol, quoted, tcp,
-        unmapped,
+        Address, Fragment, Headers, Network, Tuple, fragment::identification, ipv4_addresses, macs, protocol,
+        quoted, tcp, unmapped,
     },
-    tables::{Direction, Grant, GroupIndex, LocalEni, PortIndex, Shown, Tables},
+    tables::{Acl, Destination, Direction, Grant, GroupIndex, LocalEni, PortIndex, Shown, Tables},
 };
 
 /// What a packet is to connection tracking.
@@ -54,9 +54,9 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// [`cross`] of it.
-    pub(crate) fn cross(&self, eni: &LocalEni) -> Result<(), Reason> {
-        cross(eni, &self.seen)
+    /// [`Seen::cross`] of it.
+    pub(crate) fn cross(&self, acl: &Acl) -> Result<(), Reason> {
+        self.seen.cross(acl)
     }
 }
 
@@ -120,12 +120,42 @@ impl Seen {
         self.shown.remote
     }
 
-    /// Whether a packet to an ENI comes from another subnet (NACL-3): it was routed, and not by an ENI's own to the router for
-    /// another of the subnet.
-    pub(super) fn crosses(&self, tables: &Tables, eni: &LocalEni, frame: &[u8]) -> bool {
-        let (_, source) = macs(frame);
-        source == eni.router_mac
-            && tables.owner(eni.vni, self.shown.remote).is_none_or(|owner| owner.subnet != eni.subnet)
+    /// What network ACLs say of a packet to an ENI, if it comes from another subnet: it was routed, and not by an ENI's own
+    /// to the router for another of the subnet (NACL-3). To a group nothing is routed; whether a copy leaves the sender's
+    /// subnet is known only here, so that both subnets' ACLs are asked (MC-7).
+    ///
+    /// # Errors
+    ///
+    /// As [`Seen::cross`].
+    pub(super) fn enter(&self, tables: &Tables, eni: &LocalEni, frame: &[u8]) -> Result<(), Reason> {
+        let (destination, source) = macs(frame);
+        let group = destination.is_group();
+        let owner = match (group, source == eni.router_mac) {
+            (true, _) => owner(tables, eni, self.shown.remote),
+            (false, true) => tables.owner(eni.vni, self.shown.remote),
+            (false, false) => return Ok(()),
+        };
+        if owner.is_some_and(|owner| owner.subnet == eni.subnet) {
+            return Ok(());
+        }
+        if let Some(left) = owner.filter(|_| group).and_then(|owner| tables.exits.subnet(owner.subnet)) {
+            let remote = Ipv4Addr::from_bits(ipv4_addresses(frame).1).into();
+            let shown = Shown { remote, ..self.shown };
+            Self { direction: Direction::Egress, shown, ..*self }.cross(&left.acl)?;
+        }
+        self.cross(&eni.acl)
+    }
+
+    /// [`cross`] of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`cross`]; `frag_orphan`, where that depends on ports which nobody knows (NACL-6).
+    pub(super) fn cross(&self, acl: &Acl) -> Result<(), Reason> {
+        match self.subject {
+            Subject::Orphan if !acl.allows_all() => Err(Reason::FragOrphan),
+            _ => cross(acl, self.direction, &self.shown),
+        }
     }
 
     /// What the first fragment of a datagram told, which is remembered if it is this one (SEC-15).
@@ -227,10 +257,14 @@ pub(super) fn admit<S: Notes>(
         return grant.map(|_| None);
     };
     let has_ports = matches!(ends.protocol, protocol::TCP | protocol::UDP);
+    // SEC-4: of the flow's two directions, that of the replies has to be open.
+    let hot = found.and_then(|entry| ctx.connections.hot(entry));
+    let is_reply = hot.is_some_and(|hot| hot.side(direction) == Side::Responder);
+    let replies = if is_reply { direction } else { direction.opposite() };
     let untracked = has_ports
         && !always_tracked
         && grant.everywhere
-        && eni.policy.is_open(direction.opposite(), ends.protocol, ends.remote.is_ipv6());
+        && eni.policy.is_open(replies, ends.protocol, ends.remote.is_ipv6());
     if let (Some(entry), true) = (found, untracked) {
         ctx.connections.track(entry, ctx.now, &eni.timeouts, Side::Initiator, 0);
         return Ok(Some(entry));
@@ -312,11 +346,13 @@ pub(super) fn judge<S: Notes>(
 
 /// The security groups of who has an address, as the ENI sees it (SEC-12).
 fn groups_of<'t>(tables: &'t Tables, eni: &LocalEni, remote: IpAddr) -> &'t [GroupIndex] {
-    let owner = tables.owner(eni.vni, remote).or_else(|| {
-        // PT-7: of a VPC that is joined to the ENI's.
-        tables.exits.origins(eni.vni, remote).find_map(|vni| tables.owner(vni, remote))
-    });
-    owner.map_or(&[], |owner| tables.group_sets.get(owner.groups))
+    owner(tables, eni, remote).map_or(&[], |owner| tables.group_sets.get(owner.groups))
+}
+
+/// Who has an address, as the ENI sees it: in its VPC, or in one that is joined to it (PT-7).
+fn owner<'t>(tables: &'t Tables, eni: &LocalEni, remote: IpAddr) -> Option<&'t Destination> {
+    let beyond = || tables.exits.origins(eni.vni, remote).find_map(|vni| tables.owner(vni, remote));
+    tables.owner(eni.vni, remote).or_else(beyond)
 }
 
 /// Whether the ENI's security groups let a packet through that leaves nothing behind: one to a group (MC-7).
@@ -335,21 +371,17 @@ pub(crate) fn permits<S: Notes>(
     judge(ctx, eni, &seen).map(|_| ())
 }
 
-/// What the network ACL of an ENI's subnet says of a packet that crosses the subnet's edge: NACL-1 to NACL-8.
+/// What a network ACL says of a packet that crosses the subnet's edge: NACL-1 to NACL-8.
 ///
 /// # Errors
 ///
-/// `nacl_out` or `nacl_in`; `frag_orphan`, where that depends on ports which nobody knows.
-pub(crate) fn cross(eni: &LocalEni, seen: &Seen) -> Result<(), Reason> {
-    if eni.acl.allows_all() {
+/// `nacl_out` or `nacl_in`.
+pub(crate) fn cross(acl: &Acl, direction: Direction, shown: &Shown) -> Result<(), Reason> {
+    if acl.allows_all() || acl.find(direction, shown).allow {
         return Ok(());
     }
-    if let Subject::Orphan = seen.subject {
-        return Err(Reason::FragOrphan);
-    }
-    match (eni.acl.find(seen.direction, &seen.shown).allow, seen.direction) {
-        (true, _) => Ok(()),
-        (false, Direction::Egress) => Err(Reason::NaclOut),
-        (false, Direction::Ingress) => Err(Reason::NaclIn),
-    }
+    Err(match direction {
+        Direction::Egress => Reason::NaclOut,
+        Direction::Ingress => Reason::NaclIn,
+    })
 }

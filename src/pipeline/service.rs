@@ -96,7 +96,7 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     let tables = ctx.tables;
     for mut frame in burst.drain(..) {
         match take(tables, vlan, service, &mut frame, ctx.sink) {
-            Ok(To::Eni(port, eni)) => ingress::pass_on(ctx, port, eni.vni, frame),
+            Ok(To::Eni(port, eni)) => ingress::pass_answer(ctx, port, eni.vni, frame),
             Ok(To::Host) => ctx.sink.transmit(port, frame),
             Err(reason) => ctx.drop(port, reason, frame),
         }

@@ -105,7 +105,8 @@ fn every_rule_has_a_scenario_or_a_reason() {
     assert!(bare.is_empty(), "neither scenario nor `without`: {bare:?}");
     // As many as the contract has.
     let groups = [("P", 5), ("L2", 26), ("ADDR", 28), ("FWD", 20), ("MTU", 14)];
-    let beyond = [("RT", 21), ("GW", 25), ("ING", 11), ("PT", 20), ("MC", 12), ("BGP", 10)];
+    let beyond =
+        [("RT", 21), ("GW", 25), ("ING", 11), ("PT", 20), ("MC", 12), ("BGP", 10), ("SEC", 17), ("NACL", 8)];
     for (group, count) in groups.into_iter().chain(beyond) {
         for number in 1..=count {
             let id = format!("{group}-{number}");

@@ -11,7 +11,7 @@ use super::{
 /// The page.
 pub const PATH: &str = "docs/conformance.md";
 
-const GROUPS: [(&str, &str); 11] = [
+const GROUPS: [(&str, &str); 13] = [
     ("L2", "Link layer, ARP, neighbour discovery"),
     ("ADDR", "Addresses, DHCP, services of the link"),
     ("FWD", "Forwarding inside the VPC"),
@@ -22,6 +22,8 @@ const GROUPS: [(&str, &str); 11] = [
     ("PT", "Peerings and transit gateways"),
     ("MC", "Multicast"),
     ("BGP", "VPN, BGP, Direct Connect"),
+    ("SEC", "Security groups and connection tracking"),
+    ("NACL", "Network ACLs"),
     ("P", "The way of a packet"),
 ];
 

@@ -130,13 +130,19 @@ impl PureNode {
 
 /// That `warren trace` says of a packet what the data path does: the same verdicts, the same bytes.
 fn agree(trace: &Trace, outcomes: &[Outcome]) -> Result<(), String> {
-    // A trace has the whole allowance, the data path what is left: it may answer less, by name.
-    let limited = |outcome: &Outcome| matches!(outcome, Outcome::Dropped { reason, .. } if ["answers_limited", "dns_pps"].contains(&&**reason));
+    // A trace has the whole allowance, the data path what is left: it may do less, by name.
+    let limited = |outcome: &Outcome| matches!(outcome, Outcome::Dropped { reason, .. } if ["answers_limited", "dns_pps", "conntrack_full"].contains(&&**reason));
     // Nor has it the flows of NAT and egress-only internet gateways: another port is free, a reply is unknown, a
     // fragment's first one has not been seen.
     let flows = |line: &trace::Line| line.step == "gateway" && line.text.contains("knows none");
     let orphan = |outcome: &trace::Outcome| matches!(outcome, trace::Outcome::Dropped { reason, .. } if reason == "frag_orphan");
-    if outcomes.iter().any(limited) || trace.steps.iter().any(flows) || trace.outcomes.iter().any(orphan) {
+    // Nor has it connections, whose packets pass without a rule.
+    let denies = |reason: &str| reason.starts_with("sg_");
+    let denied = |outcome: &trace::Outcome| matches!(outcome, trace::Outcome::Dropped { reason, .. } if denies(reason));
+    let denying = |outcome: &Outcome| matches!(outcome, Outcome::Dropped { reason, .. } if denies(reason));
+    let remembered = trace.outcomes.iter().any(denied) && !outcomes.iter().any(denying);
+    let unknown = remembered || trace.steps.iter().any(flows) || trace.outcomes.iter().any(orphan);
+    if outcomes.iter().any(limited) || unknown {
         return Ok(());
     }
     // Nor the memberships in multicast groups, which the management thread keeps.

@@ -44,6 +44,8 @@ mod replay;
 #[cfg(feature = "dpdk")]
 mod replay_equals_daemon;
 #[cfg(feature = "dpdk")]
+mod security;
+#[cfg(feature = "dpdk")]
 mod services;
 #[cfg(feature = "dpdk")]
 mod throughput;

@@ -1,37 +1,15 @@
 //! TCP and UDP between kernels, with iperf3: both families, packets of ordinary and of jumbo size.
 
-use std::{
-    net::IpAddr,
-    process::{Child, Stdio},
-};
+use std::net::IpAddr;
 
 use serde_json::Value;
 
 use crate::lab::{
     daemon::Daemon,
+    iperf::Server,
     netns::Netns,
     setup::{PORTS, Setup},
-    tool, wait_for,
 };
-
-/// An iperf3 server for one client, ended when dropped.
-struct Server(Child);
-
-impl Server {
-    fn start(guest: &Netns) -> Self {
-        let mut command = guest.command(tool("iperf3", "iperf3"));
-        let server = command.args(["--server", "--one-off"]).stdout(Stdio::null()).spawn().unwrap();
-        wait_for("the server", || !guest.run("ss", "iproute2", "-Hltn sport = :5201").ok().is_empty());
-        Self(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Runs a client in one instance against another; returns what it reports.
 #[track_caller]

@@ -114,7 +114,7 @@ fn permit<B: Buffer, S: Sink<B>>(
     if let Ok(to) = found
         && to.subnet != eni.subnet
     {
-        security::cross(eni, &seen)?;
+        seen.cross(&eni.acl)?;
     }
     Ok(Packet { seen, flow, entry })
 }

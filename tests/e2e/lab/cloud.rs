@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -104,10 +105,7 @@ impl Cloud {
     }
 
     fn vpc(self, vpc: u8) -> Self {
-        let (id, group) = (format!("vpc-{vpc}"), format!("sg-{vpc}"));
-        let anywhere = json!([{
-            "IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}], "Ipv6Ranges": [{"CidrIpv6": "::/0"}],
-        }]);
+        let id = format!("vpc-{vpc}");
         self.with(
             "Vpcs",
             json!({
@@ -115,13 +113,63 @@ impl Cloud {
                 "Ipv6CidrBlockAssociationSet": [{"Ipv6CidrBlock": format!("2001:db8:b{vpc}::/56")}],
             }),
         )
-        .with(
+        .group(&format!("sg-{vpc}"), vpc, &[anywhere()], &[anywhere()])
+        .with_warren("Networks", json!({"VpcId": id, "Vni": 4100 + u32::from(vpc)}))
+    }
+
+    /// With a security group: rules for what comes in, and for what goes out.
+    pub fn group(self, id: &str, vpc: u8, ingress: &[Value], egress: &[Value]) -> Self {
+        self.with(
             "SecurityGroups",
             json!({
-                "GroupId": group, "VpcId": id, "IpPermissions": anywhere, "IpPermissionsEgress": anywhere,
+                "GroupId": id, "VpcId": format!("vpc-{vpc}"),
+                "IpPermissions": ingress, "IpPermissionsEgress": egress,
             }),
         )
-        .with_warren("Networks", json!({"VpcId": id, "Vni": 4100 + u32::from(vpc)}))
+    }
+
+    /// With an interface in a security group instead of its VPC's.
+    #[track_caller]
+    pub fn member(mut self, nic: &Nic, group: &str) -> Self {
+        self.interface(nic)["Groups"] = json!([{"GroupId": group}]);
+        self
+    }
+
+    /// With an IPv4 prefix that is an interface's too.
+    #[track_caller]
+    pub fn prefix(mut self, nic: &Nic, prefix: &str) -> Self {
+        self.interface(nic)["Ipv4Prefixes"] = json!([{"Ipv4Prefix": prefix}]);
+        self
+    }
+
+    #[track_caller]
+    fn interface(&mut self, nic: &Nic) -> &mut Value {
+        let all = self.0["NetworkInterfaces"].as_array_mut().expect("interfaces");
+        all.iter_mut().find(|interface| interface["NetworkInterfaceId"] == nic.id()).expect("that interface")
+    }
+
+    /// With a network ACL of a subnet, which denies what comes in by TCP to a port and allows the rest.
+    pub fn acl_against(self, [vpc, subnet]: [u8; 2], port: u16) -> Self {
+        let allow = |egress: bool| {
+            json!({
+                "RuleNumber": 100, "Egress": egress, "RuleAction": "allow", "Protocol": "-1", "CidrBlock": "0.0.0.0/0",
+            })
+        };
+        self.with(
+            "NetworkAcls",
+            json!({
+                "NetworkAclId": format!("acl-{vpc}-{subnet}"), "VpcId": format!("vpc-{vpc}"),
+                "Associations": [{"SubnetId": format!("subnet-{vpc}-{subnet}")}],
+                "Entries": [
+                    {
+                        "RuleNumber": 90, "Egress": false, "RuleAction": "deny", "Protocol": "6",
+                        "CidrBlock": "0.0.0.0/0", "PortRange": {"From": port, "To": port},
+                    },
+                    allow(false),
+                    allow(true),
+                ],
+            }),
+        )
     }
 
     /// With a subnet that has no interface.
@@ -265,6 +313,21 @@ impl Cloud {
     pub fn write(&self, folder: &Path) -> PathBuf {
         write(folder, &self.0)
     }
+}
+
+/// A security group's rule for everything.
+pub fn anywhere() -> Value {
+    json!({"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}], "Ipv6Ranges": [{"CidrIpv6": "::/0"}]})
+}
+
+/// A security group's rule for some ports of `tcp` or `udp`; the others are a block of addresses, or those in a group.
+pub fn rule(protocol: &str, ports: RangeInclusive<u16>, others: &str) -> Value {
+    let (list, key) = match others {
+        group if group.starts_with("sg-") => ("UserIdGroupPairs", "GroupId"),
+        block if block.contains(':') => ("Ipv6Ranges", "CidrIpv6"),
+        _ => ("IpRanges", "CidrIp"),
+    };
+    json!({"IpProtocol": protocol, "FromPort": ports.start(), "ToPort": ports.end(), list: [{key: others}]})
 }
 
 /// A route, its target's kind by its id.

@@ -19,6 +19,8 @@ pub struct Site {
     devices: usize,
     /// More sections of the host file.
     sections: String,
+    /// More settings of the workers.
+    workers: String,
     /// Ports over veths.
     veths: Vec<String>,
     is_edge: bool,
@@ -31,6 +33,7 @@ impl Site {
             ports: String::new(),
             devices: 0,
             sections: String::new(),
+            workers: String::new(),
             veths: Vec::new(),
             is_edge: false,
         }
@@ -59,6 +62,12 @@ impl Site {
             self.veths.len() + 1
         );
         self.veths.push(name.into());
+        self
+    }
+
+    /// With room for so many connections.
+    pub fn connections(mut self, number: u32) -> Self {
+        self.workers += &format!(", connections = {number}");
         self
     }
 
@@ -195,7 +204,7 @@ fn node(fabric: &Netns, cloud: &Cloud, site: &Site, number: usize) -> Node {
     let text = format!(
         r#"host = "{host}"
 state = "state.json"
-workers = {{ cores = [1], idle = "sleep" }}
+workers = {{ cores = [1], idle = "sleep"{workers} }}
 control = {{ socket = {socket:?} }}
 eal = {{ args = ["--no-pci", "--in-memory"] }}
 {ports}
@@ -208,6 +217,7 @@ mtu = 9100
 {sections}
 "#,
         sections = site.sections,
+        workers = site.workers,
         host = site.host,
         socket = folder.path().join("warren.sock"),
         ports = site.ports,

@@ -12,6 +12,8 @@ pub mod frr;
 #[cfg(feature = "dpdk")]
 pub mod inside;
 #[cfg(feature = "dpdk")]
+pub mod iperf;
+#[cfg(feature = "dpdk")]
 pub mod listen;
 #[cfg(feature = "dpdk")]
 pub mod netns;
