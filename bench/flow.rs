@@ -205,7 +205,8 @@ fn pass(c: &mut Criterion) {
                 });
                 let entries = keys.map(|key| table.candidate(&key));
                 for (key, entry) in keys.iter().zip(entries) {
-                    let hot = table.confirm(entry, key).expect("found");
+                    // Of a million, some hundred share a hash.
+                    let Some(hot) = table.confirm(entry, key) else { continue };
                     assert!(hot.passes(Direction::Egress, GENERATION, clock(now)));
                     hot.live(clock(now), &Timeouts::DEFAULT);
                     if hot.count(Direction::Egress, 64) {

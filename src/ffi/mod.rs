@@ -67,8 +67,8 @@ pub fn allowed_cpus() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
-/// A fixed slice in memory for which the kernel is asked to use huge pages, so that random access to it costs fewer
-/// translation misses.
+/// A fixed slice in memory for which the kernel is asked to use huge pages, if it is as large as one, so that random access to it
+/// costs fewer translation misses.
 pub struct HugeSlice<T> {
     start: std::ptr::NonNull<T>,
     len: usize,
@@ -76,17 +76,20 @@ pub struct HugeSlice<T> {
 
 /// What a huge page of the kernel's transparent ones is aligned to, on x86-64.
 const HUGE_PAGE: usize = 2 << 20;
+const CACHE_LINE: usize = 64;
 
 impl<T: Copy> HugeSlice<T> {
     /// `len` copies of `value`.
     pub fn new(len: usize, value: T) -> Self {
-        let layout = Self::layout(len);
+        let layout = layout_of::<T>(len);
         // SAFETY: the layout is not of size zero.
         let memory = unsafe { alloc(layout) };
         let Some(start) = std::ptr::NonNull::new(memory.cast::<T>()) else { handle_alloc_error(layout) };
-        // A kernel without transparent huge pages refuses, which costs time and nothing else.
-        // SAFETY: the range is this allocation; the advice does not change its content.
-        unsafe { libc::madvise(memory.cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        if layout.size() >= HUGE_PAGE {
+            // A kernel without transparent huge pages refuses, which costs time and nothing else.
+            // SAFETY: the range is this allocation; the advice does not change its content.
+            unsafe { libc::madvise(memory.cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        }
         for index in 0..len {
             // SAFETY: within the allocation, aligned for `T`.
             unsafe { start.add(index).write(value) };
@@ -94,17 +97,19 @@ impl<T: Copy> HugeSlice<T> {
         Self { start, len }
     }
 
-    /// Memory, in bytes: of whole huge pages.
+    /// Memory, in bytes: of whole huge pages, if it is as large as one.
     pub fn bytes(&self) -> usize {
-        Self::layout(self.len).size()
+        layout_of::<T>(self.len).size()
     }
+}
 
-    fn layout(len: usize) -> Layout {
-        let bytes = (len * size_of::<T>()).max(1).next_multiple_of(HUGE_PAGE);
-        match Layout::from_size_align(bytes, HUGE_PAGE.max(align_of::<T>())) {
-            Ok(layout) => layout,
-            Err(error) => panic!("{len} elements of {} bytes: {error}", size_of::<T>()),
-        }
+/// Where so many elements lie. What is smaller than a huge page would have most of one cleared for nothing.
+fn layout_of<T>(len: usize) -> Layout {
+    let bytes = (len * size_of::<T>()).max(1);
+    let unit = if bytes < HUGE_PAGE { CACHE_LINE } else { HUGE_PAGE };
+    match Layout::from_size_align(bytes.next_multiple_of(unit), unit.max(align_of::<T>())) {
+        Ok(layout) => layout,
+        Err(error) => panic!("{len} elements of {} bytes: {error}", size_of::<T>()),
     }
 }
 
@@ -133,11 +138,8 @@ impl<T> DerefMut for HugeSlice<T> {
 
 impl<T> Drop for HugeSlice<T> {
     fn drop(&mut self) {
-        let bytes = (self.len * size_of::<T>()).max(1).next_multiple_of(HUGE_PAGE);
-        if let Ok(layout) = Layout::from_size_align(bytes, HUGE_PAGE.max(align_of::<T>())) {
-            // SAFETY: allocated with this layout; elements are `Copy` and need no drop.
-            unsafe { dealloc(self.start.as_ptr().cast(), layout) };
-        }
+        // SAFETY: allocated with this layout; elements are `Copy` and need no drop.
+        unsafe { dealloc(self.start.as_ptr().cast(), layout_of::<T>(self.len)) };
     }
 }
 

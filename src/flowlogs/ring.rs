@@ -45,7 +45,7 @@ impl FlowRing {
         self.records.pop()
     }
 
-    /// The records lost so far, by slot: an ENI's were all counted at its [`slot`], and others' may have been, too.
+    /// The records lost so far, by slot: an ENI's were all counted at its slot, and others' may have been, too.
     pub fn lost(&self) -> impl Iterator<Item = u64> {
         self.lost.iter().map(Counter::get)
     }

@@ -2,6 +2,7 @@
 
 use super::fleet::{self, Fleet};
 use crate::{
+    flow::connections::Ends,
     model::router_mac,
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, OuterTemplate, Sender},
 };
@@ -61,14 +62,29 @@ const DATAGRAM: [u8; 4] = [0x30, 0x39, 0x00, 0x35];
 pub struct Connections(pub usize);
 
 impl Connections {
-    /// Random ones, the same in every run, for `packets` packets: the ENI of the other end, and its port, which the rules of a
-    /// [`Fleet`] with such let in, and the first instance's.
-    fn random(self, fleet: &Fleet) -> impl Iterator<Item = (usize, u16, u16)> {
+    /// A connection: the ENI of the other end, the server's port, which the rules of a [`Fleet`] with such let in, and the client's.
+    fn connection(flow: usize, fleet: &Fleet) -> (usize, u16, u16) {
         let remotes = fleet.count().max(3) - 2;
-        random_remotes(self.0 + 2).map(move |flow| {
-            let flow = flow - 2;
-            let (remote, port) = (flow % remotes, flow / remotes);
-            (remote + 2, fleet::SERVED, 1024 + port as u16)
+        (flow % remotes + 2, fleet::SERVED, 1024 + (flow / remotes) as u16)
+    }
+
+    /// Random ones, the same in every run.
+    fn random(self, fleet: &Fleet) -> impl Iterator<Item = (usize, u16, u16)> {
+        random_remotes(self.0 + 2).map(|flow| Self::connection(flow - 2, fleet))
+    }
+
+    /// Their ends, as the first instance sees them: a client, or a server.
+    pub fn ends(self, fleet: &Fleet, serves: bool) -> impl Iterator<Item = Ends> {
+        (0..self.0).map(move |flow| {
+            let (number, served, port) = Self::connection(flow, fleet);
+            let (local_port, remote_port) = if serves { (served, port) } else { (port, served) };
+            Ends {
+                local: fleet::address(0).into(),
+                remote: fleet::address(number).into(),
+                local_port,
+                remote_port,
+                protocol: 6,
+            }
         })
     }
 

@@ -404,6 +404,11 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         Self { connections: connections.with_ports(self.plan.receivers.len()), ..self }
     }
 
+    /// Its table of connections.
+    pub fn connections(&mut self) -> &mut Connections {
+        &mut self.connections
+    }
+
     /// One round over all queues and the inbox, at a time since the node's start. Returns how many packets it found.
     #[inline]
     pub fn round(&mut self, now: impl Into<Moment>) -> usize {

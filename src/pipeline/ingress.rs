@@ -384,7 +384,7 @@ fn decide<S: Notes>(
         eni.routes.lookup(seen.remote()).is_some_and(|target| gateway::always_tracked(tables, target));
     let entry = security::admit(ctx, port, eni, &seen, flow_hash(frame, &headers), always_tracked)?;
     if let Some(entry) = entry {
-        ctx.connections.decide_ingress(entry, tables.generation, HostIndex(u32::MAX), false);
+        ctx.connections.decide_ingress(entry, tables.generation);
     }
     security::passed(ctx, eni, &seen, entry, 0);
     Ok(())

@@ -69,7 +69,7 @@ fn mistakes_in_flow_logs_are_named() {
             &["MaxAggregationInterval", "60 or 600"],
         ),
         ("${action} ${pkt-srcaddr}  $", "${action} ${srcadr}  $", &["LogFormat", "srcadr"]),
-        ("${action} ${pkt-srcaddr}  $", "action $", &["LogFormat", "`action` is no field"]),
+        ("${action} ${pkt-srcaddr}  $", "action $", &["LogFormat", "action is no field"]),
         ("LogGroupName: /vpc/rejected", "LogGroupName: /vpc/../../etc", &["LogGroupName", "names no folder"]),
         (
             "FileFormat: plain-text",

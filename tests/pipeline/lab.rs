@@ -234,7 +234,8 @@ impl Lab {
     /// Any host, as the site describes it.
     pub(crate) fn of(wire: Wire, site: Site, neighbours: Neighbours) -> Self {
         let model = model(wire);
-        let counters = Counters::new(site.ports.len());
+        let ports = site.ports.len();
+        let counters = Counters::new(ports);
         let allowances = Allowances::new(site.ports.iter().map(|_| 1));
         let mut compiler = Compiler::new(site);
         let tables = compiler.build(&model, &neighbours);
@@ -247,7 +248,7 @@ impl Lab {
             now,
             allowances,
             flows: Flows::new(64),
-            connections: Connections::new(1024),
+            connections: Connections::new(1024).with_ports(ports),
             compiler,
             model,
         }
@@ -305,6 +306,7 @@ impl Lab {
             Reason::ALL.iter().map(|&reason| of(reason)).collect()
         };
         let before: Vec<u64> = drops(&self.counters);
+        self.connections.settle(self.tables.generation, || self.tables.tenants());
         action(&mut Context {
             tables: &self.tables,
             counters: &self.counters,

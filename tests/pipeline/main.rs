@@ -16,4 +16,5 @@ mod neighbours;
 mod origin;
 mod properties;
 mod services;
+mod tracking;
 mod update;

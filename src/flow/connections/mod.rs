@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!  key ─hash─► [Index] ─entry number─► [Hot]: key, when it expires, state, decision, counters
-//!                                      [Cold]: IPv6 addresses, origin, totals
+//!                                      [Cold]: IPv6 addresses, totals, TCP windows
 //! ```
 
 mod key;
@@ -23,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use key::{Ends, Key, Short};
 pub use logging::Logged;
-pub use record::{Cold, Hot, More, Way};
+pub use record::{Cold, Hot, Way};
 pub use shares::{PortStats, Tenant};
 
 use logging::Logging;
@@ -35,7 +35,7 @@ use crate::{
     ffi::{HugeSlice, prefetch},
     flowlogs::{Action, FlowRing},
     packet::{protocol, tcp::Segment},
-    tables::{Direction, HostIndex, PortIndex, Secret},
+    tables::{Direction, PortIndex, Secret},
 };
 
 /// A time as entries keep it: milliseconds, modulo 2³².
@@ -415,16 +415,16 @@ impl Connections {
         else {
             return true;
         };
-        match (segment, &mut cold.more) {
-            (Some(segment), More::Windows(windows)) => windows.expects(side, segment),
+        match (segment, &mut cold.windows) {
+            (Some(segment), Some(windows)) => windows.expects(side, segment),
             // It is checked from now on: as if it were seen from its middle on.
-            (Some(segment), more) if hot.is_tracked() => {
-                *more = More::Windows(Windows::between(side, segment));
+            (Some(segment), windows) if hot.is_tracked() => {
+                *windows = Some(Windows::between(side, segment));
                 hot.check(true);
                 true
             }
-            (None, more @ More::Windows(_)) => {
-                *more = Cold::FREE.more;
+            (None, windows @ Some(_)) => {
+                *windows = None;
                 hot.check(false);
                 true
             }
@@ -439,10 +439,10 @@ impl Connections {
         }
     }
 
-    /// Notes that what comes in may, by a host from which it came, with the router's MAC or not.
-    pub fn decide_ingress(&mut self, entry: u32, generation: u32, from: HostIndex, routed: bool) {
+    /// Notes that what comes in may, as decided under tables of a generation.
+    pub fn decide_ingress(&mut self, entry: u32, generation: u32) {
         if let Some(hot) = self.hot.get_mut(entry as usize) {
-            hot.decide_ingress(generation, from, routed);
+            hot.decide_ingress(generation);
         }
     }
 

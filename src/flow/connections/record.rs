@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Ends, Key, Opening, Side, Tcp, Timeouts};
 use crate::{
     flow::{Phase, Windows},
-    packet::{Mac, Sender, protocol},
-    tables::{Direction, HostIndex, Location, PortIndex},
+    packet::{Mac, protocol},
+    tables::{Direction, Location, PortIndex},
 };
 
 /// Where a connection's packets go out, as decided for the first of them.
@@ -34,14 +34,11 @@ pub struct Hot {
     pub(super) due: u32,
     /// [`crate::packet::flow_hash`] of its packets.
     pub flow: u32,
-    /// How far a connection of TCP is; of other protocols, [`UDP_NEW`] and so on.
+    /// How far a connection of TCP is; of other protocols, [`NEW`] and so on.
     state: u8,
     bits: u8,
-    spare: u16,
     /// Where it goes.
     to: Location,
-    /// Where what comes in was found to come from: that host, in the VPC of the ENI.
-    from: HostIndex,
     mac: Mac,
     router: Mac,
     /// By direction; moved to [`Cold`] before they overflow.
@@ -63,17 +60,8 @@ pub struct Cold {
     pub eni: u32,
     /// When it began, in milliseconds of the node's time, modulo 2³².
     pub began: u32,
-    /// What depends on whether its segments are checked.
-    pub more: More,
-}
-
-/// What is kept of a connection besides.
-#[derive(Clone, Copy, Debug)]
-pub enum More {
-    /// The source MAC of what comes in, and whom Geneve named as its sender.
-    Origin(Mac, Option<Sender>),
     /// Of TCP, where each segment is looked at: which are expected.
-    Windows(Windows),
+    pub(super) windows: Option<Windows>,
 }
 
 /// What an entry is worth, when there is no room for all.
@@ -102,8 +90,6 @@ const TRACKED: u8 = 1 << 3;
 const FROM_ENI: u8 = 1 << 4;
 /// What goes out gets the MACs of the decision.
 const REWRITE: u8 = 1 << 5;
-/// What comes in comes with the router's MAC.
-const ROUTED_IN: u8 = 1 << 6;
 /// Each of its segments is checked, so that it is never settled.
 const CHECKED: u8 = 1 << 7;
 
@@ -122,9 +108,7 @@ impl Hot {
         flow: 0,
         state: 0,
         bits: 0,
-        spare: 0,
         to: Location::UNATTACHED,
-        from: HostIndex(u32::MAX),
         mac: Mac::ZERO,
         router: Mac::ZERO,
         packets: [0; 2],
@@ -236,18 +220,10 @@ impl Hot {
         Way { to: self.to, mac: self.mac, router: self.router, rewrites: self.bits & REWRITE != 0 }
     }
 
-    /// Notes where what comes in comes from.
-    pub(super) fn decide_ingress(&mut self, generation: u32, from: HostIndex, routed: bool) {
+    /// Notes that what comes in may.
+    pub(super) fn decide_ingress(&mut self, generation: u32) {
         self.renew(generation);
-        self.from = from;
         self.bits |= INGRESS;
-        self.bits = if routed { self.bits | ROUTED_IN } else { self.bits & !ROUTED_IN };
-    }
-
-    /// Where what comes in comes from, and whether with the router's MAC.
-    #[inline(always)]
-    pub fn origin(&self) -> (HostIndex, bool) {
-        (self.from, self.bits & ROUTED_IN != 0)
     }
 
     /// Takes the state on by a packet.
@@ -323,20 +299,13 @@ impl Hot {
 }
 
 impl Cold {
-    pub(super) const FREE: Self = Self {
-        wide: [0; 2],
-        packets: [0; 2],
-        bytes: [0; 2],
-        eni: 0,
-        began: 0,
-        more: More::Origin(Mac::ZERO, None),
-    };
+    pub(super) const FREE: Self =
+        Self { wide: [0; 2], packets: [0; 2], bytes: [0; 2], eni: 0, began: 0, windows: None };
 
     pub(super) fn opened(key: &Key, opening: &Opening, now: u32) -> Self {
         let wide = key.wide.unwrap_or_default();
         let windows = opening.segment.as_ref().map(Windows::of);
-        let more = windows.map_or(Self::FREE.more, More::Windows);
-        Self { wide, eni: opening.eni, began: now, more, ..Self::FREE }
+        Self { wide, eni: opening.eni, began: now, windows, ..Self::FREE }
     }
 
     /// Takes over what the hot part has counted.

@@ -27,10 +27,10 @@ use crate::{
     compile::Compiler,
     dpdk::{self, Eal, EalConfig, Mbuf, Mempool, Port, TxQueue, reserve_hugepages},
     ffi::{allowed_cpus, cycles, pin_to_cpus},
-    flow,
+    flow::{self, Side, connections::Opening},
     pipeline::{Burst, MAX_BURST, Reason},
     rcu::Publisher,
-    tables::{PortIndex, Tables},
+    tables::{Direction, PortIndex, Tables},
 };
 
 /// What is measured.
@@ -294,7 +294,16 @@ impl Bench {
             (Work::Bare(Box::new(bare)), bytes)
         } else {
             let connections = 2 * stamped.flows().max(1) as u32;
-            let set_up = worker(case, fleet, generator, tx, other_tx, (options.burst, connections));
+            let mut set_up = worker(case, fleet, generator, tx, other_tx, (options.burst, connections));
+            if case.is_stateful() {
+                establish(
+                    &mut set_up,
+                    fleet,
+                    Connections(options.flows),
+                    case == Case::StatefulIn,
+                    machine.clock,
+                );
+            }
             let bytes = set_up.tables.current().bytes();
             (Work::Worker(Box::new(set_up.worker), set_up.counters), bytes)
         };
@@ -414,6 +423,27 @@ fn worker(
     let worker = Worker::new(0, vec![(from, generator)], outputs, plan, reader, Arc::clone(&counters), burst)
         .with_connections(flow::Connections::new(connections));
     SetUp { worker, tables, counters }
+}
+
+/// Makes the connections of a `stateful` case, all established, as their packets alone would not.
+fn establish(set_up: &mut SetUp, fleet: &Fleet, connections: Connections, serves: bool, clock: Clock) {
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    // The first round settles who has which room.
+    set_up.worker.round(clock.now());
+    let now = clock.now().time;
+    let stay = set_up.tables.current().local_eni(fleet::FIRST).map_or(0, |eni| eni.stay);
+    let direction = if serves { Direction::Ingress } else { Direction::Egress };
+    let timeouts = flow::Timeouts::DEFAULT;
+    let table = set_up.worker.connections();
+    for ends in connections.ends(fleet, serves) {
+        let key = table.key(fleet::FIRST, &ends);
+        let opening = Opening { direction, tracked: true, tcp_flags: SYN, eni: stay, flow: 0, segment: None };
+        if let Ok(entry) = table.open(&key, now, &timeouts, &opening) {
+            table.track(entry, now, &timeouts, Side::Responder, SYN | ACK);
+            table.track(entry, now, &timeouts, Side::Initiator, ACK);
+        }
+    }
 }
 
 /// Set by one thread, seen by another.

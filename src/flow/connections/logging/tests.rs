@@ -51,6 +51,7 @@ impl Lab {
             tcp_flags: packet.tcp_flags,
             eni: stay,
             flow: 0,
+            segment: None,
         };
         let found = self.table.find(&key, self.now);
         let entry =
