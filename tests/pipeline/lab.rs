@@ -223,6 +223,7 @@ pub(crate) struct Lab {
     pub(crate) connections: Connections,
     compiler: Compiler,
     model: Model,
+    renewed: u32,
 }
 
 impl Lab {
@@ -251,6 +252,7 @@ impl Lab {
             connections: Connections::new(1024).with_ports(ports),
             compiler,
             model,
+            renewed: 0,
         }
     }
 
@@ -267,6 +269,19 @@ impl Lab {
     /// What a worker does once a round.
     pub(crate) fn round(&mut self) {
         self.connections.log(self.now, self.tables.generation, || self.tables.logged());
+    }
+
+    /// Lets so many seconds pass.
+    pub(crate) fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.connections.advance(self.now, u32::MAX);
+    }
+
+    /// Makes it as if the tables had just been replaced by equal ones: nothing decided before is at hand. The upper half of the
+    /// generation is for this, the lower one is counted by the compiler.
+    pub(crate) fn decide_anew(&mut self) {
+        self.renewed += 1;
+        self.tables.generation = self.renewed << 16 | self.tables.generation & 0xffff;
     }
 
     /// Changes the state.

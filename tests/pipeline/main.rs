@@ -15,6 +15,7 @@ mod nat64;
 mod neighbours;
 mod origin;
 mod properties;
+mod remembered;
 mod services;
 mod tracking;
 mod update;
