@@ -18,6 +18,8 @@ mod capture;
 #[cfg(feature = "dpdk")]
 mod dhcp;
 #[cfg(feature = "dpdk")]
+mod flow_logs;
+#[cfg(feature = "dpdk")]
 mod gateway_port;
 #[cfg(feature = "dpdk")]
 mod gateways;
