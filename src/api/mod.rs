@@ -62,6 +62,8 @@ pub enum What {
     Bgp,
     /// The connections of this node's ENIs, and how many more they may have.
     Connections,
+    /// The packets of this node's ENIs that were beyond an allowance.
+    Allowances,
     /// The workers' tables of NAT bindings.
     Nat,
     /// The flow logs, and what this node has done for them.

@@ -164,6 +164,7 @@ fn show_table(snapshot: &show::Snapshot, what: What, eni: Option<&str>) -> Resul
         What::Gateways => show::gateways(snapshot),
         What::Bgp => show::bgp(snapshot),
         What::Connections => show::connections(snapshot),
+        What::Allowances => show::allowances(snapshot),
         What::Nat => show::nat(snapshot),
         What::FlowLogs => show::flow_logs(snapshot),
         What::Workers => show::workers(snapshot),

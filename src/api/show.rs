@@ -1,5 +1,6 @@
 //! The tables of `warren show`.
 
+mod allowances;
 mod connections;
 mod edge;
 mod flow_logs;
@@ -10,6 +11,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde_json::{Value, json};
 
+pub use allowances::allowances;
 pub use connections::connections;
 pub use edge::{bgp, gateways, nat};
 pub use flow_logs::flow_logs;

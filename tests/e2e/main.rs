@@ -33,6 +33,8 @@ mod live_update;
 #[cfg(feature = "dpdk")]
 mod middlebox;
 #[cfg(feature = "dpdk")]
+mod mirroring;
+#[cfg(feature = "dpdk")]
 mod multicast;
 #[cfg(feature = "dpdk")]
 mod nd;
