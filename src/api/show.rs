@@ -4,6 +4,7 @@ mod allowances;
 mod connections;
 mod edge;
 mod flow_logs;
+mod flows;
 mod routes;
 mod security;
 
@@ -15,6 +16,7 @@ pub use allowances::allowances;
 pub use connections::connections;
 pub use edge::{bgp, gateways, nat};
 pub use flow_logs::flow_logs;
+pub use flows::{FlowFilter, Top, flows};
 pub use routes::routes;
 pub use security::{rules, security};
 

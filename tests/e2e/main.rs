@@ -20,6 +20,8 @@ mod dhcp;
 #[cfg(feature = "dpdk")]
 mod flow_logs;
 #[cfg(feature = "dpdk")]
+mod flows;
+#[cfg(feature = "dpdk")]
 mod gateway_port;
 #[cfg(feature = "dpdk")]
 mod gateways;
