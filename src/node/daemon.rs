@@ -341,6 +341,7 @@ impl Node {
         let daemon = server::Daemon {
             calls: calls.clone(),
             captures: Arc::clone(&self.plan.captures),
+            listing: Arc::clone(&self.plan.listing),
             clock: self.clock,
         };
         let server = Server::start(&self.config.control, daemon).map_err(|error| {

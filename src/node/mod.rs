@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod fleet;
 pub mod flow_logs;
 pub mod learned;
+pub mod listing;
 pub mod manager;
 mod multicast;
 pub mod nat_counters;

@@ -21,6 +21,7 @@ use super::{
     clock::{Clock, Moment},
     config::Idle,
     connection_counters::ConnectionCounters,
+    listing::{Listing, Walk},
     nat_counters::NatCounters,
 };
 use crate::{
@@ -128,6 +129,8 @@ pub struct Plan<B> {
     pub news: ArrayQueue<News>,
     /// What of the packets is captured.
     pub captures: Arc<Captures>,
+    /// Who asks for connections.
+    pub listing: Arc<Listing>,
 }
 
 impl<B> Plan<B> {
@@ -140,6 +143,7 @@ impl<B> Plan<B> {
             punted: ArrayQueue::new(PUNTED),
             news: ArrayQueue::new(NEWS),
             captures: Arc::new(Captures::new(workers)),
+            listing: Arc::new(Listing::new(workers)),
         }
     }
 
@@ -360,6 +364,7 @@ pub struct Worker<B, R, T> {
     burst: Burst<B>,
     most: usize,
     taps: Taps,
+    walk: Walk,
 }
 
 impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
@@ -388,8 +393,21 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         let (burst, most) = (Burst::new(), most.min(MAX_BURST));
         let (flows, connections) =
             (Flows::new(0), Connections::new(CONNECTIONS).with_ports(plan.receivers.len()));
-        let taps = Taps::new();
-        Self { inputs, outputs, tables, plan, counters, allowances, flows, connections, burst, most, taps }
+        let (taps, walk) = (Taps::new(), Walk::default());
+        Self {
+            inputs,
+            outputs,
+            tables,
+            plan,
+            counters,
+            allowances,
+            flows,
+            connections,
+            burst,
+            most,
+            taps,
+            walk,
+        }
     }
 
     /// With memory for the flows through gateways.
@@ -428,6 +446,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             burst,
             most,
             taps,
+            walk,
         } = self;
         let pinned = tables.pin();
         connections.settle(pinned.generation, || pinned.tenants());
@@ -451,6 +470,9 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         };
         tables.quiescent();
         connections.advance(now, EXPIRIES);
+        if plan.listing.wants(walk) {
+            plan.listing.walk(outputs.worker, walk, connections, now, found > 0);
+        }
         let rounds = counters.rounds.get();
         if rounds.is_multiple_of(PUBLISHING) {
             let port = PortIndex((rounds / PUBLISHING % connections.ports().max(1) as u64) as u16);

@@ -5,7 +5,9 @@ use arrayvec::ArrayVec;
 use super::{
     Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step,
     egress::parse_frame,
+    mirror,
     security::{self, Seen},
+    watch,
 };
 use crate::{
     flow::connections,
@@ -317,7 +319,11 @@ pub(crate) fn pass_on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, to: PortI
         return ctx.sink.hand_over(to, vni, frame);
     }
     let admitted = admit(ctx.tables, to, vni, frame.data(), ctx.sink);
-    match admitted.and_then(|eni| secure(ctx, to, eni, frame.data())) {
+    let passed = admitted.and_then(|eni| {
+        secure(ctx, to, eni, frame.data())?;
+        if eni.watched { watch::enter(ctx, to, eni, &frame) } else { Ok(()) }
+    });
+    match passed {
         Ok(()) => ctx.sink.transmit(to, frame),
         Err(reason) => ctx.drop(to, reason, frame),
     }
@@ -331,7 +337,10 @@ pub(super) fn pass_answer<B: Buffer, S: Sink<B>>(
     frame: B,
 ) {
     match admit(ctx.tables, to, vni, frame.data(), ctx.sink) {
-        Ok(_) => ctx.sink.transmit(to, frame),
+        Ok(eni) => {
+            mirror::copy(ctx, to, eni, Direction::Ingress, &frame);
+            ctx.sink.transmit(to, frame);
+        }
         Err(reason) => ctx.drop(to, reason, frame),
     }
 }

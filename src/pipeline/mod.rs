@@ -17,13 +17,16 @@ mod allowances;
 mod counters;
 mod egress;
 mod ingress;
+mod limits;
 mod local;
+mod mirror;
 mod mtu;
 mod reason;
 mod security;
 mod service;
 mod step;
 mod subnet;
+mod watch;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -34,6 +37,7 @@ pub use counters::{Counter, Counters, PortCounters};
 pub(crate) use egress::encapsulate_as;
 pub use ingress::deliver;
 pub(crate) use ingress::pass_on;
+pub(crate) use mirror::copy as mirror;
 pub(crate) use mtu::fit;
 pub use reason::Reason;
 pub(crate) use security::{Packet, cross, permits};

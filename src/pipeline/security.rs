@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Connection, Context, Notes, Reason, Step};
+use super::{Connection, Context, Notes, Reason, Step, limits};
 use crate::{
     flow::{
         Datagram, Phase, Side, Tcp, Told,
@@ -232,7 +232,7 @@ impl Ends {
 ///
 /// # Errors
 ///
-/// `sg_out`, `sg_in`, `tcp_window` or `conntrack_full`.
+/// `sg_out`, `sg_in`, `tcp_window`, `connections_limited` or `conntrack_full`.
 pub(super) fn admit<S: Notes>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
@@ -293,6 +293,9 @@ pub(super) fn admit<S: Notes>(
     if let (Some(entry), true) = (found, untracked) {
         ctx.connections.track(entry, ctx.now, &eni.timeouts, Side::Initiator, 0);
         return Ok(Some(entry));
+    }
+    if !untracked {
+        limits::connect(ctx, port, eni)?;
     }
     // SEC-7: one that is tracked from now on begins with this packet.
     let opening = Opening {

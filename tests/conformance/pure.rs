@@ -131,7 +131,7 @@ impl PureNode {
 /// That `warren trace` says of a packet what the data path does: the same verdicts, the same bytes.
 fn agree(trace: &Trace, outcomes: &[Outcome]) -> Result<(), String> {
     // A trace has the whole allowance, the data path what is left: it may do less, by name.
-    let limited = |outcome: &Outcome| matches!(outcome, Outcome::Dropped { reason, .. } if ["answers_limited", "dns_pps", "conntrack_full"].contains(&&**reason));
+    let limited = |outcome: &Outcome| matches!(outcome, Outcome::Dropped { reason, .. } if ["answers_limited", "dns_pps", "conntrack_full", "pps", "mirror_limited"].contains(&&**reason));
     // Nor has it the flows of NAT and egress-only internet gateways: another port is free, a reply is unknown, a
     // fragment's first one has not been seen.
     let flows = |line: &trace::Line| line.step == "gateway" && line.text.contains("knows none");

@@ -18,6 +18,10 @@ mod capture;
 #[cfg(feature = "dpdk")]
 mod dhcp;
 #[cfg(feature = "dpdk")]
+mod flow_logs;
+#[cfg(feature = "dpdk")]
+mod flows;
+#[cfg(feature = "dpdk")]
 mod gateway_port;
 #[cfg(feature = "dpdk")]
 mod gateways;
@@ -30,6 +34,8 @@ mod kernel_vxlan;
 mod live_update;
 #[cfg(feature = "dpdk")]
 mod middlebox;
+#[cfg(feature = "dpdk")]
+mod mirroring;
 #[cfg(feature = "dpdk")]
 mod multicast;
 #[cfg(feature = "dpdk")]

@@ -154,6 +154,11 @@ fn mistakes_in_mirroring_are_named() {
             "{FromPort: 22, ToPort: 21}",
             &["DestinationPortRange.FromPort", "lower port first"],
         ),
+        (
+            "TrafficMirrorTargetId: tmt-1, NetworkInterfaceId: eni-ids,",
+            "TrafficMirrorTargetId: tmt-0, NetworkInterfaceId: eni-a}\n- {TrafficMirrorTargetId: tmt-1, NetworkInterfaceId: eni-ids,",
+            &["NetworkInterfaceId", "eni-a receives copies, as tmt-0"],
+        ),
         ("[amazon-dns]", "[amazon-ntp]", &["NetworkServices[0]", "write amazon-dns"]),
     ] {
         refused(&changed(from, to), words);

@@ -107,9 +107,13 @@ impl Resolve for Neighbours {
 
 /// The state, with its hosts on that kind of underlay.
 pub(crate) fn model(wire: Wire) -> Model {
+    load(&[state(wire)]).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn state(wire: Wire) -> Document {
     let text = include_str!("state.yaml");
     let text = if wire.ipv6 { text.replace("192.0.2.", "2001:db8:ffff::") } else { text.to_owned() };
-    load(&[Document { name: "state.yaml".to_owned(), text }]).unwrap_or_else(|errors| panic!("{errors}"))
+    Document { name: "state.yaml".to_owned(), text }
 }
 
 /// The host with a number.
@@ -256,12 +260,15 @@ impl Lab {
         }
     }
 
+    /// Adds to the state.
+    pub(crate) fn add(&mut self, text: &str) {
+        let model = load(&[state(self.wire), Document { name: "more.yaml".into(), text: text.into() }]);
+        self.change(|old| *old = model.unwrap_or_else(|errors| panic!("{errors}")));
+    }
+
     /// Adds to the state, and has its flow logs told into the rings.
     pub(crate) fn log(&mut self, text: &str, rings: &Arc<[FlowRing]>) {
-        let document = |name: &str, text: &str| Document { name: name.into(), text: text.into() };
-        let documents = [document("state.yaml", include_str!("state.yaml")), document("more.yaml", text)];
-        let model = load(&documents).unwrap_or_else(|errors| panic!("{errors}"));
-        self.change(|old| *old = model);
+        self.add(text);
         self.connections = Connections::new(1024).with_logs(Arc::clone(rings), 0, self.tables.ports.len());
         self.round();
     }

@@ -16,6 +16,7 @@ mod key;
 mod logging;
 mod record;
 mod shares;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use key::{Ends, Key, Short};
 pub use logging::Logged;
 pub use record::{Cold, Hot, Way};
 pub use shares::{PortStats, Tenant};
+pub use shown::{FlowState, Shown};
 
 use logging::Logging;
 use record::Class;

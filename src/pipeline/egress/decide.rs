@@ -13,7 +13,7 @@ use crate::{
         set_macs, strip_vlan,
     },
     pipeline::{
-        Check, Context, Notes, Packet, Reason, Sink, Step, local, mtu,
+        Check, Context, Notes, Packet, Reason, Sink, Step, local, mirror, mtu,
         security::{self, Seen},
     },
     services::nd,
@@ -76,11 +76,15 @@ pub(super) fn decide<B: Buffer, S: Sink<B>>(
     let found = find(tables, eni, class, frame.data(), ctx.sink);
     if let Err(Otherwise::Refused(Reason::Service)) = found {
         // SEC-17, NACL-5: what is for the node is nothing of theirs.
+        mirror::copy(ctx, port, eni, Direction::Egress, &frame);
         return local::serve(ctx, port, eni, class, Reason::Service, frame);
     }
     match permit(ctx, port, eni, &headers, &found, &frame) {
         Ok(packet) => match found {
-            Ok(to) => forward(ctx, port, eni, class, &packet, to, frame),
+            Ok(to) => {
+                mirror::copy(ctx, port, eni, Direction::Egress, &frame);
+                forward(ctx, port, eni, class, &packet, to, frame);
+            }
             Err(Otherwise::Routed(target)) => gateway::leave(ctx, port, eni, &packet, target, frame),
             Err(Otherwise::Refused(reason)) => local::serve(ctx, port, eni, class, reason, frame),
         },

@@ -7,7 +7,7 @@ mod decide;
 
 use arrayvec::ArrayVec;
 
-use super::{Burst, Context, MAX_BURST, Reason, Sink, Step, ingress, mtu};
+use super::{Burst, Context, MAX_BURST, Reason, Sink, Step, ingress, mtu, watch};
 use crate::{
     flow::connections::{self, Short},
     packet::{Buffer, Plain, Sender, Vni, macs, set_macs},
@@ -40,6 +40,13 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     eni: &LocalEni,
     burst: &mut Burst<B>,
 ) {
+    if eni.watched {
+        watch::leave(ctx, port, eni, burst);
+        if eni.mirrors.is_some() {
+            // Each is looked at by itself, and copied when it has passed.
+            return burst.drain(..).for_each(|frame| decide::decide(ctx, port, vlan, eni, frame));
+        }
+    }
     burst.iter().take(AHEAD).for_each(Buffer::prefetch);
     let mut usual: ArrayVec<Option<Usual>, MAX_BURST> = ArrayVec::new();
     for index in 0..burst.len() {
