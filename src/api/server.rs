@@ -162,6 +162,7 @@ fn show_table(snapshot: &show::Snapshot, what: What, eni: Option<&str>) -> Resul
         What::Ports => show::ports(snapshot),
         What::Services => show::services(snapshot),
         What::Gateways => show::gateways(snapshot),
+        What::Multicast => show::multicast(&snapshot.model, &snapshot.joined),
         What::Bgp => show::bgp(snapshot),
         What::Connections => show::connections(snapshot),
         What::Nat => show::nat(snapshot),

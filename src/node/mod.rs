@@ -18,7 +18,7 @@ pub mod fleet;
 pub mod flow_logs;
 pub mod learned;
 pub mod manager;
-mod multicast;
+pub mod multicast;
 pub mod nat_counters;
 mod outside;
 pub mod propagation;

@@ -157,6 +157,14 @@ fn mc_2_mc_4_members_on_two_hosts_join_and_leave_by_igmp() {
     smcroute.tell("join");
     joined(&[0, 1]);
     send("a member on each host", &[0, 1]);
+    for host in ["host-a", "host-b"] {
+        let shown = fleet.node(host).daemon.show("multicast");
+        let members: Vec<_> = shown.iter().map(|row| (&row["group"], &row["eni"], &row["host"])).collect();
+        let [near, far] = [&nics()[1], &nics()[2]].map(|nic| json!(nic.id()));
+        let wanted = [(&json!(GROUP), &near, &json!("host-a")), (&json!(GROUP), &far, &json!("host-b"))];
+        assert_eq!(members, wanted, "{host}");
+        assert!(shown.iter().all(|row| (1..=420).contains(&row["expires_s"].as_u64().unwrap())), "{shown:?}");
+    }
     let another = Iperf::start(late);
     joined(&[0, 1, 2]);
     send("another one joins", &[0, 1, 2]);
