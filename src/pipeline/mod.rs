@@ -34,7 +34,7 @@ pub use counters::{Counter, Counters, PortCounters};
 pub(crate) use egress::encapsulate_as;
 pub use ingress::deliver;
 pub(crate) use ingress::pass_on;
-pub(crate) use mtu::fit;
+pub(crate) use mtu::{fit, may_tell, tell};
 pub use reason::Reason;
 pub(crate) use security::{Packet, cross, permits};
 pub use step::{Check, Notes, Request, Step};

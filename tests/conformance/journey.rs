@@ -250,15 +250,18 @@ impl<'a, N: Node> Fabric<'a, N> {
         seen.compare(step, &sent, &mut self.named)
     }
 
-    /// Where a frame from outside comes in: the host, and the VLAN. From the internet, at one edge after the other.
+    /// Where a frame from outside comes in: the host, and the VLAN. From the internet, at one edge that serves a gateway after the other.
     fn entry(&mut self, from: &str, edge: Option<&str>, model: &Model) -> (String, Option<u16>) {
         if let Some(circuit) = model.circuits.get(from) {
             return (circuit.host.to_string(), circuit.vlan);
         }
-        let edges = &self.placement.edges;
+        let serves = |host: &&String| {
+            model.edges.values().any(|edge| edge.hosts.iter().any(|served| **served == ***host))
+        };
+        let edges: Vec<_> = self.placement.edges.iter().filter(serves).collect();
         let host = match edge {
             Some(edge) => self.placement.host(edge),
-            None => &edges[self.entries % edges.len()],
+            None => edges[self.entries % edges.len()],
         };
         self.entries += 1;
         (host.to_owned(), None)
