@@ -57,6 +57,7 @@ fn every_counter_is_explained_and_no_other() {
         counters: Vec::new(),
         neighbours: Vec::new(),
         identities: Vec::new(),
+        joined: Vec::new(),
         exits: Arc::new(Exits::none()),
         sessions: Vec::new(),
         flow_logs: Vec::new(),
@@ -74,6 +75,7 @@ fn every_counter_is_explained_and_no_other() {
         ("## `warren show ports`", show::ports(&snapshot)),
         ("## `warren show services`", show::services(&snapshot)),
         ("## `warren show gateways`", show::gateways(&snapshot)),
+        ("## `warren show multicast`", show::multicast(&Model::default(), &[])),
         ("## `warren show bgp`", show::bgp(&snapshot)),
         ("## `warren show connections`", show::connections(&snapshot)),
         (

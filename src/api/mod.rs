@@ -61,6 +61,8 @@ pub enum What {
     Services,
     /// The gateways, and what of them this node serves.
     Gateways,
+    /// The multicast domains of transit gateways: who is a member of which group, and who may send to it.
+    Multicast,
     /// Where gateways' routes by BGP come from.
     Bgp,
     /// The connections of this node's ENIs, and how many more they may have.

@@ -178,6 +178,7 @@ fn show_table(
         What::Ports => show::ports(snapshot),
         What::Services => show::services(snapshot),
         What::Gateways => show::gateways(snapshot),
+        What::Multicast => show::multicast(&snapshot.model, &snapshot.joined),
         What::Bgp => show::bgp(snapshot),
         What::Connections => show::connections(snapshot),
         What::Allowances => show::allowances(snapshot),

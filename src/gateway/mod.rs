@@ -38,6 +38,7 @@ mod outside;
 mod route;
 mod stateful;
 mod subject;
+mod too_big;
 mod tunnel;
 mod way;
 

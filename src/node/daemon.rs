@@ -505,6 +505,7 @@ impl Node {
             counters: self.counters.iter().chain([&self.own_counters]).cloned().collect(),
             neighbours: self.manager.neighbours(),
             identities: self.manager.identities(),
+            joined: self.manager.joined(),
             exits: Arc::clone(&self.manager.tables().exits),
             sessions: self.propagation.sessions(),
             flow_logs: self.flow_logs.as_ref().map(FlowLogs::status).unwrap_or_default(),

@@ -19,7 +19,7 @@ pub mod flow_logs;
 pub mod learned;
 pub mod listing;
 pub mod manager;
-mod multicast;
+pub mod multicast;
 pub mod nat_counters;
 mod outside;
 pub mod propagation;

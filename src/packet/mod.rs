@@ -9,6 +9,7 @@ pub mod arp;
 mod buffer;
 mod bytes;
 pub mod checksum;
+mod copies;
 mod decap;
 mod encap;
 mod ends;
@@ -31,6 +32,7 @@ mod vlan;
 
 pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
+pub use copies::Copies;
 pub use decap::{Outer, apply_ecn, mapped, strip_outer, unmapped};
 pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};
 pub use gre::{Gre, GreTemplate};

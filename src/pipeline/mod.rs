@@ -38,7 +38,7 @@ pub(crate) use egress::encapsulate_as;
 pub use ingress::deliver;
 pub(crate) use ingress::pass_on;
 pub(crate) use mirror::copy as mirror;
-pub(crate) use mtu::fit;
+pub(crate) use mtu::{fit, may_tell, tell};
 pub use reason::Reason;
 pub(crate) use security::{Packet, cross, permits};
 pub use step::{Check, Connection, Notes, Request, Step};

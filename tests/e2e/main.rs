@@ -16,6 +16,8 @@ mod bgp;
 #[cfg(feature = "dpdk")]
 mod capture;
 #[cfg(feature = "dpdk")]
+mod connect;
+#[cfg(feature = "dpdk")]
 mod dhcp;
 #[cfg(feature = "dpdk")]
 mod flow_logs;

@@ -10,7 +10,7 @@ mod relearn;
 mod route_tables;
 mod transit;
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
@@ -248,6 +248,7 @@ impl Builder<'_> {
             routes: empty,
             acl,
             router_mac: router_mac(""),
+            router_v4: None,
         };
         let mut subnets = vec![none; self.subnets.len()];
         for subnet in self.model.subnets.values() {
@@ -257,8 +258,9 @@ impl Builder<'_> {
             let zone = zones.get(&subnet.zone).copied().unwrap_or(ZoneIndex(0));
             let acl = subnet.network_acl.as_ref().and_then(|id| self.memory.acls.get(id));
             let acl = Arc::clone(acl.unwrap_or(&self.memory.open_acl));
-            let router_mac = router_mac(&subnet.id);
-            *slot = SubnetExits { vni, zone, routes: Arc::clone(routes), acl, router_mac };
+            let router_v4 = subnet.cidr4.map(|block| Ipv4Addr::from_bits(block.network().to_bits() | 1));
+            let (router_mac, routes) = (router_mac(&subnet.id), Arc::clone(routes));
+            *slot = SubnetExits { vni, zone, routes, acl, router_mac, router_v4 };
         }
         subnets.into()
     }

@@ -10,6 +10,8 @@ pub mod fleet;
 #[cfg(feature = "dpdk")]
 pub mod frr;
 #[cfg(feature = "dpdk")]
+pub mod gre;
+#[cfg(feature = "dpdk")]
 pub mod inside;
 #[cfg(feature = "dpdk")]
 pub mod iperf;
