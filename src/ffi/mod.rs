@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn lanes_that_are_equal() {
         for mask in 0..256_u32 {
-            let words = std::array::from_fn(|lane| if mask >> lane & 1 == 1 { 0x8000_0001 } else { lane as u32 });
+            let words =
+                std::array::from_fn(|lane| if mask >> lane & 1 == 1 { 0x8000_0001 } else { lane as u32 });
             assert_eq!(equal_lanes(&words, 0x8000_0001), mask);
         }
     }

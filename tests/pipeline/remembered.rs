@@ -30,8 +30,9 @@ fn ends() -> Vec<End> {
 /// What happens to a host.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A packet from one end to another, over a protocol, between two ports.
-    Packet { from: End, to: End, protocol: u8, flags: u8, ports: [u16; 2], long: bool },
+    /// A packet from one end to another, over a protocol, between two ports. That of an end elsewhere arrives from a host, which
+    /// may be a wrong one.
+    Packet { from: End, to: End, protocol: u8, flags: u8, ports: [u16; 2], long: bool, host: u8 },
     /// The groups' rules become these: what comes in, what goes out.
     Rules(Vec<Permission>, Vec<Permission>),
     /// The network ACL of subnet S2 becomes this.
@@ -94,13 +95,14 @@ fn step() -> impl Strategy<Value = Step> {
     const ACK: u8 = 0x10;
     let flags = select(vec![SYN, SYN | ACK, ACK, ACK, ACK, FIN | ACK, RST]);
     let ports = select(vec![[1025, 80], [80, 1025], [1026, 81], [81, 1026]]);
-    let packet =
-        (select(ends()), select(ends()), select(vec![1u8, 6, 6, 17, 17]), flags, ports, any::<bool>());
+    let protocol = select(vec![1u8, 6, 6, 17, 17]);
+    let host = select(vec![2u8, 2, 2, 3]);
+    let packet = (select(ends()), select(ends()), protocol, flags, ports, any::<bool>(), host);
     let eni = select(vec!["eni-a", "eni-b2", "eni-c2", "eni-fw", "eni-b", "eni-c"]);
     let at = select(vec![("host-a", "vm5"), ("host-b", "vm4"), ("host-b", "vm5"), ("host-c", "vm5")]);
     prop_oneof![
-        30 => packet.prop_map(|(from, to, protocol, flags, ports, long)| {
-            Step::Packet { from, to, protocol, flags, ports, long }
+        30 => packet.prop_map(|(from, to, protocol, flags, ports, long, host)| {
+            Step::Packet { from, to, protocol, flags, ports, long, host }
         }),
         1 => (rules(), rules()).prop_map(|(ingress, egress)| Step::Rules(ingress, egress)),
         1 => entries().prop_map(Step::Acl),
@@ -111,10 +113,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The frame of a packet, and the port that it comes in through.
-fn frame(from: End, to: End, protocol: u8, flags: u8, ports: [u16; 2], long: bool) -> (PortIndex, Vec<u8>) {
+/// What an IP packet carries.
+fn payload(protocol: u8, flags: u8, ports: [u16; 2], long: bool) -> Vec<u8> {
     let data = vec![0; if long { 1000 } else { 10 }];
-    let payload = match protocol {
+    match protocol {
         6 => {
             let mut tcp = ports.map(u16::to_be_bytes).concat();
             tcp.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 4, 0, 0, 0, 0, 0]);
@@ -122,16 +124,20 @@ fn frame(from: End, to: End, protocol: u8, flags: u8, ports: [u16; 2], long: boo
         }
         17 => udp(ports[0], ports[1], &data),
         _ => icmp_echo(if ports[0] > 1000 { 8 } else { 0 }, 7),
-    };
+    }
+}
+
+/// The frame of a packet, and the port that it comes in through.
+fn frame(from: End, to: End, protocol: u8, payload: &[u8], host: u8) -> (PortIndex, Vec<u8>) {
     let routed = from.2 != to.2;
     let addresses = (ip(from.0), ip(to.0));
     match from.3 {
         Some(port) => {
-            (port, packet(if routed { from.2 } else { to.1 }, from.1, addresses, protocol, &payload))
+            (port, packet(if routed { from.2 } else { to.1 }, from.1, addresses, protocol, payload))
         }
         None => {
-            let inner = packet(to.1, if routed { to.2 } else { from.1 }, addresses, protocol, &payload);
-            (UPLINK, Outer::new(VXLAN, 2, V, None).around(&inner))
+            let inner = packet(to.1, if routed { to.2 } else { from.1 }, addresses, protocol, payload);
+            (UPLINK, Outer::new(VXLAN, host, V, None).around(&inner))
         }
     }
 }
@@ -192,8 +198,8 @@ proptest! {
                     other => lab.change(|model| change(model, other)),
                 }
             }
-            if let &Step::Packet { from, to, protocol, flags, ports, long } = step {
-                let (port, frame) = frame(from, to, protocol, flags, ports, long);
+            if let &Step::Packet { from, to, protocol, flags, ports, long, host } = step {
+                let (port, frame) = frame(from, to, protocol, &payload(protocol, flags, ports, long), host);
                 forgets.decide_anew();
                 prop_assert_eq!(remembers.send(port, &frame), forgets.send(port, &frame), "{:?}", step);
             }

@@ -24,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use key::{Ends, Key, Short};
 pub use logging::Logged;
-pub use record::{Cold, Hot, Way};
+pub use record::{Cold, Hot, Origin, Way};
 pub use shares::{PortStats, Tenant};
 pub use shown::{FlowState, Shown};
 
@@ -441,10 +441,13 @@ impl Connections {
         }
     }
 
-    /// Notes that what comes in may, as decided under tables of a generation.
-    pub fn decide_ingress(&mut self, entry: u32, generation: u32) {
+    /// Notes that what comes in may, as decided under tables of a generation for a packet from there.
+    pub fn decide_ingress(&mut self, entry: u32, generation: u32, origin: Option<&Origin>) {
         if let Some(hot) = self.hot.get_mut(entry as usize) {
             hot.decide_ingress(generation);
+            if let Some(origin) = origin {
+                hot.come_from(origin);
+            }
         }
     }
 
