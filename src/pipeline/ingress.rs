@@ -437,16 +437,13 @@ fn decided<S>(
     let entry = ctx.connections.candidate(&key);
     let (generation, now) = (ctx.tables.generation, connections::clock(ctx.now));
     let hot = ctx.connections.confirm(entry, &key)?;
-    if !hot.passes(Direction::Ingress, generation, now) || connections::tells(protocol, frame) {
-        return None;
-    }
+    let tcp_flags = connections::tcp_flags(protocol, frame);
+    let follows = hot.follows(Direction::Ingress, generation, now, tcp_flags)?;
     if let Some(origin) = origin {
         hot.come_from(origin);
     }
-    hot.live(now, &eni.timeouts);
-    if hot.count(Direction::Ingress, ip_len.into()) {
-        ctx.connections.sum_up(entry);
-    }
+    let passed = security::Passed { direction: Direction::Ingress, bytes: ip_len, tcp_flags };
+    passed.follow(ctx, entry, now, eni, follows);
     Some(())
 }
 
@@ -463,8 +460,9 @@ fn decide<S: Notes>(
     let headers = parse(frame)?;
     let seen = Seen::of(ctx, Direction::Ingress, port, &headers, frame)?;
     security::enter(ctx, eni, &seen, frame)?;
+    let remote = seen.remote();
     let always_tracked =
-        eni.routes.lookup(seen.remote()).is_some_and(|target| gateway::always_tracked(tables, target));
+        || eni.routes.lookup(remote).is_some_and(|target| gateway::always_tracked(tables, target));
     let entry = security::admit(ctx, port, eni, &seen, flow_hash(frame, &headers), always_tracked)?;
     if let Some(entry) = entry {
         ctx.connections.decide_ingress(entry, tables.generation, origin);

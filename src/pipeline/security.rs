@@ -10,9 +10,9 @@ use super::{Connection, Context, Notes, Reason, Step, limits};
 use crate::{
     flow::{
         Datagram, Phase, Side, Tcp, Told,
-        connections::{Ends, Logged, Opening},
+        connections::{Ends, Follows, Logged, Opening},
     },
-    flowlogs::Action,
+    flowlogs::{Action, path},
     packet::{
         Address, Fragment, Headers, Network, Tuple, fragment::identification, ipv4_addresses, macs, protocol,
         quoted, tcp, unmapped,
@@ -148,6 +148,10 @@ impl Seen {
     fn enter(&self, tables: &Tables, eni: &LocalEni, frame: &[u8]) -> Result<bool, Reason> {
         let (destination, source) = macs(frame);
         let group = destination.is_group();
+        // Whoever it comes from.
+        if eni.acl.allows_all() && !group {
+            return Ok(source == eni.router_mac);
+        }
         let owner = match (group, source == eni.router_mac) {
             (true, _) => owner(tables, eni, self.shown.remote),
             (false, true) => tables.owner(eni.vni, self.shown.remote),
@@ -228,7 +232,7 @@ impl Ends {
 }
 
 /// Lets a packet of an ENI through, or not: SEC-1 to SEC-15. `always_tracked`: whether its flow is one that is tracked whatever
-/// the rules (SEC-5).
+/// the rules (SEC-5), which is asked of new ones only.
 ///
 /// # Errors
 ///
@@ -239,7 +243,7 @@ pub(super) fn admit<S: Notes>(
     eni: &LocalEni,
     seen: &Seen,
     flow: u32,
-    always_tracked: bool,
+    always_tracked: impl FnOnce() -> bool,
 ) -> Result<Option<u32>, Reason> {
     let direction = seen.direction;
     let ends = match seen.subject {
@@ -286,9 +290,9 @@ pub(super) fn admit<S: Notes>(
     let is_reply = hot.is_some_and(|hot| hot.side(direction) == Side::Responder);
     let replies = if is_reply { direction } else { direction.opposite() };
     let untracked = has_ports
-        && !always_tracked
         && grant.everywhere
-        && eni.policy.is_open(replies, ends.protocol, ends.remote.is_ipv6());
+        && eni.policy.is_open(replies, ends.protocol, ends.remote.is_ipv6())
+        && !always_tracked();
     ctx.sink.note(Step::Connection(if untracked { Connection::Untracked } else { Connection::New }));
     if let (Some(entry), true) = (found, untracked) {
         ctx.connections.track(entry, ctx.now, &eni.timeouts, Side::Initiator, 0);
@@ -376,6 +380,43 @@ pub(super) fn judge<S: Notes>(
                 Direction::Ingress => Reason::SgIn,
             },
         )),
+    }
+}
+
+/// A packet that passes as decided for one of its connection before.
+pub(super) struct Passed {
+    pub(super) direction: Direction,
+    /// From the IP header on.
+    pub(super) bytes: u16,
+    pub(super) tcp_flags: u8,
+}
+
+impl Passed {
+    /// Counts it, and notes what it does to its connection.
+    #[inline(always)]
+    pub(super) fn follow<S>(
+        &self,
+        ctx: &mut Context<'_, S>,
+        entry: u32,
+        now: u32,
+        eni: &LocalEni,
+        follows: Follows,
+    ) {
+        let &Self { direction, bytes, tcp_flags } = self;
+        let Some(hot) = ctx.connections.hot(entry) else { return };
+        match follows {
+            Follows::Settled => {
+                hot.live(now, &eni.timeouts);
+                if hot.count(direction, bytes.into()) {
+                    ctx.connections.sum_up(entry);
+                }
+            }
+            Follows::Tracked => {
+                let path = if direction == Direction::Egress { path::SAME_VPC } else { 0 };
+                let packet = Logged { direction, bytes: bytes.into(), tcp_flags, path };
+                ctx.connections.follow(entry, ctx.now, &eni.timeouts, &packet);
+            }
+        }
     }
 }
 

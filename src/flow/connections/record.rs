@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Ends, Key, Opening, Side, Tcp, Timeouts};
+use super::{Ends, FIN, Key, Opening, RST, SYN, Side, Tcp, Timeouts};
 use crate::{
     flow::{Phase, Windows},
     packet::{Mac, protocol},
@@ -75,6 +75,15 @@ pub struct Cold {
     pub began: u32,
     /// Of TCP, where each segment is looked at: which are expected.
     pub(super) windows: Option<Windows>,
+}
+
+/// What a packet that passes as decided does to its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// It lives on.
+    Settled,
+    /// It may get into another state: [`super::Connections::follow`].
+    Tracked,
 }
 
 /// What an entry is worth, when there is no room for all.
@@ -179,14 +188,22 @@ impl Hot {
         self.due.wrapping_sub(now) as i32 > 0
     }
 
-    /// Whether the usual packet of a direction passes as decided: nothing of it has to be decided or tracked.
+    /// How a packet of a direction passes as decided for one before; `None` if it has to be decided about.
     #[inline(always)]
-    pub fn passes(&self, direction: Direction, generation: u32, now: u32) -> bool {
-        let bits = SETTLED | 1 << direction as u8;
-        self.bits & bits == bits && self.generation == generation && self.lives(now)
+    pub fn follows(&self, direction: Direction, generation: u32, now: u32, tcp_flags: u8) -> Option<Follows> {
+        if !self.is_decided(direction, generation) || !self.lives(now) {
+            None
+        } else if self.bits & SETTLED != 0 && tcp_flags & (FIN | SYN | RST) == 0 {
+            Some(Follows::Settled)
+        } else if self.bits & CHECKED == 0 && tcp_flags & SYN == 0 {
+            Some(Follows::Tracked)
+        } else {
+            None
+        }
     }
 
     /// Whether there is a decision for a direction.
+    #[inline(always)]
     pub fn is_decided(&self, direction: Direction, generation: u32) -> bool {
         self.bits & (1 << direction as u8) != 0 && self.generation == generation
     }

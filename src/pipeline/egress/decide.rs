@@ -110,10 +110,10 @@ fn permit<B: Buffer, S: Sink<B>>(
     let flow = flow_hash(frame.data(), headers);
     let entry = match found {
         Err(Otherwise::Refused(_)) => security::judge(ctx, eni, &seen).map(|_| None)?,
-        Ok(_) => security::admit(ctx, port, eni, &seen, flow, false)?,
+        Ok(_) => security::admit(ctx, port, eni, &seen, flow, || false)?,
         Err(Otherwise::Routed(target)) => {
-            let always_tracked = gateway::always_tracked(ctx.tables, *target);
-            security::admit(ctx, port, eni, &seen, flow, always_tracked)?
+            let tables = ctx.tables;
+            security::admit(ctx, port, eni, &seen, flow, || gateway::always_tracked(tables, *target))?
         }
     };
     if let Ok(to) = found

@@ -4,7 +4,7 @@
 use crate::{
     flow::connections::{self, Origin, Short},
     packet::{Buffer, Checked, Encapsulation, Plain, PlainOuter, macs, mapped, strip_outer},
-    pipeline::{Context, Sink},
+    pipeline::{Context, Sink, security::Passed},
     tables::{Direction, PortIndex, Uplink},
 };
 
@@ -75,18 +75,14 @@ impl Usual {
         let inner = frame.data().get(PlainOuter::LEN..)?;
         let (_, mac) = macs(inner);
         let origin = Origin { host: self.host, mac, routed: mac == eni.router_mac };
-        let passes = hot.passes(Direction::Ingress, generation, now)
-            && hot.comes_from(&origin)
-            && !connections::tells(self.protocol, inner)
-            && ctx.sink.owns(self.port);
-        if !passes {
+        let tcp_flags = connections::tcp_flags(self.protocol, inner);
+        let follows = hot.follows(Direction::Ingress, generation, now, tcp_flags)?;
+        if !hot.comes_from(&origin) || !ctx.sink.owns(self.port) {
             return None;
         }
         strip_outer(frame, PlainOuter::LEN as u16, self.end, self.ecn).ok()?;
-        hot.live(now, &eni.timeouts);
-        if hot.count(Direction::Ingress, self.ip_len.into()) {
-            ctx.connections.sum_up(self.entry);
-        }
+        let passed = Passed { direction: Direction::Ingress, bytes: self.ip_len, tcp_flags };
+        passed.follow(ctx, self.entry, now, eni, follows);
         Some(self.port)
     }
 }
