@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::{
-    Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step,
+    Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, early,
     egress::parse_frame,
     mirror,
     security::{self, Seen},
@@ -325,7 +325,7 @@ pub(crate) fn pass_on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, to: PortI
     });
     match passed {
         Ok(()) => ctx.sink.transmit(to, frame),
-        Err(reason) => ctx.drop(to, reason, frame),
+        Err(reason) => early::turn_away(ctx, Direction::Ingress, (to, vni), reason, frame),
     }
 }
 
