@@ -45,6 +45,7 @@ fn session(model: &Model, site: &Site, eni: &model::Eni, mtu: u16, stated: &Stat
     rules[Direction::Ingress as usize] = filter.ingress.as_slice().into();
     rules[Direction::Egress as usize] = filter.egress.as_slice().into();
     Some(MirrorSession {
+        id: stated.id.clone(),
         target: to.to_bits(),
         template,
         vni: stated.vni,

@@ -16,6 +16,7 @@ pub mod connection_counters;
 pub mod daemon;
 pub mod fleet;
 pub mod flow_logs;
+mod held;
 pub mod learned;
 pub mod listing;
 pub mod manager;

@@ -21,6 +21,7 @@ use super::{
     clock::{Clock, Moment},
     config::Idle,
     connection_counters::ConnectionCounters,
+    held::Held,
     listing::{Listing, Walk},
     nat_counters::NatCounters,
 };
@@ -30,7 +31,8 @@ use crate::{
     gateway::{self, Flows},
     packet::{Buffer, Vni},
     pipeline::{
-        self, Allowances, AtGateway, Burst, Context, Counter, Counters, MAX_BURST, News, Notes, Reason, Sink,
+        self, Allowances, AtGateway, Burst, Context, Counter, Counters, Due, Early, MAX_BURST, News, Notes,
+        Reason, Sink,
     },
     rcu::Reader,
     tables::{PortIndex, Tables, worker_of_share},
@@ -184,6 +186,8 @@ pub(super) struct Outputs<B, T> {
     ports: Box<[Output<B, T>]>,
     /// Ports with frames waiting. As long as there are ports, so that it never grows.
     dirty: Vec<PortIndex>,
+    /// Fragments that wait for their first one.
+    held: Held<B>,
     /// Frames for other workers, by worker.
     handed: Box<[ArrayVec<Handed<B>, MAX_BURST>]>,
     plan: Arc<Plan<B>>,
@@ -345,6 +349,15 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
         self.plan.punted.push((port, frame)).map_err(|(_, frame)| frame)
     }
 
+    fn hold(&mut self, early: Early, now: Duration, frame: B) -> Result<(), B> {
+        self.held.hold(early, now, frame)
+    }
+
+    #[inline(always)]
+    fn due(&mut self, now: Duration, known: impl Fn(&Early) -> bool) -> Option<Due<B>> {
+        if self.held.is_empty() { None } else { self.held.due(now, known) }
+    }
+
     fn tell(&mut self, news: News) {
         // A full ring loses it; a neighbour is asked again when its entry is due.
         let _ = self.plan.news.push(news);
@@ -385,6 +398,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             worker,
             dirty: Vec::with_capacity(ports.len()),
             ports,
+            held: Held::new(),
             handed: plan.inboxes.iter().map(|_| ArrayVec::new()).collect(),
             plan: Arc::clone(&plan),
             counters: Arc::clone(&counters),
@@ -557,6 +571,7 @@ impl<B: Buffer, R: Receive<B>> Queues<'_, B, R> {
             port_counters.rx_bytes.add(burst.iter().map(|frame| frame.data().len() as u64).sum());
             process(ctx, *port, burst);
         }
+        pipeline::resume_early(ctx);
         found + self.take_handed(ctx)
     }
 

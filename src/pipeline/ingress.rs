@@ -12,7 +12,7 @@ use self::usual::Usual;
 use std::net::IpAddr;
 
 use super::{
-    Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step,
+    Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, early,
     egress::parse_frame,
     mirror,
     security::{self, Seen},
@@ -388,7 +388,7 @@ fn take<B: Buffer, S: Sink<B>>(
     });
     match passed {
         Ok(()) => ctx.sink.transmit(to, frame),
-        Err(reason) => ctx.drop(to, reason, frame),
+        Err(reason) => early::turn_away(ctx, Direction::Ingress, (to, vni), reason, frame),
     }
 }
 

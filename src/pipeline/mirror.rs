@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Context, Reason, Sink, egress, ingress, limits};
+use super::{Context, Reason, Sink, Step, egress, ingress, limits};
 use crate::{
     gateway,
     packet::{Buffer, Headers, Network, OuterTemplate, endpoints, flow_hash, nd, parse, protocol, set_macs},
@@ -48,7 +48,10 @@ fn copy_by<B: Buffer, S: Sink<B>>(
         return ctx.counters.port(port).drop(Reason::MirrorLimited);
     }
     match made(session, flow, frame, bytes) {
-        Some(copy) => send(ctx, port, eni, session, flow, copy),
+        Some(copy) => {
+            ctx.sink.note(Step::Copied(session));
+            send(ctx, port, eni, session, flow, copy);
+        }
         None => ctx.counters.port(port).drop(Reason::NoBuffer),
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     },
     flowlogs::{Action, path},
     packet::{
-        Address, Fragment, Headers, Network, Tuple, fragment::identification, ipv4_addresses, macs, protocol,
-        quoted, tcp, unmapped,
+        Address, Fragment, Headers, Network, Tuple, fragment::identification, ipv4_addresses, macs, parse,
+        protocol, quoted, tcp, unmapped,
     },
     tables::{
         Acl, AclVerdict, Destination, Direction, Grant, GroupIndex, LocalEni, PortIndex, Shown, Tables,
@@ -189,14 +189,7 @@ impl Seen {
         frame: &[u8],
         tuple: &Tuple<u128>,
     ) -> Option<Told> {
-        let datagram = Datagram {
-            // Apart from those of gateways, and by direction: a router's ENI may see a datagram twice.
-            scope: 1 << 31 | u32::from(port.0) << 1 | direction as u32,
-            source: tuple.source,
-            destination: tuple.destination,
-            identification: identification(frame, headers).unwrap_or_default(),
-            protocol: if headers.network == Network::Ipv4 { headers.protocol } else { 0 },
-        };
+        let datagram = datagram(direction, port, headers, frame, tuple);
         let fragments = ctx.flows.fragments();
         if headers.fragment == Fragment::First {
             let told = Told { protocol: headers.protocol, ports: tuple.ports() };
@@ -205,6 +198,35 @@ impl Seen {
         }
         fragments.find(ctx.now, &datagram)
     }
+}
+
+/// The datagram that a fragment is of, at an ENI.
+fn datagram(
+    direction: Direction,
+    port: PortIndex,
+    headers: &Headers,
+    frame: &[u8],
+    tuple: &Tuple<u128>,
+) -> Datagram {
+    Datagram {
+        // Apart from those of gateways, and by direction: a router's ENI may see a datagram twice.
+        scope: 1 << 31 | u32::from(port.0) << 1 | direction as u32,
+        source: tuple.source,
+        destination: tuple.destination,
+        identification: identification(frame, headers).unwrap_or_default(),
+        protocol: if headers.network == Network::Ipv4 { headers.protocol } else { 0 },
+    }
+}
+
+/// [`datagram`] of a frame that has not been parsed yet.
+pub(super) fn datagram_of(direction: Direction, port: PortIndex, frame: &[u8]) -> Option<Datagram> {
+    let headers = parse(frame).ok()?;
+    let tuple = match headers.network {
+        Network::Ipv4 => Tuple::<u32>::of(frame, &headers)?.mapped(),
+        Network::Ipv6 => Tuple::<u128>::of(frame, &headers)?.mapped(),
+        Network::Arp => return None,
+    };
+    Some(datagram(direction, port, &headers, frame, &tuple))
 }
 
 /// Type and code of the ICMP echo that a later fragment is of.

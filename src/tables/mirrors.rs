@@ -1,6 +1,6 @@
 //! Which packets of an ENI are copied, and where to: traffic mirroring (MIR-1 to MIR-7).
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
@@ -20,6 +20,8 @@ pub struct Mirrors {
 /// A session.
 #[derive(Clone, Debug)]
 pub struct MirrorSession {
+    /// Its id, for operators.
+    pub id: Arc<str>,
     /// The address that copies go to, in host order.
     pub target: u32,
     /// The header in front of copies, from the ENI to its target by VXLAN over IPv4. Its MACs are those of a frame to the router.
@@ -108,6 +110,7 @@ mod tests {
 
     fn session(vni: u32, ingress: Vec<MirrorRule>) -> MirrorSession {
         MirrorSession {
+            id: "tms".into(),
             target: 0,
             template: OuterTemplate::NONE,
             vni: Vni::new(vni).unwrap(),

@@ -1,6 +1,6 @@
 //! `warren show flows` of a node between kernels.
 
-use std::net::UdpSocket;
+use std::{net::UdpSocket, process::Command};
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ use crate::lab::{
     daemon::Daemon,
     fleet::{Fleet, Site},
     inside::{Flow, PORT, Server, within},
-    tool, wait_for, warren,
+    run, tool, wait_for, warren,
 };
 
 fn nics() -> [Nic; 2] {
@@ -79,7 +79,6 @@ fn show_flows_has_what_the_kernels_have_begun() {
     assert!(not_flows.contains("are for `warren show flows`"), "{not_flows}");
     let program = env!("CARGO_BIN_EXE_warren");
     let watch = [program, "show", "flows", "--watch", "1", "--socket", socket];
-    let watched =
-        crate::lab::run(std::process::Command::new(tool("timeout", "coreutils")).arg("2.5").args(watch));
-    assert_eq!(watched.out.matches("PROTOCOL").count(), 3, "{}", watched.out);
+    let watched = run(Command::new(tool("timeout", "coreutils")).arg("4").args(watch)).out;
+    assert!((2..=4).contains(&watched.matches("PROTOCOL").count()), "{watched}");
 }

@@ -12,6 +12,8 @@
 mod lab;
 
 #[cfg(feature = "dpdk")]
+mod allowances;
+#[cfg(feature = "dpdk")]
 mod bgp;
 #[cfg(feature = "dpdk")]
 mod capture;

@@ -13,7 +13,7 @@ use crate::{
         set_macs, strip_vlan,
     },
     pipeline::{
-        Check, Context, Notes, Packet, Reason, Sink, Step, local, mirror, mtu,
+        Check, Context, Notes, Packet, Reason, Sink, Step, early, local, mirror, mtu,
         security::{self, Seen},
     },
     services::nd,
@@ -60,7 +60,7 @@ impl From<Reason> for Otherwise {
 
 /// Takes a packet of an ENI to where it goes, and remembers the way for those that follow it.
 #[inline(never)]
-pub(super) fn decide<B: Buffer, S: Sink<B>>(
+pub(in crate::pipeline) fn decide<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     vlan: VlanMode,
@@ -88,7 +88,7 @@ pub(super) fn decide<B: Buffer, S: Sink<B>>(
             Err(Otherwise::Routed(target)) => gateway::leave(ctx, port, eni, &packet, target, frame),
             Err(Otherwise::Refused(reason)) => local::serve(ctx, port, eni, class, reason, frame),
         },
-        Err(reason) => ctx.drop(port, reason, frame),
+        Err(reason) => early::turn_away(ctx, Direction::Egress, (port, eni.vni), reason, frame),
     }
 }
 

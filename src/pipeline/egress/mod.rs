@@ -14,7 +14,7 @@ use crate::{
     tables::{Direction, Host, LocalEni, Place, PortIndex, VlanMode},
 };
 
-pub(super) use decide::{Class, is_dhcp, is_router, parse_frame};
+pub(super) use decide::{Class, decide as again, is_dhcp, is_router, parse_frame};
 
 /// How far ahead of the packet in work the next packets' first bytes are asked for.
 const AHEAD: usize = 4;
