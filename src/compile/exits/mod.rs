@@ -88,6 +88,8 @@ impl Compiled {
 
 /// What compiles the exits of a model.
 pub(super) struct Builder<'a> {
+    /// The model that was compiled before, if there is one.
+    pub(super) old: Option<&'a Model>,
     pub(super) model: &'a Model,
     pub(super) learned: &'a Learned,
     pub(super) site: &'a Site,
@@ -112,7 +114,7 @@ impl Builder<'_> {
         self.memory.targets.clear();
         self.memory.steering.clear();
         let tables = self.route_tables();
-        self.transit_tables();
+        self.update_transit_tables();
         self.acls();
         let gateways = self.gateways(&tables, &circuits);
         let by_mac = gateways.iter().zip(0..).map(|(gateway, index)| (gateway.mac, GatewayIndex(index)));
