@@ -175,10 +175,10 @@ fn multicast(c: &mut Criterion) {
     for (copied, suffix) in [(false, ""), (true, ", copied")] {
         group.bench_function(format!("unicast to hosts{suffix}"), |b| b.iter(|| bench.unicast(copied)));
         group.bench_function(format!("to hosts{suffix}"), |b| {
-            b.iter(|| bench.replicate(&remote, copied, true))
+            b.iter(|| bench.replicate(&remote, copied, true));
         });
         group.bench_function(format!("to local ENIs{suffix}"), |b| {
-            b.iter(|| bench.replicate(&local, copied, true))
+            b.iter(|| bench.replicate(&local, copied, true));
         });
     }
     group.bench_function("to hosts, buffers one by one", |b| {
