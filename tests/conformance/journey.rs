@@ -258,9 +258,11 @@ impl<'a, N: Node> Fabric<'a, N> {
         let serves = |host: &&String| {
             model.edges.values().any(|edge| edge.hosts.iter().any(|served| **served == ***host))
         };
-        let edges: Vec<_> = self.placement.edges.iter().filter(serves).collect();
+        let all = &self.placement.edges;
+        let edges: Vec<_> = all.iter().filter(serves).collect();
         let host = match edge {
             Some(edge) => self.placement.host(edge),
+            None if edges.is_empty() => &all[0],
             None => edges[self.entries % edges.len()],
         };
         self.entries += 1;
