@@ -17,7 +17,7 @@ use warren::{
     flow::Connections,
     gateway::Flows,
     node::{
-        fleet::{self, FIRST, Fleet},
+        fleet::{FIRST, Fleet},
         traffic::Stamp,
     },
     packet::{Buffer, HEADROOM, checksum::Sum},
