@@ -78,6 +78,11 @@ fn every_counter_is_explained_and_no_other() {
         ("## `warren show multicast`", show::multicast(&Model::default(), &[])),
         ("## `warren show bgp`", show::bgp(&snapshot)),
         ("## `warren show connections`", show::connections(&snapshot)),
+        (
+            "## `warren show flows`",
+            show::flows(&snapshot, None, &show::FlowFilter::default(), |_| Ok(())).unwrap(),
+        ),
+        ("## `warren show allowances`", show::allowances(&snapshot)),
         ("## `warren show nat`", show::nat(&snapshot)),
         ("## `warren show flow-logs`", show::flow_logs(&snapshot)),
         ("## `warren show workers`", show::workers(&snapshot)),

@@ -1,8 +1,10 @@
 //! The tables of `warren show`.
 
+mod allowances;
 mod connections;
 mod edge;
 mod flow_logs;
+mod flows;
 mod multicast;
 mod routes;
 mod security;
@@ -11,9 +13,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde_json::{Value, json};
 
+pub use allowances::allowances;
 pub use connections::connections;
 pub use edge::{bgp, gateways, nat};
 pub use flow_logs::flow_logs;
+pub use flows::{FlowFilter, Top, flows};
 pub use multicast::multicast;
 pub use routes::routes;
 pub use security::{rules, security};

@@ -12,6 +12,7 @@ mod exits;
 mod hosts;
 mod learned;
 mod lease;
+mod mirrors;
 mod multicast;
 mod numbers;
 mod policy;

@@ -2,26 +2,28 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
-use super::{Compiler, SitePort, SiteRole, lease, local_enis};
+use super::{Compiler, SitePort, SiteRole, lease, local_enis, mirrors};
 use crate::{
     flow::Timeouts,
-    model::{self, Model, router_mac},
+    model::{self, LogScope, Model, router_mac},
     packet::{Mac, Vni},
-    tables::{Addresses, Exits, LocalEni, Place, Port, PortIndex, Role, SubnetIndex},
+    tables::{Addresses, Exits, Limits, LocalEni, Place, Port, PortIndex, Role, SubnetIndex},
 };
 
 impl Compiler {
     /// The ports, by index.
     pub(super) fn ports(&self, model: &Model, exits: &Exits) -> Box<[Port]> {
+        let logged = logged(model);
         let mut plugged: HashMap<&str, Arc<LocalEni>> = HashMap::new();
         for eni in local_enis(model, &self.local) {
             if let Some(at) = &eni.attachment
                 && let Some(local) = self.local_eni(model, exits, eni, &at.port)
             {
-                plugged.insert(&at.port, Arc::new(local));
+                let logged = [&eni.id, &eni.subnet, &eni.vpc].iter().any(|id| logged.contains(&***id));
+                plugged.insert(&at.port, Arc::new(LocalEni { logged, ..local }));
             }
         }
         let port = |port: &SitePort| Port {
@@ -59,6 +61,8 @@ impl Compiler {
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
         let v6 =
             eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
+        let limits = Limits::of(attachment.options()).map(Box::new);
+        let mirrors = mirrors::of(model, &self.site, eni, mtu).map(Arc::new);
         Some(LocalEni {
             id: Arc::clone(&eni.id),
             vpc: Arc::clone(&eni.vpc),
@@ -79,9 +83,13 @@ impl Compiler {
             tcp_window_check: attachment.options().tcp_window_check,
             most_connections: attachment.options().connections_max,
             reserved_connections: attachment.options().connections_reserved,
+            watched: limits.is_some() || mirrors.is_some(),
+            limits,
+            mirrors,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
+            logged: false,
             lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
             routes: Arc::clone(&leaving.routes),
             steered: self.exits.steering.contains(&subnet.route_table),
@@ -102,6 +110,15 @@ pub(super) fn rerouted(ports: &[Port], exits: &Exits) -> Box<[Port]> {
         }
     }
     ports
+}
+
+/// The ENIs, subnets and VPCs that have flow logs.
+fn logged(model: &Model) -> HashSet<&str> {
+    let scopes = model.flow_logs.values().filter_map(|log| match &log.scope {
+        LogScope::Vpc(id) | LogScope::Subnet(id) | LogScope::Eni(id) => Some(&**id),
+        LogScope::Other(_) => None,
+    });
+    scopes.collect()
 }
 
 /// As the workers keep them.

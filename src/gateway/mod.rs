@@ -44,4 +44,4 @@ mod way;
 
 pub(crate) use arrive::arrive;
 pub use stateful::{Flows, resume};
-pub(crate) use way::{always_tracked, from_underlay, is_from, leave};
+pub(crate) use way::{always_tracked, from_underlay, is_from, leave, send};

@@ -8,7 +8,7 @@ use crate::{
     packet::{
         Buffer, Copies, Fragment, Headers, Network, Sender, Vni, flow_hash, igmp, ipv4_addresses, macs, parse,
     },
-    pipeline::{Allowance, Context, Reason, Request, Sink, Step, pass_on, permits},
+    pipeline::{Allowance, Context, Reason, Request, Sink, Step, mirror, pass_on, permits},
     tables::{Direction, Fanout, LocalEni, PortIndex, SubnetIndex},
 };
 
@@ -34,6 +34,7 @@ pub(crate) fn send<B: Buffer, S: Sink<B>>(
     if igmp::is_igmp(&headers) && domain.is_some_and(|domain| domain.igmp) {
         return report(ctx, port, frame);
     }
+    mirror(ctx, port, eni, Direction::Egress, &frame);
     let sender = Sender { vni: eni.vni, mac: eni.mac };
     replicate(ctx, (port, Some(port)), sender, eni.subnet, &headers, frame);
 }

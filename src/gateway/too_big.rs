@@ -66,7 +66,7 @@ fn link<'t>(tables: &'t Tables, way: &Way<'_>, vlan: u16) -> Option<Link<'t>> {
     match tables.exits.wires.get(&(way.port, vlan))? {
         Wire::Internet => {
             let Role::Gateway(port) = &tables.port(way.port)?.role else { return None };
-            let own = port.addresses.iter().map(|link| link.addr()).find(of_family)?;
+            let own = port.addresses.iter().map(ipnet::IpNet::addr).find(of_family)?;
             Some(Link { own, hop: port.next_hop(way.source)?, tunnel: None })
         }
         Wire::Circuit(index, _) => {

@@ -23,6 +23,7 @@ use super::{
     clock::Clock,
     config::{HostConfig, PortConfig, RoleConfig},
     flow_logs::FlowLogs,
+    held,
     manager::Manager,
     propagation::Propagation,
     worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, WorkerCounters},
@@ -149,7 +150,7 @@ fn buffers(config: &HostConfig) -> u32 {
     let workers = config.workers.cores.len();
     let descriptors: usize =
         config.ports.iter().map(|port| 2 * queues(port, workers) * usize::from(port.descriptors)).sum();
-    let at_work = workers * (config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST;
+    let at_work = workers * ((config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST + held::FRAGMENTS);
     // One less than a power of two is the size that the ring below wastes least on.
     ((descriptors + at_work + (workers + 1) * 2 * POOL_CACHE as usize).next_power_of_two() - 1) as u32
 }
@@ -186,7 +187,7 @@ struct Node {
     propagation: Propagation,
     workers: Vec<WorkerThread>,
     /// Behind the workers, so that what they have pushed is written when they have ended.
-    flow_logs: FlowLogs,
+    flow_logs: Option<FlowLogs>,
     stop: Arc<AtomicBool>,
     counters: Vec<Arc<WorkerCounters>>,
     /// What the management thread counts, of packets that it is to answer.
@@ -237,9 +238,14 @@ impl Node {
             ports.iter().map(|port| u32::from(port.setup.rx_queues).min(workers as u32)).collect();
         let cycles_per_second = measure_cycles();
         let clock = Clock::new(cycles_per_second);
-        let flow_logs = FlowLogs::start(config.flow_logs.settings(&config.host), workers, clock)
-            .map_err(|error| RunError(format!("flow logs: no thread: {error}")))?;
-        flow_logs.set_state(manager.tables(), manager.model());
+        let flow_logs = config.flow_logs.as_ref().map(|logs| {
+            FlowLogs::start(logs.settings(&config.host), workers, clock)
+                .map_err(|error| RunError(format!("flow logs: no thread: {error}")))
+        });
+        let flow_logs = flow_logs.transpose()?;
+        if let Some(flow_logs) = &flow_logs {
+            flow_logs.set_state(manager.tables(), manager.model());
+        }
         let mut node = Self {
             manager,
             propagation,
@@ -267,6 +273,11 @@ impl Node {
 
     /// Says what is legal and surely wrong between host file and state.
     fn warn(&self) {
+        if self.flow_logs.is_none() && self.manager.tables().logged().any(|logged| logged.is_some()) {
+            tracing::warn!(
+                "the state has flow logs, but the host file has no [flow_logs]: none are written here"
+            );
+        }
         for warning in self.manager.warnings() {
             tracing::warn!("{warning}");
         }
@@ -290,6 +301,10 @@ impl Node {
             let queue = own(port.setup.tx_queues).next();
             outputs.push(queue.and_then(|queue| port.port.take_tx(queue)));
         }
+        let mut connections = Connections::new(self.config.workers.connections);
+        if let Some(flow_logs) = &self.flow_logs {
+            connections = connections.with_logs(Arc::clone(flow_logs.rings()), worker, self.ports.len());
+        }
         let mut worker = Worker::new(
             worker,
             inputs,
@@ -300,7 +315,7 @@ impl Node {
             self.config.workers.burst,
         )
         .with_flows(Flows::new(self.config.bindings))
-        .with_connections(Connections::new(self.config.workers.connections));
+        .with_connections(connections);
         let (eal, stop, idle) = (Arc::clone(&self.eal), Arc::clone(&self.stop), self.config.workers.idle);
         let clock = self.clock;
         let thread = thread::Builder::new()
@@ -327,6 +342,7 @@ impl Node {
         let daemon = server::Daemon {
             calls: calls.clone(),
             captures: Arc::clone(&self.plan.captures),
+            listing: Arc::clone(&self.plan.listing),
             clock: self.clock,
         };
         let server = Server::start(&self.config.control, daemon).map_err(|error| {
@@ -438,7 +454,9 @@ impl Node {
             Err(problems) => return Reply::Failed(problems.join("\n")),
         };
         self.warn();
-        self.flow_logs.set_state(self.manager.tables(), self.manager.model());
+        if let Some(flow_logs) = &self.flow_logs {
+            flow_logs.set_state(self.manager.tables(), self.manager.model());
+        }
         self.propagation.tell(&mut self.manager);
         let (generation, published) = (self.manager.generation(), Instant::now());
         while !self.manager.is_adopted(generation) && published.elapsed() < ADOPTION {
@@ -491,7 +509,7 @@ impl Node {
             joined: self.manager.joined(),
             exits: Arc::clone(&self.manager.tables().exits),
             sessions: self.propagation.sessions(),
-            flow_logs: self.flow_logs.status(),
+            flow_logs: self.flow_logs.as_ref().map(FlowLogs::status).unwrap_or_default(),
             ways: model.hosts.values().map(way).collect(),
             cycles_per_second: self.cycles_per_second,
             model,

@@ -105,6 +105,9 @@ pub struct OuterTemplate {
 const _: () = assert!(std::mem::offset_of!(OuterTemplate, bytes) + VXLAN_V4 + 6 <= 64);
 
 impl OuterTemplate {
+    /// Octets of a VXLAN header over IPv4.
+    pub const VXLAN_V4: usize = VXLAN_V4;
+
     /// A template that stands where there is none.
     pub const NONE: Self = Self {
         ip_sum: 0,
@@ -220,6 +223,15 @@ impl OuterTemplate {
             _ => self.put_into::<GENEVE_V6, B>(&mut copy, frame, vni, sender, flow_hash)?,
         }
         if copy.append(payload) { Ok(copy) } else { Err(Reason::NoBuffer) }
+    }
+
+    /// The header in front of `payload`, of a template for VXLAN over IPv4 without checksum.
+    pub fn vxlan_v4(&self, payload: &[u8], vni: Vni, flow_hash: u32) -> Option<[u8; VXLAN_V4]> {
+        let ip_len = u16::try_from(VXLAN_V4 - ETHERNET + payload.len()).ok()?;
+        let mut header = [0; VXLAN_V4];
+        let sender = Sender { vni, mac: Mac::ZERO };
+        self.write(&mut header, ip_len, traffic_class(payload), vni, sender, flow_hash)?;
+        Some(header)
     }
 
     /// Fills an empty buffer with the header in front of `payload`, which is elsewhere.

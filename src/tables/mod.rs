@@ -12,6 +12,8 @@ mod enis;
 mod exits;
 mod fib;
 mod hosts;
+mod limits;
+mod mirrors;
 mod multicast;
 mod policy;
 mod ports;
@@ -36,6 +38,8 @@ pub use exits::{
 };
 pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
+pub use limits::Limits;
+pub use mirrors::{MirrorSession, Mirrored, Mirrors};
 pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
 pub use policy::{
     Acl, AclVerdict, Grant, GroupIndex, GroupRules, GroupSetIndex, GroupSets, Policy, Rule, RuleIndex,
@@ -104,6 +108,14 @@ impl Tables {
     pub fn tenants(&self) -> impl Iterator<Item = Option<Option<Tenant>>> + Clone {
         self.ports.iter().map(|port| match &port.role {
             Role::Instance(eni) => Some(eni.as_ref().map(|eni| eni.tenant())),
+            _ => None,
+        })
+    }
+
+    /// Of each port, the stay of its ENI if a flow log tells of it.
+    pub fn logged(&self) -> impl Iterator<Item = Option<u32>> {
+        self.ports.iter().map(|port| match &port.role {
+            Role::Instance(Some(eni)) if eni.logged => Some(eni.stay),
             _ => None,
         })
     }

@@ -18,7 +18,7 @@ use super::{
     frame::Frame,
     state::{Names, Stated, attach, merge, merged, patch, place, settle},
     suite::{Family, Placement, Run, Scenario, Step, Suite},
-    underlay::{Wire, into_tunnel, out_of_tunnel},
+    underlay::{Wire, into_tunnel, out_of_copy, out_of_tunnel},
 };
 
 /// The port towards the underlay. Instance ports are named as the ENI at them.
@@ -527,6 +527,12 @@ impl Comparison<'_> {
             frame.eth.src = Some(format!("router({})", receiver.subnet));
             frame.eth.dst = Some(format!("mac({at})"));
         }
+        let inner = frame.copy.as_ref().map(|copied| out_of_copy(actual, copied, &at, self.names));
+        let inner = match inner.transpose() {
+            Ok(inner) => inner,
+            Err(fault) => return vec![fault],
+        };
+        let actual = inner.as_deref().unwrap_or(actual);
         let exact = frame.build(self.names, &sent.bytes);
         match (says(&exact), says(actual)) {
             (Some(wanted), Some(told)) => differences(&wanted, &told, &frame.absent()),

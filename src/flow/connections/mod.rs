@@ -13,23 +13,29 @@
 //! ```
 
 mod key;
+mod logging;
 mod record;
 mod shares;
+mod shown;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub use key::{Ends, Key, Short};
-pub use record::{Cold, Hot, Way};
+pub use logging::Logged;
+pub use record::{Cold, Follows, Hot, Origin, Way};
 pub use shares::{PortStats, Tenant};
+pub use shown::{FlowState, Shown};
 
+use logging::Logging;
 use record::Class;
 use shares::{End, Shares};
 
 use super::{Index, Side, Tcp, Wheel, Windows, millis, rings::Rings};
 use crate::{
     ffi::{HugeSlice, prefetch},
+    flowlogs::{Action, FlowRing},
     packet::{protocol, tcp::Segment},
     tables::{Direction, PortIndex, Secret},
 };
@@ -40,13 +46,17 @@ pub fn clock(now: Duration) -> u32 {
     millis(now) as u32
 }
 
-/// Whether a packet, by [`crate::packet::Plain`], is one of TCP that may change its connection's state: by FIN, SYN or RST.
+/// The flags of a packet that is [`crate::packet::Plain`], if it is one of TCP; 0 otherwise.
 #[inline(always)]
-pub fn tells(protocol: u8, frame: &[u8]) -> bool {
+pub fn tcp_flags(protocol: u8, frame: &[u8]) -> u8 {
     const FLAGS: usize = 47;
-    const TELLING: u8 = 0x07;
-    protocol == protocol::TCP && frame.get(FLAGS).is_none_or(|flags| flags & TELLING != 0)
+    if protocol == protocol::TCP { frame.get(FLAGS).copied().unwrap_or(SYN) } else { 0 }
 }
+
+/// Flags of TCP (RFC 9293 §3.1).
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
 
 /// What a connection takes, in bytes: its entry, its place in the index, and its places on the wheel and among those of its
 /// port.
@@ -127,6 +137,8 @@ pub struct Connections {
     shares: Shares,
     /// The generation of the tables that the shares were settled by.
     settled: u32,
+    /// What flow logs are told, if there may be any.
+    logging: Option<Box<Logging>>,
 }
 
 /// A new connection.
@@ -159,6 +171,7 @@ impl Connections {
             wheel,
             shares: Shares::new(capacity, 0),
             settled: 0,
+            logging: None,
         }
     }
 
@@ -168,9 +181,18 @@ impl Connections {
         Self { shares: Shares::new(self.wheel.capacity(), ports), ..self }
     }
 
+    /// The table, still empty, with what it takes to tell flow logs: 64 bytes more for each connection. What worker `i` has to
+    /// tell, it pushes into ring `i`.
+    #[must_use]
+    pub fn with_logs(self, rings: Arc<[FlowRing]>, worker: usize, ports: usize) -> Self {
+        let logging = Logging::new(rings, worker, self.wheel.capacity(), ports);
+        Self { logging: Some(Box::new(logging)), ..self }
+    }
+
     /// Memory, in bytes.
     pub fn bytes(&self) -> usize {
-        let parts = [self.index.bytes(), self.hot.bytes(), self.cold.bytes(), self.wheel.bytes()];
+        let logging = self.logging.as_ref().map_or(0, |logging| logging.bytes());
+        let parts = [self.index.bytes(), self.hot.bytes(), self.cold.bytes(), self.wheel.bytes(), logging];
         parts.iter().sum::<usize>() + self.shares.bytes()
     }
 
@@ -297,6 +319,9 @@ impl Connections {
             *at = hot;
             *cold = Cold::opened(key, opening, now as u32);
         }
+        if let Some(logging) = &mut self.logging {
+            logging.begin(entry, hot.port(), opening.eni, now as u32);
+        }
         Ok(entry)
     }
 
@@ -360,6 +385,9 @@ impl Connections {
         };
         let hot = std::mem::replace(at, Hot::FREE);
         let stay = self.cold.get(entry as usize).map_or(NONE, |cold| cold.eni);
+        if let (Some(logging), Some(cold)) = (&mut self.logging, self.cold.get(entry as usize)) {
+            logging.end(entry as usize, &hot, cold);
+        }
         self.index.remove(Short::of(&self.secret, hot.key).hash, entry);
         self.shares.leave(entry, hot.port(), hot.class(), stay, how);
         self.wheel.release(entry);
@@ -383,6 +411,16 @@ impl Connections {
         }
         if let Some(at) = self.hot.get_mut(entry as usize) {
             *at = hot;
+        }
+    }
+
+    /// A packet passes as decided that [`Follows::Tracked`] says of: counts it, and takes the connection's state on.
+    #[inline(never)]
+    pub fn follow(&mut self, entry: u32, now: Duration, timeouts: &Timeouts, packet: &Logged) {
+        let side = self.hot(entry).map(|hot| hot.side(packet.direction));
+        if let Some(side) = side {
+            self.track(entry, now, timeouts, side, packet.tcp_flags);
+            self.count(entry, packet);
         }
     }
 
@@ -417,17 +455,68 @@ impl Connections {
         }
     }
 
-    /// Notes that what comes in may, as decided under tables of a generation.
-    pub fn decide_ingress(&mut self, entry: u32, generation: u32) {
+    /// Notes that what comes in may, as decided under tables of a generation for a packet from there.
+    pub fn decide_ingress(&mut self, entry: u32, generation: u32, origin: Option<&Origin>) {
         if let Some(hot) = self.hot.get_mut(entry as usize) {
             hot.decide_ingress(generation);
+            if let Some(origin) = origin {
+                hot.come_from(origin);
+            }
         }
     }
 
     /// Counts a packet.
-    pub fn count(&mut self, entry: u32, direction: Direction, bytes: u32) {
-        if self.hot.get_mut(entry as usize).is_some_and(|hot| hot.count(direction, bytes)) {
+    pub fn count(&mut self, entry: u32, packet: &Logged) {
+        if self.hot.get_mut(entry as usize).is_some_and(|hot| hot.count(packet.direction, packet.bytes)) {
             self.sum_up(entry);
+        }
+        if let Some(logging) = &mut self.logging {
+            logging.note(entry, packet);
+        }
+    }
+
+    /// Counts a packet without an entry, of the ENI's stay at a port.
+    pub fn count_loose(
+        &mut self,
+        from: (PortIndex, u32),
+        ends: &Ends,
+        packet: &Logged,
+        action: Action,
+        now: Duration,
+    ) {
+        if let Some(logging) = &mut self.logging {
+            logging.loose(from, ends, packet, action, now);
+        }
+    }
+
+    /// Tells flow logs what is due: to be called once a round. `ports`: of each port the stay of its ENI, if there is a log for it,
+    /// under tables of a generation.
+    #[inline]
+    pub fn log<P>(&mut self, now: Duration, generation: u32, ports: impl FnOnce() -> P)
+    where
+        P: Iterator<Item = Option<u32>>,
+    {
+        let Some(logging) = &mut self.logging else { return };
+        logging.settle(generation, ports);
+        for entry in logging.round(millis(now)) {
+            if let (Some(hot), Some(cold)) = (self.hot.get(entry), self.cold.get(entry))
+                && hot.key != Hot::FREE.key
+            {
+                logging.see(entry, hot, cold);
+            }
+        }
+    }
+
+    /// Tells flow logs all that they have not been told, and calls `wait` where the writer is behind.
+    pub fn end_logs(&mut self, mut wait: impl FnMut()) {
+        let Some(logging) = &mut self.logging else { return };
+        logging.end_loose();
+        let entries = self.hot.iter().zip(self.cold.iter()).enumerate();
+        for (entry, (hot, cold)) in entries.filter(|(_, (hot, _))| hot.key != Hot::FREE.key) {
+            if logging.is_full() {
+                wait();
+            }
+            logging.end(entry, hot, cold);
         }
     }
 

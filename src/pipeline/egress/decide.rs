@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::send;
 use crate::{
     flow::connections::Way,
+    flowlogs::path,
     gateway,
     packet::{
         Buffer, Headers, Mac, Network, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse, protocol,
         set_macs, strip_vlan,
     },
     pipeline::{
-        Check, Context, Notes, Packet, Reason, Sink, Step, local, mtu,
+        Check, Context, Notes, Packet, Reason, Sink, Step, early, local, mirror, mtu,
         security::{self, Seen},
     },
     services::nd,
@@ -59,7 +60,7 @@ impl From<Reason> for Otherwise {
 
 /// Takes a packet of an ENI to where it goes, and remembers the way for those that follow it.
 #[inline(never)]
-pub(super) fn decide<B: Buffer, S: Sink<B>>(
+pub(in crate::pipeline) fn decide<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     vlan: VlanMode,
@@ -75,15 +76,19 @@ pub(super) fn decide<B: Buffer, S: Sink<B>>(
     let found = find(tables, eni, class, frame.data(), ctx.sink);
     if let Err(Otherwise::Refused(Reason::Service)) = found {
         // SEC-17, NACL-5: what is for the node is nothing of theirs.
+        mirror::copy(ctx, port, eni, Direction::Egress, &frame);
         return local::serve(ctx, port, eni, class, Reason::Service, frame);
     }
     match permit(ctx, port, eni, &headers, &found, &frame) {
         Ok(packet) => match found {
-            Ok(to) => forward(ctx, port, eni, (class, &headers), &packet, to, frame),
+            Ok(to) => {
+                mirror::copy(ctx, port, eni, Direction::Egress, &frame);
+                forward(ctx, port, eni, class, &packet, to, frame);
+            }
             Err(Otherwise::Routed(target)) => gateway::leave(ctx, port, eni, &packet, target, frame),
             Err(Otherwise::Refused(reason)) => local::serve(ctx, port, eni, class, reason, frame),
         },
-        Err(reason) => ctx.drop(port, reason, frame),
+        Err(reason) => early::turn_away(ctx, Direction::Egress, (port, eni.vni), reason, frame),
     }
 }
 
@@ -105,16 +110,16 @@ fn permit<B: Buffer, S: Sink<B>>(
     let flow = flow_hash(frame.data(), headers);
     let entry = match found {
         Err(Otherwise::Refused(_)) => security::judge(ctx, eni, &seen).map(|_| None)?,
-        Ok(_) => security::admit(ctx, port, eni, &seen, flow, false)?,
+        Ok(_) => security::admit(ctx, port, eni, &seen, flow, || false)?,
         Err(Otherwise::Routed(target)) => {
-            let always_tracked = gateway::always_tracked(ctx.tables, *target);
-            security::admit(ctx, port, eni, &seen, flow, always_tracked)?
+            let tables = ctx.tables;
+            security::admit(ctx, port, eni, &seen, flow, || gateway::always_tracked(tables, *target))?
         }
     };
     if let Ok(to) = found
         && to.subnet != eni.subnet
     {
-        seen.cross(&eni.acl)?;
+        security::leave(ctx, eni, &seen)?;
     }
     Ok(Packet { seen, flow, entry })
 }
@@ -333,7 +338,7 @@ fn forward<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
-    (class, headers): (Class, &Headers),
+    class: Class,
     packet: &Packet,
     to: &Destination,
     mut frame: B,
@@ -342,8 +347,8 @@ fn forward<B: Buffer, S: Sink<B>>(
     if let Some(entry) = packet.entry {
         let way = Way { to: to.location, mac: to.mac, router: to.router_mac, rewrites };
         ctx.connections.decide_egress(entry, ctx.tables.generation, &way);
-        ctx.connections.count(entry, Direction::Egress, headers.ip_len);
     }
+    packet.passed(ctx, eni, path::SAME_VPC);
     let place = to.location.place();
     if eni.narrow
         && let Place::Remote(host) = place

@@ -23,6 +23,8 @@ pub mod netns;
 pub mod outside;
 pub mod packets;
 #[cfg(feature = "dpdk")]
+pub mod python;
+#[cfg(feature = "dpdk")]
 pub mod setup;
 pub mod state;
 #[cfg(feature = "dpdk")]
