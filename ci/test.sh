@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks and tests, as CI runs them. Installs what is missing. The last line says how many passed and failed.
+# All checks and tests, as CI runs them, with WARREN_LONG=1 ten minutes of random traffic too. Installs what is missing. The last line says how many passed and failed.
 set -euo pipefail
 # shellcheck source=ci/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -67,6 +67,9 @@ step "tests without DPDK" cargo test --locked --no-default-features
 step "tests" cargo test --locked
 step "release build" cargo build --locked --release
 step "fair shares" cargo test --locked --release --test fair_share
+if [[ ${WARREN_LONG:-} ]]; then
+    step "soak, ten minutes" env WARREN_SOAK=600 cargo test --locked --release --test soak -- --nocapture
+fi
 step "benchmarks, each once" cargo bench --locked --bench '*' -- --test
 step "demo" ci/demo.sh
 step "claims" ci/demo.sh claims
