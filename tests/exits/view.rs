@@ -215,6 +215,9 @@ impl Names<'_> {
         for peer in exits.peers.iter() {
             view.insert(format!("peer {} {}", peer.id, peer.vni), peer.mtu.to_string());
         }
+        for (number, &gateway) in exits.load_balancers.iter() {
+            view.insert(format!("load balancer {number:x}"), self.gateway(gateway));
+        }
         for (public, private) in exits.publics.iter() {
             let gateway = private.gateway.map(|index| self.gateway(index));
             let text = format!("{} {} {gateway:?}", private.vni, private.address);
