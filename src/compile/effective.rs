@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::{
     circuits::Ends,
-    exits::live_appliances,
     learned::{Learned, RoutesOf, routes_of},
 };
 use crate::model::{self, AttachmentKind, Destination, EndpointService, Id, Model, Target};
@@ -239,7 +238,7 @@ pub fn unusable(model: &Model, vpc: &str, target: &Target) -> Option<String> {
 
 /// Why a Gateway Load Balancer endpoint has no appliance for a packet, if it has none.
 fn unbalanced(model: &Model, id: &Id) -> Option<String> {
-    let live = model.endpoints.get(id).map(|endpoint| live_appliances(model, endpoint)).unwrap_or_default();
+    let live = model.endpoints.get(id).map(|endpoint| endpoint.live_appliances(model)).unwrap_or_default();
     live.is_empty()
         .then(|| format!("{id} has no appliance with a private IPv4 address that is attached to a host"))
 }

@@ -6,25 +6,13 @@ use hashbrown::HashMap;
 
 use super::{Builder, gateways::weight};
 use crate::{
-    model::{self, EndpointService, Eni, Id, Model, VpcEndpoint, fnv1a, router_mac},
+    model::{EndpointService, Eni, Id, VpcEndpoint, fnv1a, router_mac},
     packet::GwlbTemplate,
     tables::{Appliance, LOTS, LoadBalancer, LocalAppliance, Seat, SubnetIndex, load_balancer_of},
 };
 
 /// The lots of endpoints with the same appliances.
 pub(super) type Lots<'m> = HashMap<Vec<&'m Id>, Arc<[u16; LOTS]>>;
-
-/// The appliances of an endpoint that can take packets, in the order of their ids; none of a gateway endpoint.
-pub(in crate::compile) fn live<'m>(model: &'m Model, endpoint: &VpcEndpoint) -> Vec<&'m Eni> {
-    let EndpointService::LoadBalancer { appliances, .. } = &endpoint.service else { return Vec::new() };
-    let is_live = |eni: &&Eni| {
-        let is_attached = |at: &model::Attachment| model.hosts.contains_key(&at.host);
-        eni.primary4.is_some() && eni.attachment.as_ref().is_some_and(is_attached)
-    };
-    let mut live: Vec<_> = appliances.iter().filter_map(|id| model.enis.get(id)).filter(is_live).collect();
-    live.sort_unstable_by_key(|eni| &eni.id);
-    live
-}
 
 /// What an appliance knows a thing by: the number in an id as EC2 makes them, such as `vpce-0123456789abcdef0`; FNV-1a 64 of any
 /// other id.
@@ -50,8 +38,7 @@ impl<'m> Builder<'m> {
         subnet: &Id,
         known: &mut Lots<'m>,
     ) -> LoadBalancer {
-        let model = self.model;
-        let live = live(model, endpoint);
+        let live = endpoint.live_appliances(self.model);
         let ids: Vec<&Id> = live.iter().map(|eni| &eni.id).collect();
         let appliance = |eni: &&Eni| Appliance {
             eni: Arc::clone(&eni.id),

@@ -11,8 +11,6 @@ mod relearn;
 mod route_tables;
 mod transit;
 
-pub(super) use load_balancers::live as live_appliances;
-
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -416,7 +414,7 @@ impl Builder<'_> {
         // What appliances send back comes from their hosts, also into peers of the endpoint's VPC.
         let directions = self.directions();
         for endpoint in self.model.endpoints.values() {
-            let at = load_balancers::live(self.model, endpoint);
+            let at = endpoint.live_appliances(self.model);
             let at: HashSet<HostIndex> =
                 at.iter().filter_map(|eni| other(&eni.attachment.as_ref()?.host)).collect();
             let index = self.gateway(&endpoint.id);
