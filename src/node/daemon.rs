@@ -234,8 +234,6 @@ impl Node {
             .map_err(|problems| RunError(problems.join("\n")))?;
         let propagation = Propagation::start(&config).map_err(RunError)?;
         let owners = ports.iter().map(|port| port.owner).collect();
-        let receivers =
-            ports.iter().map(|port| u32::from(port.setup.rx_queues).min(workers as u32)).collect();
         let cycles_per_second = measure_cycles();
         let clock = Clock::new(cycles_per_second);
         let flow_logs = config.flow_logs.as_ref().map(|logs| {
@@ -254,7 +252,7 @@ impl Node {
             stop: Arc::default(),
             counters: (0..workers).map(|_| Arc::new(WorkerCounters::new(config.ports.len()))).collect(),
             own_counters: Arc::new(WorkerCounters::new(config.ports.len())),
-            plan: Arc::new(Plan { receivers, ..Plan::new(owners, workers) }),
+            plan: Arc::new(Plan::new(owners, workers)),
             ports,
             pool,
             eal,
