@@ -28,9 +28,9 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
     (gateway, balancer): (&Gateway, &LoadBalancer),
     frame: B,
 ) {
-    // What comes back is in the endpoint's VPC, and so has to be what goes in.
+    // As of other gateways that send on in their own VPC.
     if way.vni != gateway.vni {
-        return ctx.drop(way.port, Reason::NotServed, frame);
+        return ctx.drop(way.port, Reason::EdgeToEdge, frame);
     }
     let subject = match Subject::of(ctx.flows, ctx.now, gateway, &way, frame.data()) {
         Ok(subject) => subject,

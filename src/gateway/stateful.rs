@@ -82,6 +82,10 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
     (index, gateway): (GatewayIndex, &Gateway),
     frame: B,
 ) {
+    // What goes on is in the gateway's VPC, and so has to be what comes in: nobody else's host sends it there (P-4).
+    if way.vni != gateway.vni {
+        return ctx.drop(way.port, Reason::EdgeToEdge, frame);
+    }
     let subject = match Subject::of(ctx.flows, ctx.now, gateway, &way, frame.data()) {
         Ok(subject) => subject,
         Err(reason) => return ctx.drop(way.port, reason, frame),

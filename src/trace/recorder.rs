@@ -295,7 +295,8 @@ impl Notes for Recorder<'_> {
                 self.line("appliance", Some("GW-23"), text);
             }
             Step::CameBack(gateway) => {
-                self.beyond = Some("GW-23");
+                (self.beyond, self.address) = (Some("GW-23"), None);
+                self.vni = Some(gateway.vni);
                 self.line("back", Some("GW-23"), format!("from the appliance, in {} again", gateway.id));
             }
             Step::Transit(attachment) => {
