@@ -188,3 +188,44 @@ fn mistakes_are_named() {
         assert!(text.contains(expected), "{options:?}: {text}");
     }
 }
+
+/// GW-23: to the appliance, and, given what it got with the addresses turned around, on from the endpoint's subnet.
+#[test]
+fn a_packet_is_followed_to_an_appliance_and_from_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let route = |to: &str| format!("{{DestinationCidrBlock: 198.51.100.0/24, {to}}}");
+    let text = std::fs::read_to_string(STATE).unwrap();
+    let text = text.replace(
+        "GatewayId: local}\n",
+        &format!("GatewayId: local}}\n  - {}\n", route("VpcEndpointId: vpce-1")),
+    );
+    let more = format!(
+        "Subnets:\n- {{SubnetId: subnet-e, VpcId: vpc-blue, AvailabilityZone: eu-central-1a, CidrBlock: 10.0.3.0/24}}\n\
+         RouteTables:\n- {{RouteTableId: rtb-e, VpcId: vpc-blue, Associations: [{{SubnetId: subnet-e}}], Routes: [{}]}}\n\
+         VpcEndpoints:\n- {{VpcEndpointId: vpce-1, VpcEndpointType: GatewayLoadBalancer, VpcId: vpc-blue, SubnetIds: [subnet-e]}}\n\
+         Warren: {{Appliances: [{{VpcEndpointId: vpce-1, NetworkInterfaceIds: [eni-a2]}}]}}\n",
+        route("NetworkInterfaceId: eni-b1")
+    );
+    std::fs::write(folder.path().join("state.yaml"), text).unwrap();
+    std::fs::write(folder.path().join("more.yaml"), more).unwrap();
+    let traced = |options: &[&str]| -> Vec<Value> {
+        let (done, text) =
+            warren(&[&["--json", "--state", folder.path().to_str().unwrap()], options].concat());
+        assert!(done, "{text}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let there = traced(&["--eni", "eni-a1", "--dst", "198.51.100.7", "--proto", "udp", "--dport", "53"]);
+    assert_eq!(texts(&there[0], "route"), ["rtb-main: 198.51.100.0/24 → vpce-1"]);
+    assert_eq!(texts(&there[0], "appliance"), ["vpce-1 gives the flow to eni-a2"]);
+    let delivered = &there[1]["outcomes"][0];
+    assert_eq!((&delivered["verdict"], &delivered["eni"]), (&"delivered".into(), &"eni-a2".into()));
+
+    let frame = delivered["frame"].as_str().unwrap();
+    let [to, from, rest] = [&frame[..12], &frame[12..24], &frame[24..52]];
+    let back = [from, to, rest, &frame[60..68], &frame[52..60], &frame[68..]].concat();
+    let back = traced(&["--eni", "eni-a2", "--hex", &back]);
+    assert_eq!(texts(&back[0], "back"), ["from the appliance, in vpce-1 again"]);
+    assert_eq!(texts(&back[0], "route"), ["where it comes in again → eni-b1"]);
+    // It was not meant for the ENI itself, whose check is on.
+    assert_eq!(back[1]["outcomes"][0]["reason"], "dst_check");
+}

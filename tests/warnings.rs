@@ -409,3 +409,24 @@ fn fl_1_a_log_of_what_has_none() {
     none(&log("vpc-a"), "");
     one(&log("tgw-1"), "", &["fl-1: tgw-1 has no flow logs here"]);
 }
+
+#[test]
+fn gw_23_an_endpoint_in_vain() {
+    let endpoint = "VpcEndpoints:\n- {VpcEndpointId: vpce-a, VpcEndpointType: GatewayLoadBalancer, VpcId: vpc-a, \
+                    SubnetIds: [subnet-box]}\n";
+    let to = "{DestinationCidrBlock: 192.168.0.0/16, VpcEndpointId: vpce-a}";
+    let appliances = |more: &str| {
+        format!("Warren: {{Appliances: [{{VpcEndpointId: vpce-a, NetworkInterfaceIds: [eni-b]}}]{more}}}")
+    };
+    let attached = ", Attachments: [{NetworkInterfaceId: eni-b, HostId: host-a, Port: vm0}]";
+    let routes = format!("{endpoint}RouteTables:\n{}", table("app", to));
+    one(&routes, "", &["vpce-a: rtb-app routes to it, but it has no appliances", "Warren.Appliances"]);
+    one(
+        &routes,
+        &appliances(""),
+        &["vpce-a: rtb-app routes to it", "none of its appliances can take packets"],
+    );
+    none(&routes, &appliances(attached));
+    let circle = format!("{endpoint}RouteTables:\n{}", table("box", to));
+    one(&circle, &appliances(attached), &["vpce-a: rtb-box of its own subnet routes to it", "subnet-box"]);
+}

@@ -230,10 +230,17 @@ pub fn unusable(model: &Model, vpc: &str, target: &Target) -> Option<String> {
         Target::Endpoint(id) => match model.endpoints.get(id).map(|endpoint| &endpoint.service) {
             None => Some(format!("{id} is gone")),
             Some(EndpointService::Gateway) => unserved(model, id),
-            Some(EndpointService::LoadBalancer { .. }) => Some(format!("{id}: appliances are not served")),
+            Some(EndpointService::LoadBalancer { .. }) => unbalanced(model, id),
         },
         Target::Gone(id) => Some(format!("{id} is gone")),
     }
+}
+
+/// Why a Gateway Load Balancer endpoint has no appliance for a packet, if it has none.
+fn unbalanced(model: &Model, id: &Id) -> Option<String> {
+    let live = model.endpoints.get(id).map(|endpoint| endpoint.live_appliances(model)).unwrap_or_default();
+    live.is_empty()
+        .then(|| format!("{id} has no appliance with a private IPv4 address that is attached to a host"))
 }
 
 /// Why nobody serves a gateway, if nobody does.

@@ -8,22 +8,28 @@ use rustc_hash::FxBuildHasher;
 use super::{Compiler, SitePort, SiteRole, lease, local_enis, mirrors};
 use crate::{
     flow::Timeouts,
-    model::{self, LogScope, Model, router_mac},
+    model::{self, EndpointService, LogScope, Model, router_mac},
     packet::{Mac, Vni},
-    tables::{Addresses, Exits, Limits, LocalEni, Place, Port, PortIndex, Role, SubnetIndex},
+    tables::{
+        Addresses, Exits, Limits, LocalEni, Place, Port, PortIndex, Role, SubnetIndex, load_balancer_of,
+    },
 };
 
 impl Compiler {
     /// The ports, by index.
     pub(super) fn ports(&self, model: &Model, exits: &Exits) -> Box<[Port]> {
         let logged = logged(model);
+        let appliances = appliances(model);
         let mut plugged: HashMap<&str, Arc<LocalEni>> = HashMap::new();
         for eni in local_enis(model, &self.local) {
             if let Some(at) = &eni.attachment
                 && let Some(local) = self.local_eni(model, exits, eni, &at.port)
             {
                 let logged = [&eni.id, &eni.subnet, &eni.vpc].iter().any(|id| logged.contains(&***id));
-                plugged.insert(&at.port, Arc::new(LocalEni { logged, ..local }));
+                let block =
+                    local.subnet_v4.filter(|_| eni.primary4.is_some() && appliances.contains(&*eni.id));
+                let load_balancer = block.map(|block| load_balancer_of(block).to_bits());
+                plugged.insert(&at.port, Arc::new(LocalEni { logged, load_balancer, ..local }));
             }
         }
         let port = |port: &SitePort| Port {
@@ -97,6 +103,7 @@ impl Compiler {
             steered: self.exits.steering.contains(&subnet.route_table),
             policy: self.policies.get(&eni.groups)?,
             acl: Arc::clone(&leaving.acl),
+            load_balancer: None,
         })
     }
 }
@@ -121,6 +128,15 @@ fn logged(model: &Model) -> HashSet<&str> {
         LogScope::Other(_) => None,
     });
     scopes.collect()
+}
+
+/// The ENIs that are behind Gateway Load Balancer endpoints.
+fn appliances(model: &Model) -> HashSet<&str> {
+    let lists = model.endpoints.values().filter_map(|endpoint| match &endpoint.service {
+        EndpointService::LoadBalancer { appliances, .. } => Some(appliances),
+        EndpointService::Gateway => None,
+    });
+    lists.flatten().map(|id| &**id).collect()
 }
 
 /// As the workers keep them.

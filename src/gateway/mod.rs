@@ -4,7 +4,8 @@
 //!  instance ─► [way] ─► [route]: the walk through route tables ─┬► an ENI, of any VPC ────────────► its node
 //!                          ▲                                    └► a gateway ─► a node that serves it
 //!                          └───────────────┐                                              │
-//!  gateway port ─► [arrive] ─► [internet], [nat], [egress_only], [outside] ◄──────────────┘
+//!  gateway port ─► [arrive] ─► [internet], [nat], [egress_only], [outside] ◄──────────────┤
+//!  an appliance ◄─► [load_balancer] ◄──────────────────────────────────────────────────────┘
 //! ```
 //!
 //! Peerings and transit gateways are no places: the sender's node walks through their tables (`route`). Gateways are
@@ -23,6 +24,9 @@
 //!   picked up where it was (GW-21), by the next packet from inside.
 //! - A node that comes back takes shares over, with the same consequence for the flows in them.
 //! - A packet that was sent by older tables is passed on to the node that has its share now, once.
+//!
+//! Of the flows through Gateway Load Balancer endpoints nobody remembers anything: an appliance has those whose lot it has
+//! ([`crate::tables::LOTS`]), wherever they come from, in both directions.
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
@@ -31,6 +35,7 @@
 mod arrive;
 mod egress_only;
 mod internet;
+mod load_balancer;
 pub(crate) mod multicast;
 mod nat;
 mod nat64;
@@ -43,5 +48,6 @@ mod tunnel;
 mod way;
 
 pub(crate) use arrive::arrive;
+pub(crate) use load_balancer::come_back;
 pub use stateful::{Flows, resume};
 pub(crate) use way::{always_tracked, from_underlay, is_from, leave, send};

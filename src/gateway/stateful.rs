@@ -80,22 +80,19 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     way: Way<'_>,
     (index, gateway): (GatewayIndex, &Gateway),
-    mut frame: B,
+    frame: B,
 ) {
+    // What goes on is in the gateway's VPC, and so has to be what comes in: nobody else's host sends it there (P-4).
+    if way.vni != gateway.vni {
+        return ctx.drop(way.port, Reason::EdgeToEdge, frame);
+    }
     let subject = match Subject::of(ctx.flows, ctx.now, gateway, &way, frame.data()) {
         Ok(subject) => subject,
         Err(reason) => return ctx.drop(way.port, reason, frame),
     };
     let share = subject.share(gateway, &way);
-    match gateway.seat(share) {
-        Seat::Here => {}
-        // The sender's tables are older, or newer. Only who has the share may use its ports.
-        Seat::Host(host) if !way.passed_on => {
-            set_macs(frame.data_mut(), gateway.mac, gateway.mac);
-            return to_host(ctx, &way, host, frame);
-        }
-        Seat::Host(_) | Seat::Nobody => return ctx.drop(way.port, Reason::NotServed, frame),
-    }
+    // Only who has the share may use its ports.
+    let Some(frame) = at_seat(ctx, &way, gateway, gateway.seat(share), frame) else { return };
     let (worker, workers) = ctx.sink.workers();
     if worker_of_share(share, workers) != worker {
         return ctx.sink.hand_share(share, way.at(index), frame);
@@ -106,8 +103,29 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
         GatewayKind::EgressOnly(internet) => {
             egress_only::pass(ctx, way, (gateway, internet), &subject, frame);
         }
-        GatewayKind::Internet(_) | GatewayKind::Outside(_) => ctx.drop(way.port, Reason::NotServed, frame),
+        GatewayKind::Internet(_) | GatewayKind::Outside(_) | GatewayKind::LoadBalancer(_) => {
+            ctx.drop(way.port, Reason::NotServed, frame);
+        }
     }
+}
+
+/// Keeps a packet in a gateway if what has it is at this node. If not, its sender's tables are older or newer: passes it on, once.
+pub(super) fn at_seat<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    way: &Way<'_>,
+    gateway: &Gateway,
+    seat: Seat,
+    mut frame: B,
+) -> Option<B> {
+    match seat {
+        Seat::Here => return Some(frame),
+        Seat::Host(host) if !way.passed_on => {
+            set_macs(frame.data_mut(), gateway.mac, gateway.mac);
+            to_host(ctx, way, host, frame);
+        }
+        Seat::Host(_) | Seat::Nobody => ctx.drop(way.port, Reason::NotServed, frame),
+    }
+    None
 }
 
 /// Takes a packet into a gateway that another worker gave to this one, whose share it is in.

@@ -22,8 +22,8 @@ pub(super) struct Subject {
     pub(super) protocol: u8,
     /// Whether the packet is an ICMP error, so that `tuple` is of the packet that it quotes.
     pub(super) is_error: bool,
-    /// [`crate::packet::flow_hash`] of the flow.
-    hash: u32,
+    /// [`crate::packet::flow_hash`] of the flow, the same in both directions.
+    pub(super) hash: u32,
 }
 
 impl Subject {

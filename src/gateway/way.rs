@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    internet, outside,
+    internet, load_balancer, outside,
     route::{End, resolve},
     stateful,
     subject::Subject,
@@ -14,9 +14,11 @@ use crate::{
     packet::{
         Buffer, ETHERNET, Headers, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs, tcp,
     },
-    pipeline::{AtGateway, Context, Packet, Reason, Sink, Step, encapsulate_as, fit, mirror, pass_on, tell},
+    pipeline::{
+        AtGateway, Context, Notes, Packet, Reason, Sink, Step, encapsulate_as, fit, mirror, pass_on, tell,
+    },
     tables::{
-        Destination, Direction, GatewayIndex, GatewayKind, HostIndex, LocalEni, OutsideKind, Place,
+        Destination, Direction, Gateway, GatewayIndex, GatewayKind, HostIndex, LocalEni, OutsideKind, Place,
         PortIndex, Seat, SubnetIndex, Tables, Target, ZoneIndex, share_of_flow,
     },
 };
@@ -187,7 +189,7 @@ fn path(tables: &Tables, target: Target, end: End<'_>) -> u8 {
     };
     match gateway.map(|gateway| &gateway.kind) {
         Some(GatewayKind::Internet(_)) => path::INTERNET,
-        Some(GatewayKind::Nat(_)) => path::SAME_VPC,
+        Some(GatewayKind::Nat(_) | GatewayKind::LoadBalancer(_)) => path::SAME_VPC,
         Some(GatewayKind::Outside(outside)) => match outside.kind {
             OutsideKind::Private => path::PRIVATE_GATEWAY,
             OutsideKind::Endpoint => path::INTERNET,
@@ -201,10 +203,10 @@ fn path(tables: &Tables, target: Target, end: End<'_>) -> u8 {
 pub(crate) fn always_tracked(tables: &Tables, target: Target) -> bool {
     match target {
         Target::Transit(_) => true,
-        Target::Gateway(index) => tables
-            .exits
-            .gateway(index)
-            .is_some_and(|gateway| matches!(gateway.kind, GatewayKind::Nat(_) | GatewayKind::EgressOnly(_))),
+        Target::Gateway(index) => tables.exits.gateway(index).is_some_and(|gateway| match gateway.kind {
+            GatewayKind::Nat(_) | GatewayKind::EgressOnly(_) | GatewayKind::LoadBalancer(_) => true,
+            GatewayKind::Internet(_) | GatewayKind::Outside(_) => false,
+        }),
         _ => false,
     }
 }
@@ -261,16 +263,16 @@ pub(super) fn to_gateway<B: Buffer, S: Sink<B>>(
     let Some(gateway) = tables.exits.gateway(index) else {
         return ctx.drop(way.port, Reason::Blackhole, frame);
     };
-    let share = match &gateway.kind {
-        GatewayKind::Internet(_) | GatewayKind::Outside(_) => share_of_flow(way.flow),
-        GatewayKind::EgressOnly(_) | GatewayKind::Nat(_) => {
+    let seat = match &gateway.kind {
+        GatewayKind::Internet(_) | GatewayKind::Outside(_) => gateway.seat(share_of_flow(way.flow)),
+        GatewayKind::EgressOnly(_) | GatewayKind::Nat(_) | GatewayKind::LoadBalancer(_) => {
             match Subject::of(ctx.flows, ctx.now, gateway, &way, frame.data()) {
-                Ok(subject) => subject.share(gateway, &way),
+                Ok(subject) => seat_of(ctx, &way, gateway, &subject),
                 Err(reason) => return ctx.drop(way.port, reason, frame),
             }
         }
     };
-    match gateway.seat(share) {
+    match seat {
         Seat::Here => {
             // What is too long for the gateway, is so at the sender's.
             let limit = way.mtu;
@@ -287,6 +289,17 @@ pub(super) fn to_gateway<B: Buffer, S: Sink<B>>(
         }
         Seat::Nobody => ctx.drop(way.port, Reason::Blackhole, frame),
     }
+}
+
+/// Who has a flow of a gateway.
+fn seat_of<S: Notes>(ctx: &mut Context<'_, S>, way: &Way<'_>, gateway: &Gateway, subject: &Subject) -> Seat {
+    let GatewayKind::LoadBalancer(balancer) = &gateway.kind else {
+        return gateway.seat(subject.share(gateway, way));
+    };
+    balancer.appliance(subject.hash).map_or(Seat::Nobody, |appliance| {
+        ctx.sink.note(Step::Appliance(gateway, appliance));
+        appliance.seat
+    })
 }
 
 /// Encapsulates a packet towards another host, in the VPC that it is in.
@@ -355,6 +368,7 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
             stateful::enter(ctx, way, (index, gateway), frame);
         }
         GatewayKind::Outside(outside) => outside::leave(ctx, way, (gateway, outside), frame),
+        GatewayKind::LoadBalancer(balancer) => load_balancer::enter(ctx, way, (gateway, balancer), frame),
     }
 }
 

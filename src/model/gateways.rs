@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::{Descriptive, Id};
+use super::{Descriptive, Eni, Id, Model};
 use crate::packet::Mac;
 
 /// The MAC address that stands for a gateway in the overlay: as [`super::router_mac`], of the gateway's id.
@@ -187,6 +187,22 @@ pub struct VpcEndpoint {
     pub service: EndpointService,
     /// What no packet depends on.
     pub descriptive: Descriptive,
+}
+
+impl VpcEndpoint {
+    /// The appliances that can take packets, in the order of their ids: they have a private IPv4 address, and are attached to a
+    /// host. A gateway endpoint has none.
+    pub fn live_appliances<'m>(&self, model: &'m Model) -> Vec<&'m Eni> {
+        let EndpointService::LoadBalancer { appliances, .. } = &self.service else { return Vec::new() };
+        let is_live = |eni: &&Eni| {
+            let host = eni.attachment.as_ref().map(|at| &at.host);
+            eni.primary4.is_some() && host.is_some_and(|host| model.hosts.contains_key(host))
+        };
+        let mut live: Vec<_> =
+            appliances.iter().filter_map(|id| model.enis.get(id)).filter(is_live).collect();
+        live.sort_unstable_by_key(|eni| &eni.id);
+        live
+    }
 }
 
 /// What is behind a VPC endpoint.

@@ -372,11 +372,15 @@ pub struct Host {
 ///
 /// It is the same on all hosts, so that a guest's neighbour cache stays valid when it moves (L2-11).
 pub fn router_mac(subnet_id: &str) -> Mac {
+    let [_, _, _, a, b, c, d, e] = fnv1a(subnet_id).to_be_bytes();
+    Mac([0x02, a, b, c, d, e])
+}
+
+/// The FNV-1a 64 hash of an id, where all nodes, also of other builds, have to come to the same.
+pub(crate) fn fnv1a(id: &str) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x100_0000_01b3;
-    let hash = subnet_id.bytes().fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-    let [_, _, _, a, b, c, d, e] = hash.to_be_bytes();
-    Mac([0x02, a, b, c, d, e])
+    id.bytes().fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
 #[cfg(test)]

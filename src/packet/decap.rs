@@ -94,7 +94,7 @@ impl Outer {
                 {
                     return Err(Reason::UnderlayProtocol);
                 }
-                (inner, geneve_options(frame.get(shim + 8..inner).ok_or(Reason::Truncated)?)?)
+                (inner, sender_option(frame.get(shim + 8..inner).ok_or(Reason::Truncated)?)?)
             }
         };
         if end < inner + ETHERNET {
@@ -233,25 +233,59 @@ fn check_ipv4(frame: &[u8], headers: &Headers, ip_checksum: Checked) -> Result<(
     if right { Ok(()) } else { Err(Reason::UnderlayChecksum) }
 }
 
+/// Makes the buffer's frame the IP packet of that EtherType in it, from offset `inner` up to `end`, behind the MACs of the outer,
+/// and gives it the congestion mark of the outer.
+///
+/// # Errors
+///
+/// As [`strip_outer`].
+pub(super) fn strip_to_ip<B: Buffer>(
+    buffer: &mut B,
+    (inner, end): (u16, u16),
+    ethertype: u16,
+    ecn: u8,
+) -> Result<(), Reason> {
+    let macs: [u8; 12] = get(buffer.data(), 0).ok_or(Reason::Truncated)?;
+    buffer.truncate(end.into());
+    if !buffer.trim_front(usize::from(inner).saturating_sub(ETHERNET)) {
+        return Err(Reason::Truncated);
+    }
+    put(buffer.data_mut(), 0, macs);
+    put(buffer.data_mut(), 12, ethertype.to_be_bytes());
+    apply_ecn(buffer, ecn)
+}
+
+/// The options of a Geneve header (RFC 8926 §3.5): class and type, and data. Ends behind the first one that is cut off, which is
+/// [`Reason::Malformed`]. At most 63 words: the header's length field has six bits.
+#[inline]
+pub(super) fn geneve_options(mut options: &[u8]) -> impl Iterator<Item = Result<([u8; 3], &[u8]), Reason>> {
+    std::iter::from_fn(move || {
+        let ([class_high, class_low, kind, len], rest) = options.split_first_chunk()?;
+        // The length in words, its upper three bits reserved.
+        let Some((data, rest)) = rest.split_at_checked(4 * usize::from(len & 0x1f)) else {
+            options = &[];
+            return Some(Err(Reason::Malformed));
+        };
+        options = rest;
+        Some(Ok(([*class_high, *class_low, *kind], data)))
+    })
+}
+
 /// Warren's option among a Geneve header's options, if it is there.
 #[inline(never)]
-fn geneve_options(mut options: &[u8]) -> Result<Option<Sender>, Reason> {
+fn sender_option(options: &[u8]) -> Result<Option<Sender>, Reason> {
     let mut sender = None;
-    // At most 63 words: the length field has six bits.
-    while let Some(([class_high, class_low, kind, len], rest)) = options.split_first_chunk() {
-        // RFC 8926 §3.5: the length in words, its upper three bits reserved.
-        let len = 4 * usize::from(len & 0x1f);
-        let (data, rest) = rest.split_at_checked(len).ok_or(Reason::Malformed)?;
-        if [*class_high, *class_low, *kind] == SENDER_OPTION {
+    for option in geneve_options(options) {
+        let (kind, data) = option?;
+        if kind == SENDER_OPTION {
             let data: &[u8; SENDER_LEN] = data.try_into().map_err(|_| Reason::Malformed)?;
             let [v0, v1, v2, v3, a, b, c, d, e, f, ..] = *data;
             let vni = Vni::new(u32::from_be_bytes([v0, v1, v2, v3])).ok_or(Reason::Malformed)?;
             sender = Some(Sender { vni, mac: Mac([a, b, c, d, e, f]) });
-        } else if kind & 0x80 != 0 {
+        } else if kind[2] & 0x80 != 0 {
             // RFC 8926 §3.5: an unknown critical option drops the packet.
             return Err(Reason::UnderlayProtocol);
         }
-        options = rest;
     }
     Ok(sender)
 }

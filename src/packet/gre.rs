@@ -7,7 +7,7 @@ use super::{
     Buffer, Checked, Mac,
     bytes::{get, put},
     checksum::Sum,
-    decap::{apply_ecn, outer_ip},
+    decap::{outer_ip, strip_to_ip},
     encap::{traffic_class, write_ipv4, write_ipv6},
     headers::{ETHERNET, Fragment, Headers, Network, ethertype, ethertype_of, protocol},
     set_macs,
@@ -196,16 +196,9 @@ impl Gre {
     ///
     /// # Errors
     ///
-    /// [`Reason::EcnCe`], as [`apply_ecn`]; [`Reason::Truncated`] where it is another frame.
+    /// [`Reason::EcnCe`], as [`super::apply_ecn`]; [`Reason::Truncated`] where it is another frame.
     pub fn strip<B: Buffer>(&self, buffer: &mut B) -> Result<(), Reason> {
-        let macs: [u8; 12] = get(buffer.data(), 0).ok_or(Reason::Truncated)?;
-        buffer.truncate(self.end.into());
-        if !buffer.trim_front(usize::from(self.inner).saturating_sub(ETHERNET)) {
-            return Err(Reason::Truncated);
-        }
-        put(buffer.data_mut(), 0, macs);
-        put(buffer.data_mut(), 12, self.ethertype.to_be_bytes());
-        apply_ecn(buffer, self.ecn)
+        strip_to_ip(buffer, (self.inner, self.end), self.ethertype, self.ecn)
     }
 }
 

@@ -15,6 +15,7 @@ mod encap;
 mod ends;
 pub mod fragment;
 mod gre;
+mod gwlb;
 mod headers;
 pub mod icmp;
 pub mod igmp;
@@ -36,6 +37,7 @@ pub use copies::Copies;
 pub use decap::{Outer, PlainOuter, apply_ecn, mapped, strip_outer, unmapped};
 pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};
 pub use gre::{Gre, GreTemplate};
+pub use gwlb::{Gwlb, GwlbTemplate};
 pub use headers::{
     ETHERNET, Fragment, Headers, Network, Plain, endpoints, ethertype, ethertype_of, flow_hash,
     ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol,

@@ -92,6 +92,8 @@ reasons! {
     NatProto "nat_proto" "A packet that a NAT gateway does not translate: neither TCP, UDP nor ICMP, or a message or header of theirs that the other IP version has not (GW-10, GW-18).";
     NatFrag "nat_frag" "A fragment that a NAT gateway does not translate: of TCP or ICMP, or to IPv6 of a UDP datagram without checksum (GW-13, GW-18).";
     Gre "gre" "A GRE packet unlike those of a Connect attachment: other addresses, version, payload or options, or a wrong checksum (PT-20, RFC 2784).";
+    GwlbHeader "gwlb_header" "To a load balancer's address from one of its appliances: no Geneve packet with an IP packet and AWS's options in it (GW-23).";
+    GwlbOption "gwlb_option" "From an appliance, with the options of an endpoint that it is none of, or a cookie of another flow: it has to send back what came (GW-23).";
     // Security groups and network ACLs.
     SgOut "sg_out" "No rule of the sending ENI's security groups allows it (SEC-1).";
     SgIn "sg_in" "No rule of the receiving ENI's security groups allows it (SEC-1).";

@@ -166,7 +166,7 @@ impl Seen {
             (false, true) => tables.owner(eni.vni, self.shown.remote),
             (false, false) => return Ok(false),
         };
-        if owner.is_some_and(|owner| owner.subnet == eni.subnet) {
+        if owner.is_some_and(|owner| owner.subnet == eni.subnet) || eni.is_load_balancer(self.shown.remote) {
             return Ok(false);
         }
         if let Some(left) = owner.filter(|_| group).and_then(|owner| tables.exits.subnet(owner.subnet)) {

@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::{
     packet::{Mac, Outer, Vni},
     tables::{
-        AclVerdict, Attachment, Destination, Direction, Fanout, Gateway, Host, LinkLocal, LocalEni,
-        MirrorSession, Peer, PortIndex, RuleIndex, Target,
+        AclVerdict, Appliance, Attachment, Destination, Direction, Fanout, Gateway, Host, LinkLocal,
+        LocalEni, MirrorSession, Peer, PortIndex, RuleIndex, Target,
     },
 };
 
@@ -55,6 +55,10 @@ pub enum Step<'a> {
     Service(LinkLocal, PortIndex),
     /// It is in a gateway.
     Gateway(&'a Gateway),
+    /// A Gateway Load Balancer endpoint gives it to that appliance.
+    Appliance(&'a Gateway, &'a Appliance),
+    /// An appliance has sent it back to a Gateway Load Balancer endpoint.
+    CameBack(&'a Gateway),
     /// It is in a transit gateway, where it came over an attachment.
     Transit(&'a Attachment),
     /// A copy for traffic mirroring is made of it, which goes first.

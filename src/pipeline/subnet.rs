@@ -33,7 +33,7 @@ impl Subnet for SubnetOf<'_> {
     }
 
     fn is_router(&self, address: IpAddr) -> bool {
-        self.eni.is_router(address)
+        self.eni.is_router(address) || self.eni.is_load_balancer(address)
     }
 
     fn eni(&self, address: IpAddr) -> Option<Mac> {

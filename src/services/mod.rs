@@ -33,7 +33,7 @@ pub trait Subnet {
     /// The router's MAC.
     fn router(&self) -> Mac;
 
-    /// Whether `address` is the router's: the subnet block's base plus one.
+    /// Whether `address` is the router's, the subnet block's base plus one, or of something that is reached through it.
     fn is_router(&self, address: IpAddr) -> bool;
 
     /// The MAC of the ENI of this subnet that has `address`, wherever it is attached.

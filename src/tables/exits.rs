@@ -13,7 +13,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
-use super::{Acl, Fib, HostIndex, Lpm, PortIndex, RouteTable, SubnetIndex};
+use super::{Acl, Fib, HostIndex, LoadBalancer, Lpm, PortIndex, RouteTable, SubnetIndex};
 use crate::{
     model::BlockPublicAccess,
     packet::{GreTemplate, Mac, Vni, mapped},
@@ -69,6 +69,8 @@ pub struct Exits {
     pub internet: SmallVec<[PortIndex; 2]>,
     /// The gateways by the MAC that stands for them.
     pub by_mac: Arc<HashMap<Mac, GatewayIndex, FxBuildHasher>>,
+    /// The Gateway Load Balancer endpoints by what appliances know them by.
+    pub load_balancers: Arc<HashMap<u64, GatewayIndex, FxBuildHasher>>,
     /// What has a public IPv4 address, host order.
     pub publics: Arc<HashMap<u32, Private, FxBuildHasher>>,
     /// The public address of a private one.
@@ -247,6 +249,8 @@ pub enum GatewayKind {
     Nat(NatGateway),
     /// A virtual private gateway, or what ends at a transit gateway from outside, or a gateway endpoint.
     Outside(Outside),
+    /// A Gateway Load Balancer endpoint. Who serves it, is where its appliances are: its lots say, not the gateway's shares.
+    LoadBalancer(LoadBalancer),
 }
 
 /// What internet gateways and egress-only internet gateways have.
@@ -458,6 +462,7 @@ impl Exits {
             circuits: Arc::default(),
             internet: SmallVec::new(),
             by_mac: Arc::default(),
+            load_balancers: Arc::default(),
             publics: Arc::default(),
             privates: Arc::default(),
             public_v6: Arc::new(Lpm::new([])),

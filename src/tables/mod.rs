@@ -13,6 +13,7 @@ mod exits;
 mod fib;
 mod hosts;
 mod limits;
+mod load_balancers;
 mod mirrors;
 mod multicast;
 mod policy;
@@ -39,6 +40,7 @@ pub use exits::{
 pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
 pub use limits::Limits;
+pub use load_balancers::{Appliance, LOTS, LoadBalancer, LocalAppliance, load_balancer_of};
 pub use mirrors::{MirrorSession, Mirrored, Mirrors};
 pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
 pub use policy::{

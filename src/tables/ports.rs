@@ -212,6 +212,8 @@ pub struct LocalEni {
     pub policy: Arc<Policy>,
     /// The network ACL in force in its subnet.
     pub acl: Arc<Acl>,
+    /// The load balancer's address that it knows, host order, if it is an appliance (GW-23).
+    pub load_balancer: Option<u32>,
 }
 
 /// The address of a subnet's router: the block's base plus one (L2-11).
@@ -220,6 +222,11 @@ pub fn router_of(block: Ipv4Net) -> Ipv4Addr {
 }
 
 impl LocalEni {
+    /// Whether an address is that of the load balancer whose appliance it is.
+    pub fn is_load_balancer(&self, address: IpAddr) -> bool {
+        matches!(address, IpAddr::V4(address) if self.load_balancer == Some(address.to_bits()))
+    }
+
     /// What it may have of the table of connections of one of its workers: each of them has an equal part of its flows.
     pub fn tenant(&self) -> Tenant {
         let part = |whole: u32| whole.div_ceil(self.workers.max(1).into());

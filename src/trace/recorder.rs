@@ -24,8 +24,8 @@ pub(super) struct Recorder<'a> {
     vni: Option<Vni>,
     /// The address by which the destination was looked for.
     address: Option<IpAddr>,
-    /// Whether it has left its sender's subnet by a transit gateway.
-    beyond: bool,
+    /// By which rule it has come into another subnet than its sender's: a transit gateway's attachment's, or an endpoint's.
+    beyond: Option<&'static str>,
     steps: Vec<Line>,
     outcomes: Vec<Outcome>,
 }
@@ -37,7 +37,7 @@ impl<'a> Recorder<'a> {
             from: None,
             vni: None,
             address: None,
-            beyond: false,
+            beyond: None,
             steps: Vec::new(),
             outcomes: Vec::new(),
         }
@@ -245,12 +245,11 @@ impl Notes for Recorder<'_> {
                 let text = format!("{} at port {}", eni.id, self.node.port_name(port));
                 self.line("receiver", None, text);
             }
-            // In the subnet of a transit gateway's attachment.
-            Step::Route(target) if self.beyond => {
-                let text = target.map_or_else(|| "none".into(), |target| self.target(target));
-                self.line("route", Some("PT-14"), format!("where it comes in again → {text}"));
-            }
             Step::Route(target) => {
+                if let Some(rule) = self.beyond {
+                    let text = target.map_or_else(|| "none".into(), |target| self.target(target));
+                    return self.line("route", Some(rule), format!("where it comes in again → {text}"));
+                }
                 let route = self.address.and_then(|address| self.route(address)).filter(|_| target.is_some());
                 self.line("route", Some("RT-13"), route.unwrap_or_else(|| "none".into()));
             }
@@ -282,16 +281,27 @@ impl Notes for Recorder<'_> {
             }
             Step::Gateway(gateway) => {
                 let text = match gateway.kind {
-                    GatewayKind::Internet(_) | GatewayKind::Outside(_) => format!("in {}", gateway.id),
+                    GatewayKind::Internet(_) | GatewayKind::Outside(_) | GatewayKind::LoadBalancer(_) => {
+                        format!("in {}", gateway.id)
+                    }
                     GatewayKind::Nat(_) | GatewayKind::EgressOnly(_) => {
                         format!("in {}: a trace knows none of the workers' flows", gateway.id)
                     }
                 };
                 self.line("gateway", None, text);
             }
+            Step::Appliance(gateway, appliance) => {
+                let text = format!("{} gives the flow to {}", gateway.id, appliance.eni);
+                self.line("appliance", Some("GW-23"), text);
+            }
+            Step::CameBack(gateway) => {
+                (self.beyond, self.address) = (Some("GW-23"), None);
+                self.vni = Some(gateway.vni);
+                self.line("back", Some("GW-23"), format!("from the appliance, in {} again", gateway.id));
+            }
             Step::Transit(attachment) => {
                 let text = format!("in {}, at {}", attachment.gateway, attachment.id);
-                self.beyond = true;
+                self.beyond = Some("PT-14");
                 self.line("transit", Some("PT-11"), text);
             }
             Step::Copied(session) => {

@@ -39,6 +39,9 @@ pub struct Frame {
     pub new: bool,
     /// Expected: it is in a copy for traffic mirroring.
     pub copy: Option<Copied>,
+    /// Sent: it is in a Geneve packet from an appliance to its load balancer, with these options, in hexadecimal. Expected: in one
+    /// the other way, whose options later steps know by this name.
+    pub geneve: Option<String>,
     /// Expected: how many of them.
     pub count: Option<usize>,
     /// Expected: fields that may have any value.

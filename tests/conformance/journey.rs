@@ -18,7 +18,7 @@ use super::{
     frame::Frame,
     state::{Names, Stated, attach, merge, merged, patch, place, settle},
     suite::{Family, Placement, Run, Scenario, Step, Suite},
-    underlay::{Wire, into_tunnel, out_of_copy, out_of_tunnel},
+    underlay::{Wire, into_geneve, into_tunnel, out_of_copy, out_of_geneve, out_of_tunnel},
 };
 
 /// The port towards the underlay. Instance ports are named as the ENI at them.
@@ -232,7 +232,9 @@ impl<'a, N: Node> Fabric<'a, N> {
                     let at = names.eni(frame.sender()).attachment.as_ref();
                     let at = at.ok_or("the sender is attached nowhere")?;
                     let port = if frame.service { SERVICES } else { &*at.port };
-                    (at.host.to_string(), port.to_owned(), inner.clone())
+                    let geneve = frame.geneve.as_ref();
+                    let bytes = geneve.map(|options| into_geneve(&inner, frame.sender(), options, &names));
+                    (at.host.to_string(), port.to_owned(), bytes.unwrap_or_else(|| inner.clone()))
                 }
             };
             for _ in 0..step.times {
@@ -430,7 +432,7 @@ impl Comparison<'_> {
         let asked = sent.value["nd"]["type"] == "router-solicitation";
         for expected in &step.expect.0 {
             let mut value = if expected.get("new").is_some() { Value::Null } else { sent.value.clone() };
-            for key in ["underlay", "marked", "service", "edge", "bare"] {
+            for key in ["underlay", "marked", "service", "edge", "bare", "geneve"] {
                 value.as_object_mut().map(|value| value.remove(key));
             }
             merge(&mut value, &fill(expected, named)?);
@@ -449,6 +451,10 @@ impl Comparison<'_> {
                 let here = |it: &&(String, Vec<u8>)| places.contains(&it.0);
                 if let Some(index) = arrived.iter().position(|it| here(&it) && differences(it).is_empty()) {
                     let (place, actual) = arrived.remove(index);
+                    if let Some(name) = &frame.geneve {
+                        let (_, options) = out_of_geneve(&actual, &place, names)?;
+                        named.insert(name.clone(), options.into());
+                    }
                     for (name, field) in &frame.names {
                         let value = match &**field {
                             "at" => place.clone().into(),
@@ -528,7 +534,8 @@ impl Comparison<'_> {
             frame.eth.dst = Some(format!("mac({at})"));
         }
         let inner = frame.copy.as_ref().map(|copied| out_of_copy(actual, copied, &at, self.names));
-        let inner = match inner.transpose() {
+        let geneve = || out_of_geneve(actual, &at, self.names).map(|(inner, _)| inner);
+        let inner = match inner.or_else(|| frame.geneve.as_ref().map(|_| geneve())).transpose() {
             Ok(inner) => inner,
             Err(fault) => return vec![fault],
         };

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Map, Value, json};
 use warren::{
-    model::{Document, Model, load, router_mac},
+    model::{Document, Model, gateway_mac, load, router_mac},
     packet::{Mac, nd},
     services::nd::ROUTER,
     tables::ServicePort,
@@ -208,6 +208,7 @@ impl Names<'_> {
         match call(text) {
             Some(("mac", eni)) => self.eni(eni).mac,
             Some(("router", subnet)) => router_mac(subnet),
+            Some(("gateway-mac", gateway)) => gateway_mac(gateway),
             Some(("group", address)) => group_mac(self.ip(address)),
             None if text == "services" => SERVICES,
             None if text == "outside" => OUTSIDE,

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use warren::packet::{Encapsulation, Mac, checksum::Sum};
 
 use super::{
-    frame::{Copied, Underlay},
+    frame::{Copied, Underlay, hex},
     journey::{GATEWAY_PORT, SERVICES, UPLINK},
     state::{self, GATEWAY, Names, OUTSIDE},
-    suite::{Hosts, Suite},
+    suite::{Family, Hosts, Suite},
 };
 
 /// How hosts talk.
@@ -258,4 +258,62 @@ pub fn out_of_copy(copy: &[u8], copied: &Copied, at: &str, names: &Names<'_>) ->
         Some((what, _)) => Err(format!("no copy: wrong {what}: {header:02x?}")),
         None => Ok(inner.to_vec()),
     }
+}
+
+/// Where in its subnet an appliance finds its load balancer.
+fn load_balancer(eni: &str, names: &Names<'_>) -> IpAddr {
+    names.ip(&format!("at({}, 3)", names.eni(eni).subnet))
+}
+
+/// The octets of an appliance's first IPv4 address and of its load balancer's.
+fn ends_of_geneve(appliance: &str, names: &Names<'_>) -> [[u8; 4]; 2] {
+    let names = Names { family: Family::Ipv4, ..*names };
+    [names.ip(&format!("ip4({appliance})")), load_balancer(appliance, &names)].map(|address| match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => panic!("{address}"),
+    })
+}
+
+/// A frame's packet in Geneve (RFC 8926) over IPv4 from an appliance to its load balancer, with options in hexadecimal.
+pub fn into_geneve(frame: &[u8], appliance: &str, options: &str, names: &Names<'_>) -> Vec<u8> {
+    let (macs, kind, packet) = (&frame[..12], &frame[12..14], &frame[14..]);
+    let [from, to] = ends_of_geneve(appliance, names);
+    let options = hex(options);
+    let length = (8 + 8 + options.len() + packet.len()) as u16;
+    let mut header = [&[0x45, 0][..], &(20 + length).to_be_bytes(), &[0, 0, 0x40, 0, 64, 17, 0, 0]].concat();
+    header.extend([from, to].concat());
+    let checksum = Sum::of(&header).checksum();
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    let udp = [50_000, 6081, length, 0].map(u16::to_be_bytes).concat();
+    let geneve = [&[(options.len() / 4) as u8, 0], kind, &[0; 4], &options].concat();
+    [macs, &[8, 0], &header, &udp, &geneve, packet].concat()
+}
+
+/// The frame in a Geneve packet from a load balancer to an appliance, and the options in hexadecimal: class 0x0108, types 1 and 2
+/// of 64 bits and 3 of 32. What they say is left to the implementer.
+pub fn out_of_geneve(frame: &[u8], at: &str, names: &Names<'_>) -> Result<(Vec<u8>, String), String> {
+    const HEADER: usize = 14 + 20 + 8 + 8 + 32;
+    let (Some(header), Some(packet)) = (frame.get(..HEADER), frame.get(HEADER..)) else {
+        return Err("not in Geneve: it is too short".to_owned());
+    };
+    let [appliance, balancer] = ends_of_geneve(at, names);
+    let length = |less: usize| ((frame.len() - less) as u16).to_be_bytes();
+    let options = &header[50..];
+    let same = [
+        ("IPv4", header[12..15] == [0x08, 0x00, 0x45] && header[23] == 17),
+        ("IPv4 length", header[16..18] == length(14)),
+        ("IPv4 checksum", Sum::of(&header[14..34]).checksum() == 0),
+        ("addresses", header[26..34] == [balancer, appliance].concat()),
+        ("UDP port", header[36..38] == 6081_u16.to_be_bytes()),
+        ("UDP length", header[38..40] == length(34)),
+        ("Geneve header", header[42..44] == [8, 0] && header[46..50] == [0; 4]),
+        ("endpoint option", options[..4] == [1, 8, 1, 2]),
+        ("attachment option", options[12..16] == [1, 8, 2, 2]),
+        ("cookie option", options[24..28] == [1, 8, 3, 1]),
+    ];
+    if let Some((what, _)) = same.into_iter().find(|(_, same)| !same) {
+        return Err(format!("not in Geneve: wrong {what}: {header:02x?}"));
+    }
+    let options = options.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(([&header[..12], &header[44..46], packet].concat(), options))
 }

@@ -14,6 +14,8 @@ mod lab;
 #[cfg(feature = "dpdk")]
 mod allowances;
 #[cfg(feature = "dpdk")]
+mod appliances;
+#[cfg(feature = "dpdk")]
 mod bgp;
 #[cfg(feature = "dpdk")]
 mod capture;

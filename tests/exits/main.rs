@@ -2,6 +2,7 @@
 
 mod effective;
 mod isolation;
+mod load_balancers;
 mod seats;
 mod transit;
 mod update;

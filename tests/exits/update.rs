@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::{collection::vec, prelude::*};
 use warren::{
     compile::{Compiler, Ends, LearnedTable, State, effective},
-    model::{BlockPublicAccess, ById, Destination, Id, Model, RouteTable, Target, diff, router_mac},
+    model::{
+        BlockPublicAccess, ById, Destination, EndpointService, Id, Model, RouteTable, Target, diff,
+        router_mac,
+    },
     tables::{CircuitSet, Fib, Tables, Target as Compiled},
 };
 
@@ -32,6 +35,8 @@ enum Change {
     DetachEni(usize),
     MoveEni(usize, usize),
     CheckEni(usize),
+    /// Which of the appliances an endpoint has, by bit.
+    Appliances(u8),
     /// An ENI gets an address of the NAT gateway, where that has it no more.
     TakeAddress(usize),
     Retarget(usize, usize, usize),
@@ -80,6 +85,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => n().prop_map(DetachEni),
         2 => (n(), n()).prop_map(|(eni, host)| MoveEni(eni, host)),
         2 => n().prop_map(CheckEni),
+        2 => any::<u8>().prop_map(Appliances),
         2 => n().prop_map(TakeAddress),
         3 => (n(), n(), n()).prop_map(|(table, route, target)| Retarget(table, route, target)),
         1 => n().prop_map(Entries),
@@ -213,6 +219,15 @@ fn apply(now: &mut Model, all: &Model, learned: &mut AllLearned, change: &Change
             let eni = now.enis.get_mut(&pick(&all.enis, n));
             eni.into_iter().for_each(|eni| eni.source_dest_check = !eni.source_dest_check);
         }
+        Change::Appliances(bits) => {
+            let all = ["eni-b", "eni-w", "eni-x", "eni-fw"].into_iter().zip(0..);
+            let some = all.filter(|(_, bit)| bits >> bit & 1 == 1).map(|(id, _)| id.into());
+            if let Some(endpoint) = now.endpoints.get_mut("vpce-2")
+                && let EndpointService::LoadBalancer { appliances, .. } = &mut endpoint.service
+            {
+                *appliances = some.collect();
+            }
+        }
         Change::TakeAddress(n) => {
             let address = all.nat_gateways["nat-v"].addresses[n % 2];
             let taken = now.enis.values().any(|eni| eni.secondary4.contains(&address));
@@ -232,6 +247,7 @@ fn apply(now: &mut Model, all: &Model, learned: &mut AllLearned, change: &Change
                 Target::InternetGateway("igw-v".into()),
                 Target::VpnGateway("vgw-v".into()),
                 Target::Transit("tgw-1".into()),
+                Target::Endpoint("vpce-2".into()),
                 Target::Gone("vgw-gone".into()),
             ];
             let table = now.route_tables.get_mut(&pick(&all.route_tables, table)).expect("a table");

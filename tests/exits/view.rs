@@ -6,8 +6,8 @@ use warren::{
     model::{Model, router_mac},
     packet::{Mac, Vni},
     tables::{
-        AttachmentIndex, AttachmentKind, CircuitIndex, GatewayIndex, GatewayKind, HostIndex, Outside, Place,
-        RouteTable, Seat, Tables, Target, TransitTable, TransitTarget, Wire, ZoneIndex,
+        Appliance, AttachmentIndex, AttachmentKind, CircuitIndex, GatewayIndex, GatewayKind, HostIndex,
+        Outside, Place, RouteTable, Seat, Tables, Target, TransitTable, TransitTarget, Wire, ZoneIndex,
     },
 };
 
@@ -140,6 +140,15 @@ impl Names<'_> {
                 format!("{subnet:?} {:?} {}", nat.addresses, nat.public)
             }
             GatewayKind::Outside(outside) => self.outside(outside),
+            GatewayKind::LoadBalancer(balancer) => {
+                let subnet = self.tables.exits.subnet(balancer.subnet).map(|subnet| subnet.router_mac);
+                let appliance = |it: &Appliance| {
+                    let here = it.here.as_ref().map(|here| (here.port, here.vni, here.mtu));
+                    format!("{} {} {here:?}", it.eni, self.seat(it.seat))
+                };
+                let appliances: Vec<_> = balancer.appliances.iter().map(appliance).collect();
+                format!("{subnet:?} {:x} {appliances:?} {:?}", balancer.number, balancer.lots)
+            }
         }
     }
 
@@ -205,6 +214,9 @@ impl Names<'_> {
         }
         for peer in exits.peers.iter() {
             view.insert(format!("peer {} {}", peer.id, peer.vni), peer.mtu.to_string());
+        }
+        for (number, &gateway) in exits.load_balancers.iter() {
+            view.insert(format!("load balancer {number:x}"), self.gateway(gateway));
         }
         for (public, private) in exits.publics.iter() {
             let gateway = private.gateway.map(|index| self.gateway(index));

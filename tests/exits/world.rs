@@ -255,6 +255,11 @@ fn gateways(model: &mut Model) {
     );
     let endpoint = EndpointService::Gateway;
     put!(model.endpoints, VpcEndpoint { id: "vpce-1", vpc: "vpc-v".into(), service: endpoint });
+    let balancer = EndpointService::LoadBalancer {
+        subnet: "subnet-f".into(),
+        appliances: ids(&["eni-b", "eni-w", "eni-x"]),
+    };
+    put!(model.endpoints, VpcEndpoint { id: "vpce-2", vpc: "vpc-v".into(), service: balancer });
     put!(
         model.peerings,
         Peering {

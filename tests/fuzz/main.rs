@@ -29,6 +29,7 @@ tests! {
     translation: 20_000;
     nat64: 20_000;
     gre: 20_000;
+    gwlb: 20_000;
     node: 10_000;
     state: 5_000;
     host_file: 10_000;

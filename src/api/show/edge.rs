@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{super::Table, Snapshot};
-use crate::tables::{GatewayKind, OutsideKind, SHARES, Seat};
+use crate::tables::{GatewayKind, LOTS, LoadBalancer, OutsideKind, SHARES, Seat};
 
 /// The gateways of all hosts, and what of them is this node's.
 pub fn gateways(snapshot: &Snapshot) -> Table {
@@ -22,7 +22,20 @@ pub fn gateways(snapshot: &Snapshot) -> Table {
     let mut gateways: Vec<_> = exits.gateways.iter().collect();
     gateways.sort_unstable_by_key(|gateway| &gateway.id);
     for gateway in gateways {
-        let shares = |of: Seat| gateway.seats.iter().filter(|seat| **seat == of).count();
+        // Those of an endpoint's flows are its appliances', wherever they are.
+        let lots = match &gateway.kind {
+            GatewayKind::LoadBalancer(balancer) => Some(balancer),
+            _ => None,
+        };
+        let of_lots = |balancer: &LoadBalancer, of: Seat| {
+            let owners = balancer.lots.iter().map(|&owner| balancer.appliances.get(usize::from(owner)));
+            owners.filter(|owner| owner.map_or(Seat::Nobody, |owner| owner.seat) == of).count()
+        };
+        let shares = |of: Seat| match lots {
+            Some(balancer) => of_lots(balancer, of),
+            None => gateway.seats.iter().filter(|seat| **seat == of).count(),
+        };
+        let all = if lots.is_some() { LOTS } else { SHARES };
         let kind = match &gateway.kind {
             GatewayKind::Internet(_) => "internet",
             GatewayKind::EgressOnly(_) => "egress-only",
@@ -32,6 +45,7 @@ pub fn gateways(snapshot: &Snapshot) -> Table {
                 OutsideKind::Transit => "transit-attachment",
                 OutsideKind::Endpoint => "endpoint",
             },
+            GatewayKind::LoadBalancer(_) => "load-balancer-endpoint",
         };
         let circuits: Vec<bool> = match &gateway.kind {
             GatewayKind::Outside(outside) => {
@@ -46,7 +60,7 @@ pub fn gateways(snapshot: &Snapshot) -> Table {
             json!(kind),
             json!(exits.vpcs.get(&gateway.vni).map(|vpc| &vpc.id)),
             json!(gateway.served_here),
-            json!(format!("{}/{SHARES}", shares(Seat::Here))),
+            json!(format!("{}/{all}", shares(Seat::Here))),
             json!(shares(Seat::Nobody)),
             json!(up),
             json!(circuits.len() - up),

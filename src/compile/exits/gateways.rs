@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Builder, transit};
+use super::{Builder, load_balancers::Lots, transit};
 use crate::{
-    model::{ConnectPeer, Id, gateway_mac},
+    model::{ConnectPeer, EndpointService, Id, fnv1a, gateway_mac},
     packet::{GreTemplate, Vni},
     tables::{
         AttachmentIndex, Circuit, CircuitIndex, CircuitKind, Fib, Gateway, GatewayKind, Internet, NatGateway,
@@ -16,7 +16,7 @@ use crate::{
 
 /// The largest IP packet to an internet gateway or over a VPN (MTU-3, BGP-5).
 const INTERNET_MTU: u16 = 1500;
-/// The largest IP packet to a NAT gateway: what it sends on is limited there.
+/// The largest IP packet to a NAT gateway: what it sends on is limited there. And to an endpoint.
 const NAT_MTU: u16 = 8500;
 
 impl Builder<'_> {
@@ -60,9 +60,22 @@ impl Builder<'_> {
                 self.one(&it.id, &it.id, it.vpc.as_ref(), self.mtu_of(&it.id), GatewayKind::Outside(outside)),
             );
         }
+        let mut lots = Lots::new();
         for it in model.endpoints.values() {
-            let outside = self.outside(&it.id, OutsideKind::Endpoint, None, None, circuits);
-            put(&it.id, self.one(&it.id, &it.id, Some(&it.vpc), NAT_MTU, GatewayKind::Outside(outside)));
+            let kind = match &it.service {
+                EndpointService::Gateway => {
+                    let outside = self.outside(&it.id, OutsideKind::Endpoint, None, None, circuits);
+                    GatewayKind::Outside(outside)
+                }
+                EndpointService::LoadBalancer { subnet, .. } => {
+                    GatewayKind::LoadBalancer(self.load_balancer(it, subnet, &mut lots))
+                }
+            };
+            let mut gateway = self.one(&it.id, &it.id, Some(&it.vpc), NAT_MTU, kind);
+            if let GatewayKind::LoadBalancer(balancer) = &gateway.kind {
+                gateway.served_here = balancer.appliances.iter().any(|it| it.seat == Seat::Here);
+            }
+            put(&it.id, gateway);
         }
         for it in transit::outside(model) {
             let attachment = self.memory.attachments.get(&it.id).copied();
@@ -89,7 +102,7 @@ impl Builder<'_> {
         let hosts: Vec<&Id> = hosts.iter().filter(known).collect();
         let mut seats = [Seat::Nobody; SHARES];
         for (seat, share) in seats.iter_mut().zip(0..) {
-            let owner = hosts.iter().max_by_key(|host| (weight(share, host), **host));
+            let owner = hosts.iter().max_by_key(|host| (weight(share, fnv1a(host)), **host));
             *seat = owner.map_or(Seat::Nobody, |host| self.seat(host));
         }
         Gateway {
@@ -188,15 +201,12 @@ fn tunnel(peer: &ConnectPeer) -> Option<Tunnel> {
     Some(Tunnel { template, address, peer: to, inside })
 }
 
-/// What a host weighs for a share: the heaviest has it.
+/// What a host weighs for a share, or an appliance for a lot, given [`fnv1a`] of its id: the heaviest has it.
 ///
-/// Every node has to come to the same, also one of another build, so it is spelled out: FNV-1a of the host's id, and the
-/// share, through the finaliser of SplitMix64, without which two hosts' weights would differ by the same for all shares.
-fn weight(share: u8, host: &str) -> u64 {
-    let fnv = host
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let mut mixed = fnv.wrapping_add(u64::from(share).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+/// Every node has to come to the same, also one of another build, so it is spelled out: the hash and the share, through the
+/// finaliser of SplitMix64, without which two hosts' weights would differ by the same for all shares.
+pub(super) fn weight(share: u16, name: u64) -> u64 {
+    let mut mixed = name.wrapping_add(u64::from(share).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ mixed >> 31

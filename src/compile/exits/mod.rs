@@ -6,6 +6,7 @@
 
 mod equals;
 mod gateways;
+mod load_balancers;
 mod relearn;
 mod route_tables;
 mod transit;
@@ -27,9 +28,9 @@ use crate::{
     model::{self, Id, Model, router_mac},
     packet::Vni,
     tables::{
-        Acl, AttachmentIndex, Blocks, CircuitIndex, CircuitSet, Exits, Fib, GatewayIndex, HostIndex, Lpm,
-        Peer, PeerIndex, PortIndex, Private, RouteTable, Seat, SubnetExits, Target, TransitTable, VpcExits,
-        Wire, ZoneIndex, router_of,
+        Acl, AttachmentIndex, Blocks, CircuitIndex, CircuitSet, Exits, Fib, GatewayIndex, GatewayKind,
+        HostIndex, Lpm, Peer, PeerIndex, PortIndex, Private, RouteTable, Seat, SubnetExits, Target,
+        TransitTable, VpcExits, Wire, ZoneIndex, router_of,
     },
 };
 
@@ -113,11 +114,16 @@ impl Builder<'_> {
         self.memory.routes = self.routes();
         self.memory.targets.clear();
         self.memory.steering.clear();
+        self.remember_appliances();
         let tables = self.route_tables();
         self.update_transit_tables();
         self.acls();
         let gateways = self.gateways(&tables, &circuits);
         let by_mac = gateways.iter().zip(0..).map(|(gateway, index)| (gateway.mac, GatewayIndex(index)));
+        let load_balancers = gateways.iter().zip(0..).filter_map(|(gateway, index)| match &gateway.kind {
+            GatewayKind::LoadBalancer(balancer) => Some((balancer.number, GatewayIndex(index))),
+            _ => None,
+        });
         let mut exits = Exits {
             subnets: self.subnets(&zones, &tables),
             vpcs: self.vpcs(&transit).into(),
@@ -126,6 +132,7 @@ impl Builder<'_> {
             public_v6: self.public_v6().into(),
             circuits: self.circuits(),
             by_mac: Arc::new(by_mac.collect()),
+            load_balancers: Arc::new(load_balancers.collect()),
             attachments: self.attachments(&zones),
             equals: self.memory.equals.sets(),
             gateways,
@@ -402,6 +409,19 @@ impl Builder<'_> {
             }
             for vpc in self.vpcs_of(&edge.gateway, transit) {
                 of_vpc.entry_ref(vpc).or_default().extend(&hosts);
+            }
+        }
+        // What appliances send back comes from their hosts, also into peers of the endpoint's VPC.
+        let directions = self.directions();
+        for endpoint in self.model.endpoints.values() {
+            let at = endpoint.live_appliances(self.model);
+            let at: HashSet<HostIndex> =
+                at.iter().filter_map(|eni| other(&eni.attachment.as_ref()?.host)).collect();
+            let index = self.gateway(&endpoint.id);
+            edges.extend(index.into_iter().flat_map(|index| at.iter().map(move |&host| (index, host))));
+            let peers = directions.iter().filter(|(_, from, _)| **from == endpoint.vpc).map(|(_, _, to)| *to);
+            for vpc in peers.chain([&endpoint.vpc]).filter(|_| !at.is_empty()) {
+                of_vpc.entry_ref(vpc).or_default().extend(&at);
             }
         }
         // Through a transit gateway, packets of one VPC's gateways come into the others (GW-16).

@@ -6,14 +6,14 @@ use super::{
     Found,
     view::{View, is_inside, users},
 };
-use crate::model::{AttachmentKind, EndpointService, Id, RouteTable, Target};
+use crate::model::{AttachmentKind, EndpointService, Id, Route, RouteTable, Target};
 
 pub(super) fn check(view: &View<'_>, found: &mut Found) {
     subnets_without(view, found);
     addresses_without_a_way(view, found);
     private_nat_gateways(view, found);
     gateways_without_hosts(view, found);
-    endpoints_without_appliances(view, found);
+    endpoints_in_vain(view, found);
 }
 
 /// Whether a table has an IPv4 route to a target of this kind.
@@ -128,20 +128,28 @@ fn gateways_without_hosts(view: &View<'_>, found: &mut Found) {
     }
 }
 
-/// Gateway Load Balancer endpoints that routes use and that have nothing behind them.
-fn endpoints_without_appliances(view: &View<'_>, found: &mut Found) {
-    let users = users(view.model);
-    for endpoint in view.model.endpoints.values() {
-        if let EndpointService::LoadBalancer { appliances, .. } = &endpoint.service
-            && appliances.is_empty()
-            && let Some(table) = users.get(&*endpoint.id)
-        {
+/// Gateway Load Balancer endpoints that routes use and that have nothing behind them, or that lead to themselves.
+fn endpoints_in_vain(view: &View<'_>, found: &mut Found) {
+    let model = view.model;
+    let users = users(model);
+    for endpoint in model.endpoints.values() {
+        let EndpointService::LoadBalancer { subnet, appliances } = &endpoint.service else { continue };
+        let Some(table) = users.get(&*endpoint.id) else { continue };
+        let id = &endpoint.id;
+        if appliances.is_empty() {
             let problem = format!("{table} routes to it, but it has no appliances");
-            let fix = format!(
-                "add {{VpcEndpointId: {}, NetworkInterfaceIds: [...]}} to Warren.Appliances",
-                endpoint.id
-            );
-            found.add(&endpoint.id, problem, fix);
+            let fix = format!("add {{VpcEndpointId: {id}, NetworkInterfaceIds: [...]}} to Warren.Appliances");
+            found.add(id, problem, fix);
+        } else if endpoint.live_appliances(model).is_empty() {
+            let problem = format!("{table} routes to it, but none of its appliances can take packets");
+            found.add(id, problem, "attach one that has a private IPv4 address to a host");
+        }
+        let own = model.subnets.get(subnet).and_then(|subnet| model.route_tables.get(&subnet.route_table));
+        let to_itself = |route: &Route| matches!(&route.target, Target::Endpoint(to) if to == id);
+        if let Some(table) = own.filter(|table| table.routes.iter().any(to_itself)) {
+            let problem =
+                format!("{} of its own subnet routes to it what its appliances send back", table.id);
+            found.add(id, problem, format!("give {subnet} a route table with other targets"));
         }
     }
 }

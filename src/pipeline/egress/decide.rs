@@ -50,6 +50,8 @@ enum Otherwise {
     Refused(Reason),
     /// Where the subnet's route table says.
     Routed(Target),
+    /// From an appliance back to its load balancer.
+    LoadBalancer,
 }
 
 impl From<Reason> for Otherwise {
@@ -86,6 +88,7 @@ pub(in crate::pipeline) fn decide<B: Buffer, S: Sink<B>>(
                 forward(ctx, port, eni, class, &packet, to, frame);
             }
             Err(Otherwise::Routed(target)) => gateway::leave(ctx, port, eni, &packet, target, frame),
+            Err(Otherwise::LoadBalancer) => gateway::come_back(ctx, port, eni, &packet, frame),
             Err(Otherwise::Refused(reason)) => local::serve(ctx, port, eni, class, reason, frame),
         },
         Err(reason) => {
@@ -113,7 +116,7 @@ fn permit<B: Buffer, S: Sink<B>>(
     let flow = flow_hash(frame.data(), headers);
     let entry = match found {
         Err(Otherwise::Refused(_)) => security::judge(ctx, eni, &seen).map(|_| None)?,
-        Ok(_) => security::admit(ctx, port, eni, &seen, flow, || false)?,
+        Ok(_) | Err(Otherwise::LoadBalancer) => security::admit(ctx, port, eni, &seen, flow, || false)?,
         Err(Otherwise::Routed(target)) => {
             let tables = ctx.tables;
             security::admit(ctx, port, eni, &seen, flow, || gateway::always_tracked(tables, *target))?
@@ -284,6 +287,8 @@ fn unknown_v4(eni: &LocalEni, to: u32, notes: &mut impl Notes) -> Otherwise {
         _ if eni.resolver == Some(to) => Reason::Service.into(),
         // FWD-20.
         (0 | 127 | 224.., _) => Reason::InvalidDestination.into(),
+        // GW-23.
+        _ if eni.load_balancer == Some(to) => Otherwise::LoadBalancer,
         // ADDR-23, ADDR-24.
         _ if is_router(eni, Ipv4Addr::from_bits(to).into()) => Reason::Service.into(),
         _ => routed(eni.routes.lookup_v4(to), notes),

@@ -1,7 +1,8 @@
 //! What gateways do to packets.
 
 use warren::packet::{
-    Address, Buffer, Checked, ETHERNET, Fragment, Gre, GreTemplate, Headers, HeapBuffer, Network, Tuple,
+    Address, Buffer, Checked, ETHERNET, Fragment, Gre, GreTemplate, Gwlb, GwlbTemplate, Headers, HeapBuffer,
+    Mac, Network, Tuple,
     nat64::{to_v4, to_v6},
     parse, protocol, quoted, tcp, translate, translate_error,
 };
@@ -135,6 +136,30 @@ pub(crate) fn gre(frame: &[u8]) {
         let mut buffer = HeapBuffer::new(&frame);
         if gre.strip(&mut buffer).is_ok() {
             assert_eq!(buffer.data().len(), usize::from(gre.end - gre.inner) + ETHERNET);
+            if let Ok(inner) = parse(buffer.data()) {
+                check_headers(buffer.data(), &inner);
+            }
+        }
+    }
+}
+
+pub(crate) fn gwlb(frame: &[u8]) {
+    for frame in [frame.to_vec(), repaired(frame)] {
+        let Ok(headers) = parse(&frame) else { return };
+        let ends = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let template = GwlbTemplate::new(ends, (Mac::ZERO, Mac::ZERO), (7, 8));
+        let mut buffer = HeapBuffer::new(&frame);
+        if template.encapsulate(&mut buffer, &headers, (9, 10)).is_ok() {
+            let outer = parse(buffer.data()).expect("own frame");
+            let back = Gwlb::parse(buffer.data(), &outer, Checked::Unknown).expect("own frame");
+            assert_eq!((back.endpoint, back.cookie), (7, 10));
+            back.strip(&mut buffer).expect("no congestion mark of its own");
+            assert_eq!(buffer.data()[ETHERNET..], frame[ETHERNET..headers.end()]);
+        }
+        let Ok(back) = Gwlb::parse(&frame, &headers, Checked::Unknown) else { continue };
+        let mut buffer = HeapBuffer::new(&frame);
+        if back.strip(&mut buffer).is_ok() {
+            assert_eq!(buffer.data().len(), usize::from(back.end - back.inner) + ETHERNET);
             if let Ok(inner) = parse(buffer.data()) {
                 check_headers(buffer.data(), &inner);
             }

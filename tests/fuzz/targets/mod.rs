@@ -25,6 +25,7 @@ pub(crate) fn named(name: &str) -> fn(&[u8]) {
         "translation" => gateways::translation,
         "nat64" => gateways::nat64,
         "gre" => gateways::gre,
+        "gwlb" => gateways::gwlb,
         "node" => node::frames,
         "state" => texts::state,
         "host_file" => texts::host_file,
