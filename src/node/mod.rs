@@ -14,9 +14,13 @@ pub mod config;
 pub mod connection_counters;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
+#[cfg(feature = "dpdk")]
+pub mod embedded;
 pub mod fleet;
 pub mod flow_logs;
 pub mod learned;
+#[cfg(feature = "dpdk")]
+mod management;
 pub mod manager;
 mod multicast;
 pub mod nat_counters;

@@ -2,8 +2,8 @@
 //! `docs/conformance.md` shows the result.
 //!
 //! `cargo test --test conformance pure` runs it on the pipeline alone; `daemon` through `warren run`, which takes root and
-//! DPDK; `page` compares the generated page, and writes it with `WARREN_BLESS=1`. `WARREN_SCENARIO=TEXT` runs only
-//! scenarios whose name has it, or whose file begins with it.
+//! DPDK; `plugin`, as much, through a C program with `libwarren.so`; `page` compares the generated page, and writes it with
+//! `WARREN_BLESS=1`. `WARREN_SCENARIO=TEXT` runs only scenarios whose name has it, or whose file begins with it.
 
 // Nothing outside uses a test's items; `pub` here means public to the other files.
 #![allow(unreachable_pub)]
@@ -15,6 +15,8 @@ mod fields;
 mod frame;
 mod journey;
 mod page;
+#[cfg(feature = "dpdk")]
+mod plugin;
 mod pure;
 #[cfg(feature = "dpdk")]
 mod raw;
@@ -27,6 +29,8 @@ use std::sync::OnceLock;
 use std::thread;
 
 use journey::{Fabric, Node};
+#[cfg(feature = "dpdk")]
+use plugin::Plugin;
 use suite::{Family, Scenario, Suite};
 use underlay::WIRES;
 
@@ -79,21 +83,34 @@ fn pure() {
     none(pure_faults());
 }
 
-/// Every scenario that can be, through `warren run` on each host.
+/// Every scenario that can be, through a program on each host.
 #[cfg(feature = "dpdk")]
-#[test]
-fn daemon() {
+fn through_programs(plugin: Option<&Plugin>) {
     let suite = Suite::read();
     let can_be =
         |scenario: &Scenario, family| chosen(scenario) && scenario.pure_only.reason(family).is_none();
     // Mostly they wait, for the nodes and for silence: both encapsulations do so at once, with nodes of their own.
     let faults = thread::scope(|scope| {
         let suite = &suite;
-        let of = |wire| scope.spawn(move || run(&mut daemon::fabric(suite, wire), can_be));
+        let of = |wire| scope.spawn(move || run(&mut daemon::fabric(suite, wire, plugin), can_be));
         let running = WIRES.map(of);
         running.into_iter().flat_map(|it| it.join().expect("no panic")).collect::<Vec<_>>()
     });
     none(&faults);
+}
+
+/// Through `warren run`.
+#[cfg(feature = "dpdk")]
+#[test]
+fn daemon() {
+    through_programs(None);
+}
+
+/// Through a C program that libwarren.so makes a host.
+#[cfg(feature = "dpdk")]
+#[test]
+fn plugin() {
+    through_programs(Some(&Plugin::build("vpc-host")));
 }
 
 /// Each rule has a scenario, or a reason why not.

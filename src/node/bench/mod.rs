@@ -19,7 +19,7 @@ use serde::Serialize;
 use self::generator::Generator;
 use super::worker::{Plan, Transmit, Worker, WorkerCounters};
 use super::{
-    clock::Clock,
+    clock::{Clock, measure_cycles},
     fleet::{self, Fleet},
     traffic::{Connections, Stamp},
 };
@@ -217,7 +217,7 @@ impl Machine {
         let pool =
             Mempool::new(&eal, "buffers", 16_383, 2176, 256, None).map_err(|error| error.to_string())?;
         let hugepages = matches!(eal.hugepages(), dpdk::HugepageMode::Hugepages { .. });
-        let frequency = super::daemon::measure_cycles();
+        let frequency = measure_cycles();
         let (clock, cycles_per_second) = (Clock::new(frequency), frequency as f64);
         Ok(Self { eal, pool, hugepages, cycles_per_second, clock })
     }

@@ -1,0 +1,48 @@
+//! A node as a C program that libwarren.so makes one: built here, and told of its devices by the host file as `warren run` is.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A program of `examples/`, built.
+pub struct Plugin {
+    program: PathBuf,
+    libraries: PathBuf,
+}
+
+impl Plugin {
+    /// Builds libwarren.so, unless `WARREN_PLUGIN` names a folder with one (`ci/build-plugin.sh`), and `examples/NAME.c`.
+    pub fn build(name: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let built = env::var_os("WARREN_PLUGIN").map_or_else(|| folder.join("plugin"), PathBuf::from);
+        if env::var_os("WARREN_PLUGIN").is_none() {
+            done(Command::new(root.join("ci/build-plugin.sh")).arg("--debug").arg(&built));
+        }
+        let program = folder.join(name);
+        done(Command::new(root.join("ci/build-example.sh")).arg(&built).arg(name).arg(&program));
+        Self { program, libraries: built.join("lib") }
+    }
+
+    /// To run it as host number `number`, with its host file in a folder.
+    pub fn command(&self, folder: &Path, number: u8) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            // Its main thread waits for signals and runs anywhere, its worker where the daemon's would.
+            .arg(format!("--lcores=0@(0,1),1@{}", number % 2))
+            .args(["--no-pci", "--no-huge", "--no-shconf", "-m", "96", "--no-telemetry", "--log-level=error"])
+            .arg(format!("--file-prefix=conformance-{number}"))
+            .arg("--")
+            .arg(folder.join("host.toml"))
+            .env("LD_LIBRARY_PATH", &self.libraries);
+        command
+    }
+}
+
+fn done(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&said));
+}
