@@ -99,6 +99,15 @@ impl<B> Common<B> {
     }
 }
 
+/// Why a node was not opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// A sentence for each thing that is wrong with the host file, or between it and the state.
+    Host(String),
+    /// The system has no thread left, or refuses the control socket.
+    System(String),
+}
+
 /// What is kept for a worker until the program asks for it.
 struct Seat {
     reader: Reader<Tables>,
@@ -122,16 +131,16 @@ impl<B: Buffer + Send + 'static> Node<B> {
     ///
     /// # Errors
     ///
-    /// A sentence for each thing that is wrong with the host file, or between it and the state; or that the system has no
-    /// thread left, or refuses the control socket.
-    pub fn open(setup: Setup) -> Result<Self, String> {
+    /// What is wrong; nothing is open then.
+    pub fn open(setup: Setup) -> Result<Self, OpenError> {
         let Setup { mut config, model, devices, workers, cpus, control, log } = setup;
-        check(&config, &devices, workers)?;
+        check(&config, &devices, workers).map_err(OpenError::Host)?;
         let log = log.unwrap_or_else(tracing::Dispatch::none);
         let mac = |port: PortIndex| devices.get(usize::from(port.0)).map_or(Mac::default(), |it| it.mac);
         fall_back(&mut config, &devices);
         let site = config.site(mac);
-        let (manager, readers) = Manager::new(&config, site, model, workers).map_err(|it| it.join("\n"))?;
+        let (manager, readers) =
+            Manager::new(&config, site, model, workers).map_err(|it| OpenError::Host(it.join("\n")))?;
         let owners = (0..config.ports.len()).map(|port| port % workers).collect();
         let receivers =
             config.ports.iter().map(|port| port.queues_for(workers).min(workers) as u32).collect();
@@ -175,15 +184,17 @@ impl<B: Buffer + Send + 'static> Node<B> {
         let run = move || tracing::dispatcher::with_default(&log, run);
         let thread =
             without_signals(|| thread::Builder::new().name("warren".into()).spawn(run)).map_err(|error| {
-                format!("no management thread: {error}; end other threads or raise the limit")
+                OpenError::System(format!(
+                    "no management thread: {error}; end other threads or raise the limit"
+                ))
             })?;
         let mut node =
             Self { config, devices, common, seats, calls: Some(calls), server: None, thread: Some(thread) };
         if control {
-            node.server = Some(
-                node.serve()
-                    .map_err(|error| format!("control socket {}: {error}", node.config.control.display()))?,
-            );
+            node.server = Some(node.serve().map_err(|error| {
+                let path = node.config.control.display();
+                OpenError::System(format!("control socket {path}: {error}"))
+            })?);
         }
         Ok(node)
     }

@@ -15,14 +15,13 @@ pub const WARREN_LOG_WARNING: u32 = 2;
 /// Something has changed.
 pub const WARREN_LOG_INFO: u32 = 3;
 
-/// Takes a line of the log, of the level WARREN_LOG_... The text is valid during the call. Called on the management thread and on
-/// that which calls warren_open(), never on a worker's.
-pub type warren_log = unsafe extern "C" fn(user: *mut c_void, level: u32, text: *const c_char);
+/// The program's function.
+type Log = unsafe extern "C" fn(user: *mut c_void, level: u32, text: *const c_char);
 
 /// Where lines go.
 #[derive(Clone, Copy)]
 struct To {
-    log: warren_log,
+    log: Log,
     user: *mut c_void,
 }
 
@@ -69,7 +68,7 @@ impl MakeWriter<'_> for To {
 }
 
 /// A log of events down to `WARREN_LOG_INFO`.
-pub(super) fn to_program(log: warren_log, user: *mut c_void) -> Dispatch {
+pub(super) fn to_program(log: Log, user: *mut c_void) -> Dispatch {
     let lines = tracing_subscriber::fmt().with_writer(To { log, user }).with_max_level(Level::INFO);
     lines.without_time().with_level(false).with_target(false).with_ansi(false).into()
 }

@@ -6,6 +6,7 @@
 // C's names; what a caller has to keep to is said of each function, in the header's words.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
+mod called;
 mod error;
 mod log;
 mod node;
@@ -13,12 +14,13 @@ mod worker;
 
 use std::ffi::{c_char, c_void};
 
+pub(crate) use self::called::Called;
 pub use self::{
     error::{
         WARREN_ARGUMENT, WARREN_BUSY, WARREN_DEVICE, WARREN_HOST, WARREN_MESSAGE_BYTES, WARREN_OK,
         WARREN_OWNER, WARREN_PANIC, WARREN_PORT, WARREN_STATE, WARREN_SYSTEM, warren_error,
     },
-    log::{WARREN_LOG_ERROR, WARREN_LOG_INFO, WARREN_LOG_WARNING, warren_log},
+    log::{WARREN_LOG_ERROR, WARREN_LOG_INFO, WARREN_LOG_WARNING},
     node::{
         warren, warren_apply, warren_apply_text, warren_close, warren_drops, warren_open,
         warren_port_counters, warren_port_info, warren_ports, warren_reason, warren_reasons, warren_version,
@@ -28,13 +30,11 @@ pub use self::{
 };
 
 /// DPDK's packet buffer.
-#[repr(C)]
 pub struct rte_mbuf {
     _private: [u8; 0],
 }
 
 /// DPDK's pool of packet buffers.
-#[repr(C)]
 pub struct rte_mempool {
     _private: [u8; 0],
 }
@@ -97,11 +97,6 @@ pub struct warren_device {
     pub udp_checksum: u8,
 }
 
-/// Opens the device of a port, and tells of it. Called by warren_open(), on its thread, for each port; returns 0, or something else
-/// where the device is not there, which ends warren_open() with WARREN_DEVICE.
-pub type warren_open_port =
-    unsafe extern "C" fn(user: *mut c_void, port: *const warren_port, device: *mut warren_device) -> i32;
-
 /// How a host is to be opened. What is not needed is zero.
 #[repr(C)]
 pub struct warren_options {
@@ -116,10 +111,15 @@ pub struct warren_options {
     pub workers: u32,
     /// 0, or WARREN_CONTROL_SOCKET.
     pub flags: u32,
-    /// NULL: no devices are opened, and the host file says the MAC of each uplink, gateway and service port.
-    pub open_port: Option<warren_open_port>,
-    /// NULL: nothing is logged.
-    pub log: Option<warren_log>,
+    /// Opens the device of a port, and tells of it. Called by warren_open(), on its thread, for each port; returns 0, or something
+    /// else where the device is not there, which ends warren_open() with WARREN_DEVICE. NULL: no devices are opened, and the
+    /// host file says the MAC of each uplink, gateway and service port.
+    pub open_port: Option<
+        unsafe extern "C" fn(user: *mut c_void, port: *const warren_port, device: *mut warren_device) -> i32,
+    >,
+    /// Takes a line of the log, of the level WARREN_LOG_... The text is valid during the call. Called on the management thread and
+    /// on that which calls warren_open(), never on a worker's. NULL: nothing is logged.
+    pub log: Option<unsafe extern "C" fn(user: *mut c_void, level: u32, text: *const c_char)>,
     /// Given to open_port and log.
     pub user: *mut c_void,
     /// The CPUs that the management thread may run on; NULL: those of the thread that calls warren_open(). It should not be

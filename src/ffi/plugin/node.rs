@@ -15,7 +15,8 @@ use super::{
     WARREN_CONTROL_SOCKET, WARREN_ROLE_CONTROL, WARREN_ROLE_GATEWAY, WARREN_ROLE_INSTANCE,
     WARREN_ROLE_SERVICE, WARREN_ROLE_UPLINK, WARREN_VERSION,
     error::{
-        Failure, WARREN_BUSY, WARREN_DEVICE, WARREN_HOST, WARREN_PORT, WARREN_STATE, guarded, warren_error,
+        Failure, WARREN_BUSY, WARREN_DEVICE, WARREN_HOST, WARREN_PORT, WARREN_STATE, WARREN_SYSTEM, guarded,
+        warren_error,
     },
     log, warren_applied, warren_counters, warren_device, warren_options, warren_port,
 };
@@ -25,7 +26,7 @@ use crate::{
     model::{self, Document, Model},
     node::{
         config::{HostConfig, PortConfig, RoleConfig},
-        embedded::{Device, Node, Setup},
+        embedded::{Device, Node, OpenError, Setup},
     },
     packet::Mac,
     pipeline::Reason,
@@ -276,7 +277,10 @@ unsafe fn open(options: &warren_options) -> Result<warren, Failure> {
         control: options.flags & WARREN_CONTROL_SOCKET != 0,
         log: options.log.map(|to| log::to_program(to, options.user)),
     };
-    let node = Node::open(setup).map_err(|problem| Failure::new(WARREN_HOST, problem))?;
+    let node = Node::open(setup).map_err(|error| match error {
+        OpenError::Host(problem) => Failure::new(WARREN_HOST, problem),
+        OpenError::System(problem) => Failure::new(WARREN_SYSTEM, problem),
+    })?;
     Ok(warren { node, names, open: Arc::default() })
 }
 

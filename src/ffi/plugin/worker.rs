@@ -68,12 +68,8 @@ pub unsafe extern "C" fn warren_worker_open(
             Failure::new(WARREN_BUSY, format!("worker {number} was opened before; open each once"))
         })?;
         host.open.fetch_add(1, Ordering::AcqRel);
-        *worker = Box::into_raw(Box::new(warren_worker {
-            handle,
-            bursts: Vec::with_capacity(host.node.config().ports.len()),
-            broken: false,
-            open: Arc::clone(&host.open),
-        }));
+        let ports = host.node.config().ports.len();
+        *worker = Box::into_raw(Box::new(warren_worker::new(handle, ports, Arc::clone(&host.open))));
         Ok(())
     };
     // SAFETY: `error` is as the header says.
@@ -158,6 +154,11 @@ pub unsafe extern "C" fn warren_quiesce(worker: *mut warren_worker) -> i32 {
 }
 
 impl warren_worker {
+    /// The worker of a host with so many ports, of which `open` counts the open ones.
+    pub(super) fn new(handle: Handle<Mbuf>, ports: usize, open: Arc<AtomicUsize>) -> Self {
+        Self { handle, bursts: Vec::with_capacity(ports), broken: false, open }
+    }
+
     /// # Safety
     ///
     /// `mbufs` points to `count` mbufs that belong to nobody else, unless that is 0.

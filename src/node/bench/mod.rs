@@ -5,6 +5,7 @@
 //! part of Warren: the least that any VXLAN sender does (see `bare`).
 
 mod bare;
+mod border;
 mod generator;
 mod moves;
 
@@ -49,6 +50,14 @@ pub enum Case {
     #[value(name = "stateful-in")]
     #[serde(rename = "stateful-in")]
     StatefulIn,
+    /// As `encap`, through the C API.
+    #[value(name = "encap-api")]
+    #[serde(rename = "encap-api")]
+    EncapApi,
+    /// As `decap`, through the C API.
+    #[value(name = "decap-api")]
+    #[serde(rename = "decap-api")]
+    DecapApi,
     /// Moves of an ENI under `encap` traffic: how long until all workers use the new tables, and what was copied.
     Move,
     /// The yardstick: parse, one hash lookup, a ready VXLAN header, and none of Warren's checks.
@@ -59,6 +68,15 @@ impl Case {
     /// Whether its ENIs have rules and connections.
     fn is_stateful(self) -> bool {
         matches!(self, Self::Stateful | Self::StatefulIn)
+    }
+
+    /// The port that its packets come from, if it is measured through the C API.
+    fn through_api(self) -> Option<PortIndex> {
+        match self {
+            Self::EncapApi => Some(fleet::FIRST),
+            Self::DecapApi => Some(fleet::UPLINK),
+            _ => None,
+        }
     }
 }
 
@@ -252,6 +270,8 @@ type BenchWorker = Worker<Mbuf, Generator, TxQueue>;
 enum Work {
     /// The worker loop, and what it counts.
     Worker(Box<BenchWorker>, Arc<WorkerCounters>),
+    /// A program with the C API.
+    Border(Box<border::Border>),
     /// The yardstick.
     Bare(Box<bare::Bare>),
 }
@@ -275,11 +295,11 @@ struct Bench {
 impl Bench {
     fn new(case: Case, machine: &Machine, fleet: &Fleet, options: &Options) -> Result<Self, String> {
         let stamp = || match case {
-            Case::Decap => Stamp::decapsulate(fleet, options.size),
+            Case::Decap | Case::DecapApi => Stamp::decapsulate(fleet, options.size),
             Case::Local => Stamp::local(fleet, options.size),
             Case::Stateful => Stamp::connected(fleet, options.size, Connections(options.flows)),
             Case::StatefulIn => Stamp::connected_in(fleet, options.size, Connections(options.flows)),
-            Case::Encap | Case::Bare | Case::Move => Stamp::encapsulate(fleet, options.size),
+            Case::Encap | Case::EncapApi | Case::Bare | Case::Move => Stamp::encapsulate(fleet, options.size),
         };
         let name = format!("{case:?}").to_lowercase();
         let stamped = Arc::new(stamp());
@@ -292,6 +312,8 @@ impl Bench {
             let bare = bare::Bare::new(fleet, generator, other_tx);
             let bytes = bare.table_bytes();
             (Work::Bare(Box::new(bare)), bytes)
+        } else if let Some(from) = case.through_api() {
+            (Work::Border(Box::new(border::Border::new(fleet, from, generator, other_tx)?)), 0)
         } else {
             let connections = 2 * stamped.flows().max(1) as u32;
             let mut set_up = worker(case, fleet, generator, tx, other_tx, (options.burst, connections));
@@ -331,6 +353,7 @@ impl Bench {
         while packets < most {
             packets += match &mut self.work {
                 Work::Worker(worker, _) => worker.round(clock.now()),
+                Work::Border(border) => border.round(self.burst, clock),
                 Work::Bare(bare) => bare.round(self.burst),
             };
         }
@@ -343,7 +366,16 @@ impl Bench {
 
     /// A packet that was dropped was not measured doing what the case says.
     fn check(&self) -> Result<(), String> {
-        let Work::Worker(_, counters) = &self.work else { return Ok(()) };
+        let counters = match &self.work {
+            Work::Worker(_, counters) => counters,
+            Work::Border(border) => {
+                let dropped = border.dropped();
+                return dropped.map_or(Ok(()), |(port, packets)| {
+                    Err(format!("{:?}: {packets} packets were dropped at port {}", self.case, port.0))
+                });
+            }
+            Work::Bare(_) => return Ok(()),
+        };
         let ports = (0..3).map(|port| counters.ports.port(PortIndex(port)));
         let dropped =
             ports.flat_map(|port| Reason::ALL.iter().map(move |reason| (*reason, port.drops(*reason))));
@@ -415,7 +447,7 @@ fn worker(
     let (from, outputs) = match case {
         Case::Decap | Case::StatefulIn => (fleet::UPLINK, [Some(other_tx), None, Some(tx)]),
         Case::Local => (fleet::FIRST, [Some(tx), Some(other_tx), None]),
-        Case::Encap | Case::Stateful | Case::Move | Case::Bare => {
+        Case::Encap | Case::EncapApi | Case::DecapApi | Case::Stateful | Case::Move | Case::Bare => {
             (fleet::FIRST, [Some(tx), None, Some(other_tx)])
         }
     };

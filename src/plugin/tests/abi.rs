@@ -8,9 +8,11 @@ use super::{built, compare, compile, library, package, run};
 /// `nm`'s lines of functions: `warren_open@@WARREN_0.1`.
 fn symbols() -> Vec<String> {
     let library = library().join("lib/libwarren.so.0");
-    let output = run(Command::new("nm").args(["-D", "--defined-only", "--with-symbol-versions"]).arg(library));
+    let output =
+        run(Command::new("nm").args(["-D", "--defined-only", "--with-symbol-versions"]).arg(library));
     let text = String::from_utf8(output.stdout).unwrap();
-    let mut symbols: Vec<_> = text.lines().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned).collect();
+    let mut symbols: Vec<_> =
+        text.lines().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned).collect();
     symbols.retain(|symbol| !symbol.starts_with("WARREN_"));
     symbols.sort();
     symbols
@@ -28,7 +30,10 @@ fn declared() -> (Vec<(String, Vec<String>)>, Vec<String>) {
         } else if line == "};" {
             inside = false;
         } else if let (true, Some(member)) = (inside, line.strip_suffix(';')) {
-            let name = member.split('[').next().unwrap().rsplit([' ', '*']).next().unwrap();
+            // `type name`, `type *name`, `type name[COUNT]`, `type (*name)(…)`.
+            let pointer = member.split_once("(*").and_then(|(_, rest)| rest.split(')').next());
+            let plain = || member.split('[').next().and_then(|it| it.rsplit([' ', '*']).next());
+            let name = pointer.or_else(plain).unwrap();
             structs.last_mut().unwrap().1.push(name.to_owned());
         } else if let Some(constant) = line.strip_prefix("#define WARREN_") {
             constants.extend(constant.split_once(' ').map(|(name, _)| format!("WARREN_{name}")));
@@ -71,6 +76,9 @@ fn the_binary_interface_stays() {
     let current: BTreeSet<_> = now.lines().collect();
     let gone: Vec<_> = committed.lines().filter(|line| !current.contains(line)).collect();
     let new_soname = env::var_os("WARREN_NEW_SONAME").is_some();
-    assert!(gone.is_empty() || new_soname, "programs depend on this: change the SONAME, or leave it\n{gone:#?}");
+    assert!(
+        gone.is_empty() || new_soname,
+        "programs depend on this: change the SONAME, or leave it\n{gone:#?}"
+    );
     compare("abi.txt", &now);
 }
