@@ -8,4 +8,4 @@ dest=${1:?usage: ci/build-example.sh DEST NAME OUT} name=${2:?} out=${3:?}
 export PKG_CONFIG_PATH=$dest/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
 read -ra flags <<<"$(pkg-config --cflags libwarren)"
 read -ra libs <<<"$(pkg-config --libs libwarren)"
-gcc -std=gnu11 -O2 -g -Wall -Wextra -Werror "${flags[@]}" -o "$out" "examples/$name.c" "${libs[@]}"
+gcc -std=gnu11 -O2 -g -Wall -Wextra -Werror -DALLOW_EXPERIMENTAL_API "${flags[@]}" -o "$out" "examples/$name.c" "${libs[@]}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds libwarren.so.0 into DEST/lib, with warren.h in DEST/include and a pkg-config file.
+# Builds libwarren.so.0, and libwarren_graph.so.0 on top of it, into DEST/lib, with headers in DEST/include and a pkg-config file.
 # Usage: ci/build-plugin.sh [--debug] DEST
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -24,7 +24,15 @@ gcc -shared -o "$dest/lib/libwarren.so.$version" \
     "${dpdk[@]}" -lpcap -lgcc_s -lm -lc
 ln -sf "libwarren.so.$version" "$dest/lib/libwarren.so.0"
 ln -sf libwarren.so.0 "$dest/lib/libwarren.so"
-cp src/plugin/warren.h "$dest/include/"
+cp src/plugin/warren.h src/plugin/warren_graph.h "$dest/include/"
+
+read -ra flags <<<"$(pkg-config --cflags libdpdk)"
+gcc -std=gnu11 -O2 -g -fPIC -Wall -Wextra -Werror -DALLOW_EXPERIMENTAL_API "${flags[@]}" -I"$dest/include" \
+    -shared -o "$dest/lib/libwarren_graph.so.$version" src/plugin/graph.c \
+    -Wl,-soname,libwarren_graph.so.0 -Wl,-z,defs -Wl,-rpath,'$ORIGIN' \
+    -L"$dest/lib" -lwarren "${dpdk[@]}" -lrte_graph
+ln -sf "libwarren_graph.so.$version" "$dest/lib/libwarren_graph.so.0"
+ln -sf libwarren_graph.so.0 "$dest/lib/libwarren_graph.so"
 prefix=$(realpath "$dest")
 cat >"$dest/lib/pkgconfig/libwarren.pc" <<PC
 Name: libwarren

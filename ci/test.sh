@@ -57,6 +57,7 @@ export CARGO_INCREMENTAL=0
 heading "checking"
 step "format" cargo fmt --check
 step "lint" cargo clippy --locked --all-targets -- -D warnings
+step "lint the plugin" cargo clippy --locked -p warren-plugin -p warren-plugin-tests --all-targets -- -D warnings
 step "lint without DPDK" cargo clippy --locked --all-targets --no-default-features -- -D warnings
 step "documentation" env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
@@ -67,6 +68,9 @@ step "tests without DPDK" cargo test --locked --no-default-features
 step "tests" cargo test --locked
 step "release build" cargo build --locked --release
 step "fair shares" cargo test --locked --release --test fair_share
+plugin=${CARGO_TARGET_DIR:-$ROOT/target}/plugin
+step "plugin" ci/build-plugin.sh "$plugin"
+step "plugin's interface" env WARREN_PLUGIN="$plugin" cargo test --locked -p warren-plugin-tests
 step "benchmarks, each once" cargo bench --locked --bench '*' -- --test
 step "demo" ci/demo.sh
 step "claims" ci/demo.sh claims

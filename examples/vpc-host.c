@@ -46,7 +46,7 @@ static volatile bool stop;
 /* warren_open() calls it for each port. */
 static int32_t open_port(void *user, const struct warren_port *port, struct warren_device *device)
 {
-	struct rte_eth_conf conf = {.rxmode.mtu = port->mtu};
+	struct rte_eth_conf conf = {0};
 	struct rte_eth_dev_info info;
 	struct rte_ether_addr mac;
 	char name[RTE_ETH_NAME_MAX_LEN];
@@ -65,7 +65,6 @@ static int32_t open_port(void *user, const struct warren_port *port, struct warr
 	if (result != 0)
 		return result;
 	conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-	conf.rxmode.mtu = RTE_MIN(port->mtu, info.max_mtu);
 	result = rte_eth_dev_configure(id, port->queues, port->queues, &conf);
 	for (queue = 0; result == 0 && queue < port->queues; queue++) {
 		result = rte_eth_rx_queue_setup(id, queue, DESCRIPTORS, SOCKET_ID_ANY, NULL, pool);
@@ -73,17 +72,16 @@ static int32_t open_port(void *user, const struct warren_port *port, struct warr
 			result = rte_eth_tx_queue_setup(id, queue, DESCRIPTORS, SOCKET_ID_ANY, NULL);
 	}
 	if (result == 0)
-		result = rte_eth_dev_start(id);
-	if (result == 0)
 		result = rte_eth_macaddr_get(id, &mac);
 	if (result != 0)
 		return result;
 	/* Not every driver can; those that can't take all packets as they are. */
+	rte_eth_dev_set_mtu(id, port->mtu);
 	rte_eth_promiscuous_enable(id);
 	memcpy(device->mac, &mac, sizeof(device->mac));
 	device->segments = conf.txmode.offloads != 0;
 	ports[port->index] = (struct port){.device = id, .queues = port->queues, .owner = port->owner};
-	return 0;
+	return rte_eth_dev_start(id);
 }
 
 /* The first queue of a port that a worker has. */

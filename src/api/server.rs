@@ -8,8 +8,11 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
-    sync::Arc,
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -55,9 +58,11 @@ impl Daemon {
     }
 }
 
-/// The socket, removed when dropped.
+/// The socket, and the thread that accepts connections; gone when dropped.
 pub struct Server {
     path: PathBuf,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -78,8 +83,13 @@ impl Server {
         let _ = fs::remove_file(path);
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        thread::Builder::new().name("control".into()).spawn(move || {
+        let stop = Arc::<AtomicBool>::default();
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("control".into()).spawn(move || {
             for stream in listener.incoming().flatten() {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
                 let daemon = daemon.clone();
                 let serve = move || {
                     if let Err(error) = serve(stream, &daemon) {
@@ -91,13 +101,19 @@ impl Server {
                 }
             }
         })?;
-        Ok(Self { path: path.to_owned() })
+        Ok(Self { path: path.to_owned(), stop, thread: Some(thread) })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Wakes the thread. Where the socket's file is gone nothing does, and it stays with what it waits for.
+        let woken = UnixStream::connect(&self.path).is_ok();
         let _ = fs::remove_file(&self.path);
+        if let Some(thread) = self.thread.take().filter(|_| woken) {
+            let _ = thread.join();
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -89,6 +89,8 @@ struct Common<B> {
     /// By worker: the time of its last round, in nanoseconds; 0 before the first.
     times: Box<[CachePadded<AtomicU64>]>,
     clock: Clock,
+    /// Set when the management thread is to end.
+    stop: AtomicBool,
 }
 
 impl<B> Common<B> {
@@ -121,7 +123,7 @@ pub struct Node<B> {
     devices: Vec<Device>,
     common: Arc<Common<B>>,
     seats: Mutex<Vec<Option<Seat>>>,
-    calls: Option<Sender<Call>>,
+    calls: Sender<Call>,
     server: Option<Server>,
     thread: Option<JoinHandle<()>>,
 }
@@ -155,6 +157,7 @@ impl<B: Buffer + Send + 'static> Node<B> {
             start: OnceLock::new(),
             times: (0..workers).map(|_| CachePadded::default()).collect(),
             clock: Clock::new(cycles_per_second),
+            stop: AtomicBool::new(false),
         });
         let seat = |reader| {
             Some(Seat {
@@ -189,7 +192,7 @@ impl<B: Buffer + Send + 'static> Node<B> {
                 ))
             })?;
         let mut node =
-            Self { config, devices, common, seats, calls: Some(calls), server: None, thread: Some(thread) };
+            Self { config, devices, common, seats, calls, server: None, thread: Some(thread) };
         if control {
             node.server = Some(node.serve().map_err(|error| {
                 let path = node.config.control.display();
@@ -201,7 +204,7 @@ impl<B: Buffer + Send + 'static> Node<B> {
 
     fn serve(&self) -> io::Result<Server> {
         let daemon = server::Daemon {
-            calls: self.calls.clone().ok_or(io::ErrorKind::NotConnected)?,
+            calls: self.calls.clone(),
             captures: Arc::clone(&self.common.plan.captures),
             clock: self.common.clock,
         };
@@ -268,7 +271,7 @@ impl<B: Buffer + Send + 'static> Node<B> {
     /// Puts a validated model in force, as `warren apply` does.
     pub fn apply(&self, model: Model) -> Reply {
         let (reply, replied) = bounded(1);
-        let sent = self.calls.as_ref().and_then(|calls| calls.send(Call::Apply(Box::new(model), reply)).ok());
+        let sent = self.calls.send(Call::Apply(Box::new(model), reply)).ok();
         sent.and_then(|()| replied.recv().ok()).unwrap_or_else(|| {
             Reply::Failed("the management thread ended by a panic; open the host anew".into())
         })
@@ -295,7 +298,8 @@ impl<B: Buffer + Send + 'static> Node<B> {
 impl<B> Drop for Node<B> {
     fn drop(&mut self) {
         self.server = None;
-        self.calls = None;
+        // Clients of the socket may still be able to ask it.
+        self.common.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             // One that has panicked has said so.
             let _ = thread.join();
@@ -374,10 +378,10 @@ struct Thread<B> {
 }
 
 impl<B: Buffer> Thread<B> {
-    /// Until nobody can ask any more.
+    /// Until it is told to end.
     fn run(mut self, called: &Receiver<Call>) {
         let mut next_tick = Instant::now();
-        loop {
+        while !self.common.stop.load(Ordering::Relaxed) {
             match called.recv_deadline(next_tick) {
                 Ok(call) => self.answer(call),
                 Err(RecvTimeoutError::Timeout) => {}

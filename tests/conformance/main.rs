@@ -2,7 +2,7 @@
 //! `docs/conformance.md` shows the result.
 //!
 //! `cargo test --test conformance pure` runs it on the pipeline alone; `daemon` through `warren run`, which takes root and
-//! DPDK; `plugin`, as much, through a C program with `libwarren.so`; `page` compares the generated page, and writes it with
+//! DPDK; `plugin` and `graph`, as much, through C programs with `libwarren.so`; `page` compares the generated page, and writes it with
 //! `WARREN_BLESS=1`. `WARREN_SCENARIO=TEXT` runs only scenarios whose name has it, or whose file begins with it.
 
 // Nothing outside uses a test's items; `pub` here means public to the other files.
@@ -111,6 +111,13 @@ fn daemon() {
 #[test]
 fn plugin() {
     through_programs(Some(&Plugin::build("vpc-host")));
+}
+
+/// Through one on DPDK's graph library.
+#[cfg(feature = "dpdk")]
+#[test]
+fn graph() {
+    through_programs(Some(&Plugin::build("vpc-graph")));
 }
 
 /// Each rule has a scenario, or a reason why not.

@@ -8,6 +8,8 @@ use std::{
 
 /// A program of `examples/`, built.
 pub struct Plugin {
+    /// Whether its nodes are DPDK's graph library's, which the EAL loads.
+    graph: bool,
     program: PathBuf,
     libraries: PathBuf,
 }
@@ -23,7 +25,7 @@ impl Plugin {
         }
         let program = folder.join(name);
         done(Command::new(root.join("ci/build-example.sh")).arg(&built).arg(name).arg(&program));
-        Self { program, libraries: built.join("lib") }
+        Self { graph: name == "vpc-graph", program, libraries: built.join("lib") }
     }
 
     /// To run it as host number `number`, with its host file in a folder.
@@ -34,6 +36,7 @@ impl Plugin {
             .arg(format!("--lcores=0@(0,1),1@{}", number % 2))
             .args(["--no-pci", "--no-huge", "--no-shconf", "-m", "96", "--no-telemetry", "--log-level=error"])
             .arg(format!("--file-prefix=conformance-{number}"))
+            .args(self.graph.then_some(["-d", "libwarren_graph.so.0"]).into_iter().flatten())
             .arg("--")
             .arg(folder.join("host.toml"))
             .env("LD_LIBRARY_PATH", &self.libraries);

@@ -111,7 +111,6 @@ fn a_c_program_opens_applies_and_closes() {
             "--error-exitcode=9",
             "-q",
         ])
-        .arg(format!("--suppressions={}", package().join("tests/valgrind.supp").display()))
         .arg(&program)
         .arg(files.path())
         .arg("3")
