@@ -37,11 +37,12 @@ fn a_packet_is_followed_to_the_receiving_host() {
         else {
             panic!("two hosts");
         };
-        let expected =
-            ["eni", "source_mac", "source_check", "mtu", "path", "destination", "encapsulate", "outer"];
-        assert_eq!(steps(sender), expected);
+        let checks = ["eni", "source_mac", "source_check", "mtu"];
+        let way = ["path", "destination", "groups", "connection", "encapsulate", "outer"];
+        assert_eq!(steps(sender), [&checks[..], &way].concat());
         assert_eq!(sender["outcomes"][0]["host"], "host-b");
-        assert_eq!(steps(receiver), ["outer", "origin", "decapsulate", "receiver", "destination_check"]);
+        let arrival = ["outer", "origin", "decapsulate", "receiver", "destination_check"];
+        assert_eq!(steps(receiver), [&arrival[..], &["groups", "connection"]].concat());
         let delivered = &receiver["outcomes"][0];
         assert_eq!((&delivered["verdict"], &delivered["eni"]), (&"delivered".into(), &"eni-a2".into()));
         // L2-5, FWD-5: not a bit of the inner frame has changed.
@@ -49,13 +50,69 @@ fn a_packet_is_followed_to_the_receiving_host() {
     }
 }
 
+/// What is said of a step, each time.
+fn texts(trace: &Value, step: &str) -> Vec<String> {
+    let lines = trace["steps"].as_array().unwrap().iter().filter(|line| line["step"] == step);
+    lines.map(|line| line["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn rules_and_connections_are_named() {
+    let options = ["--eni", "eni-a1", "--dst", "10.0.2.10", "--proto", "tcp", "--dport", "443"];
+    let [open] = &trace(&options)[..] else { panic!("one host") };
+    // SEC-13: at both ends.
+    assert_eq!(
+        texts(open, "groups"),
+        ["out of eni-a1: sg-open allows all to 0.0.0.0/0", "into eni-b1: sg-open allows all from 0.0.0.0/0"]
+    );
+    assert_eq!(texts(open, "connection"), ["not tracked: everything is allowed both ways"; 2]);
+    let acl = |way: &str, eni: &str| {
+        format!("{way} the subnet of {eni}: the default network ACL, allows everything")
+    };
+    assert_eq!(texts(open, "acl"), [acl("out of", "eni-a1"), acl("into", "eni-b1")]);
+
+    // A state in which only one rule and one entry let it through, and the other end's groups nothing.
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(STATE).unwrap();
+    let open =
+        "  - {IpProtocol: \"-1\", IpRanges: [{CidrIp: 0.0.0.0/0}], Ipv6Ranges: [{CidrIpv6: \"::/0\"}]}\n";
+    let https = "  - {IpProtocol: tcp, FromPort: 443, ToPort: 443, IpRanges: [{CidrIp: 10.0.2.0/24}]}\n";
+    let (before, after) = text.split_once(&format!("  IpPermissions:\n{open}")).unwrap();
+    let acl = "\
+NetworkAcls:
+- NetworkAclId: acl-1
+  VpcId: vpc-blue
+  IsDefault: false
+  Associations: [{NetworkAclAssociationId: aclassoc-1, NetworkAclId: acl-1, SubnetId: subnet-a}]
+  Entries:
+  - {RuleNumber: 110, Protocol: '6', RuleAction: allow, Egress: true, CidrBlock: 0.0.0.0/0, PortRange: {From: 443, To: 443}}
+";
+    let state = folder.path().join("state.yaml");
+    std::fs::write(&state, format!("{before}  IpPermissions: []\n{}{acl}", after.replacen(open, https, 1)))
+        .unwrap();
+    let at = ["--json", "--state", state.to_str().unwrap()];
+    let (done, text) = warren(&[&at[..], &options].concat());
+    assert!(done, "{text}");
+    let closed: Vec<Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        texts(&closed[0], "groups"),
+        [
+            "out of eni-a1: sg-open allows tcp 443 to 10.0.2.0/24",
+            "into eni-b1: no rule of its security groups allows it"
+        ]
+    );
+    assert_eq!(texts(&closed[0], "connection"), ["new, and tracked"]);
+    assert_eq!(texts(&closed[0], "acl")[0], "out of the subnet of eni-a1: acl-1, entry 110 allows");
+    assert_eq!(closed[0]["outcomes"][0]["reason"], "sg_in");
+    let other = ["--eni", "eni-a1", "--dst", "10.0.2.10", "--proto", "tcp", "--dport", "80"];
+    let (_, text) = warren(&[&at[..], &other].concat());
+    assert!(text.contains("out of eni-a1: no rule of its security groups allows it"), "{text}");
+}
+
 #[test]
 fn a_route_and_a_rewrite_are_named() {
     let [trace] = &trace(&["--eni", "eni-a1", "--dst", "10.0.2.10"])[..] else { panic!("one host") };
-    let text = |step: &str| {
-        let mut lines = trace["steps"].as_array().unwrap().iter();
-        lines.find(|line| line["step"] == step).unwrap()["text"].as_str().unwrap().to_owned()
-    };
+    let text = |step: &str| texts(trace, step)[0].clone();
     assert_eq!(text("route"), "rtb-main: 10.0.0.0/16 → local");
     assert_eq!(text("destination"), "eni-b1, at port vm1 of this host");
     assert!(text("rewrite").starts_with("destination MAC 02:00:00:00:02:0a"));
@@ -64,11 +121,11 @@ fn a_route_and_a_rewrite_are_named() {
 #[test]
 fn a_drop_says_which_and_where() {
     for (options, reason, last) in [
-        (&["--dst", "8.8.8.8"][..], "no_route", "route"),
-        (&["--dst", "10.0.2.99"], "no_mapping", "route"),
+        (&["--dst", "8.8.8.8"][..], "no_route", "groups"),
+        (&["--dst", "10.0.2.99"], "no_mapping", "groups"),
         (&["--dst", "10.0.2.10", "--src", "10.0.1.99"], "src_check", "source_mac"),
         (&["--dst", "10.0.2.10", "--src-mac", "02:00:00:00:00:99"], "src_mac", "eni"),
-        (&["--dst", "10.0.2.10", "--dst-mac", "02:00:00:00:00:99"], "unknown_mac", "path"),
+        (&["--dst", "10.0.2.10", "--dst-mac", "02:00:00:00:00:99"], "unknown_mac", "groups"),
         (&["--dst", "10.0.2.10", "--length", "9002"], "oversize", "source_check"),
         (&["--dst", "169.254.169.254", "--proto", "tcp"], "service", "path"),
     ] {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
 use super::{Compiler, SitePort, SiteRole, lease, local_enis};
 use crate::{
     flow::Timeouts,
-    model::{self, Model, router_mac},
+    model::{self, LogScope, Model, router_mac},
     packet::{Mac, Vni},
     tables::{Addresses, Exits, LocalEni, Place, Port, PortIndex, Role, SubnetIndex},
 };
@@ -16,12 +16,14 @@ use crate::{
 impl Compiler {
     /// The ports, by index.
     pub(super) fn ports(&self, model: &Model, exits: &Exits) -> Box<[Port]> {
+        let logged = logged(model);
         let mut plugged: HashMap<&str, Arc<LocalEni>> = HashMap::new();
         for eni in local_enis(model, &self.local) {
             if let Some(at) = &eni.attachment
                 && let Some(local) = self.local_eni(model, exits, eni, &at.port)
             {
-                plugged.insert(&at.port, Arc::new(local));
+                let logged = [&eni.id, &eni.subnet, &eni.vpc].iter().any(|id| logged.contains(&***id));
+                plugged.insert(&at.port, Arc::new(LocalEni { logged, ..local }));
             }
         }
         let port = |port: &SitePort| Port {
@@ -82,6 +84,7 @@ impl Compiler {
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),
+            logged: false,
             lease: Arc::new(lease::lease(model, vpc, subnet, eni, mtu)),
             routes: Arc::clone(&leaving.routes),
             steered: self.exits.steering.contains(&subnet.route_table),
@@ -102,6 +105,15 @@ pub(super) fn rerouted(ports: &[Port], exits: &Exits) -> Box<[Port]> {
         }
     }
     ports
+}
+
+/// The ENIs, subnets and VPCs that have flow logs.
+fn logged(model: &Model) -> HashSet<&str> {
+    let scopes = model.flow_logs.values().filter_map(|log| match &log.scope {
+        LogScope::Vpc(id) | LogScope::Subnet(id) | LogScope::Eni(id) => Some(&**id),
+        LogScope::Other(_) => None,
+    });
+    scopes.collect()
 }
 
 /// As the workers keep them.

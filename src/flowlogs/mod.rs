@@ -9,6 +9,7 @@
 mod files;
 mod format;
 mod log;
+pub mod path;
 mod record;
 mod ring;
 #[cfg(test)]

@@ -35,6 +35,11 @@ impl FlowRing {
         taken
     }
 
+    /// Whether there is no room.
+    pub fn is_full(&self) -> bool {
+        self.records.is_full()
+    }
+
     /// The oldest record.
     pub fn pop(&self) -> Option<FlowRecord> {
         self.records.pop()

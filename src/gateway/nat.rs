@@ -360,8 +360,10 @@ pub(super) fn on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, at: At<'_>, wa
     ctx.sink.note(Step::Route(route));
     match route {
         Some(target) => {
-            let cross = || at.cross(Direction::Egress, way.destination, &way.headers);
-            go_from(ctx, way, (at.nat.subnet, target), cross, frame);
+            let may = |_: &mut Context<'_, S>, stays: bool, _| {
+                if stays { Ok(()) } else { at.cross(Direction::Egress, way.destination, &way.headers) }
+            };
+            go_from(ctx, way, (at.nat.subnet, target), may, frame);
         }
         None => ctx.drop(way.port, Reason::NoRoute, frame),
     }

@@ -9,13 +9,14 @@ use super::{
     subject::Subject,
 };
 use crate::{
+    flowlogs::path,
     packet::{
         Buffer, ETHERNET, Headers, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs, tcp,
     },
     pipeline::{AtGateway, Context, Packet, Reason, Sink, Step, encapsulate_as, fit, pass_on},
     tables::{
-        Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, Place, PortIndex, Seat, SubnetIndex,
-        Tables, Target, ZoneIndex, share_of_flow,
+        Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, OutsideKind, Place, PortIndex, Seat,
+        SubnetIndex, Tables, Target, ZoneIndex, share_of_flow,
     },
 };
 
@@ -115,24 +116,53 @@ pub(crate) fn leave<B: Buffer, S: Sink<B>>(
     };
     let zone = ctx.tables.exits.subnet(eni.subnet).map(|subnet| subnet.zone);
     let way = Way { flow: packet.flow, eni: Some(eni), zone, ..way };
-    go_from(ctx, way, (eni.subnet, target), || packet.cross(&eni.acl), frame);
+    let may = |ctx: &mut Context<'_, S>, stays: bool, path: u8| {
+        if !stays {
+            packet.leave(ctx, eni)?;
+        }
+        packet.passed(ctx, eni, path);
+        Ok(())
+    };
+    go_from(ctx, way, (eni.subnet, target), may, frame);
 }
 
-/// Takes a packet on from a subnet. `cross` says whether it may leave it.
+/// Takes a packet on from a subnet. `may` says whether it goes on, given whether it stays in the subnet, and its path as flow logs
+/// number it.
 pub(super) fn go_from<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     mut way: Way<'_>,
     (subnet, target): (SubnetIndex, Target),
-    cross: impl FnOnce() -> Result<(), Reason>,
+    may: impl FnOnce(&mut Context<'_, S>, bool, u8) -> Result<(), Reason>,
     frame: B,
 ) {
     let end = resolve(ctx.tables, &mut way, target, ctx.sink).and_then(|end| {
         let stays = matches!(&end, End::Eni(to) if to.subnet == subnet);
-        if stays { Ok(end) } else { cross().map(|()| end) }
+        let path = path(ctx.tables, target, end);
+        may(ctx, stays, path).map(|()| end)
     });
     match end {
         Ok(end) => on(ctx, way, end, frame),
         Err(reason) => ctx.drop(way.port, reason, frame),
+    }
+}
+
+/// The path of a packet over a target, as flow logs number it (FL-10).
+fn path(tables: &Tables, target: Target, end: End<'_>) -> u8 {
+    let gateway = match (target, end) {
+        (Target::Peer(_), _) => return path::PEERING,
+        (Target::Transit(_), _) => return path::OTHER,
+        (_, End::Eni(_)) => return path::SAME_VPC,
+        (_, End::Gateway(gateway)) => tables.exits.gateway(gateway),
+    };
+    match gateway.map(|gateway| &gateway.kind) {
+        Some(GatewayKind::Internet(_)) => path::INTERNET,
+        Some(GatewayKind::Nat(_)) => path::SAME_VPC,
+        Some(GatewayKind::Outside(outside)) => match outside.kind {
+            OutsideKind::Private => path::PRIVATE_GATEWAY,
+            OutsideKind::Endpoint => path::INTERNET,
+            OutsideKind::Transit => path::OTHER,
+        },
+        Some(GatewayKind::EgressOnly(_)) | None => path::OTHER,
     }
 }
 

@@ -46,8 +46,8 @@ pub struct HostConfig {
     pub bgp: Vec<BgpConfig>,
     /// How learned routes go from host to host.
     pub propagation: Propagation,
-    /// Where flow logs go.
-    pub flow_logs: FlowLogsConfig,
+    /// Where flow logs go, if any are written.
+    pub flow_logs: Option<FlowLogsConfig>,
 }
 
 /// The poll-mode workers.
@@ -243,8 +243,7 @@ struct RawHost {
     bgp: Vec<edge::RawBgp>,
     #[serde(default)]
     propagation: Propagation,
-    #[serde(default)]
-    flow_logs: FlowLogsConfig,
+    flow_logs: Option<FlowLogsConfig>,
 }
 
 #[derive(Default, Deserialize)]
@@ -379,7 +378,7 @@ impl HostConfig {
         problems.extend(edge::check_controls(&ports));
         let bindings = edge::check_bindings(&raw.gateway, &ports, &mut problems);
         problems.extend(edge::check_propagation(&raw.bgp, &raw.propagation));
-        problems.extend(raw.flow_logs.problems());
+        problems.extend(raw.flow_logs.iter().flat_map(FlowLogsConfig::problems));
         let host: Arc<str> = raw.host.into();
         let control = raw.control.socket.unwrap_or_else(|| default_socket(&host));
         let config = Self {
@@ -392,7 +391,7 @@ impl HostConfig {
             bindings,
             bgp: raw.bgp.into_iter().map(BgpConfig::from).collect(),
             propagation: raw.propagation,
-            flow_logs: raw.flow_logs.relative_to(folder),
+            flow_logs: raw.flow_logs.map(|logs| logs.relative_to(folder)),
             host,
         };
         if problems.is_empty() { Ok(config) } else { Err(problems) }

@@ -173,7 +173,7 @@ struct Node {
     propagation: Propagation,
     workers: Vec<WorkerThread>,
     /// Behind the workers, so that what they have pushed is written when they have ended.
-    flow_logs: FlowLogs,
+    flow_logs: Option<FlowLogs>,
     stop: Arc<AtomicBool>,
     ports: Vec<OpenPort>,
     pool: Mempool,
@@ -215,12 +215,17 @@ impl Node {
             ports.iter().map(|port| u32::from(port.setup.rx_queues).min(workers as u32)).collect();
         let cycles_per_second = measure_cycles();
         let clock = Clock::new(cycles_per_second);
-        let flow_logs = FlowLogs::start(config.flow_logs.settings(&config.host), workers, clock)
-            .map_err(|error| RunError(format!("flow logs: no thread: {error}")))?;
-        flow_logs.set_state(manager.tables(), manager.model());
+        let flow_logs = config.flow_logs.as_ref().map(|logs| {
+            FlowLogs::start(logs.settings(&config.host), workers, clock)
+                .map_err(|error| RunError(format!("flow logs: no thread: {error}")))
+        });
+        let flow_logs = flow_logs.transpose()?;
+        if let Some(flow_logs) = &flow_logs {
+            flow_logs.set_state(manager.tables(), manager.model());
+        }
         let plan = Plan { receivers, ..Plan::new(owners, workers) };
         let mut node = Self {
-            management: Management::new(manager, plan, workers),
+            management: Management::new(manager, plan, workers, flow_logs.is_some()),
             propagation,
             workers: Vec::new(),
             flow_logs,
@@ -255,6 +260,10 @@ impl Node {
             let queue = own(port.setup.tx_queues).next();
             outputs.push(queue.and_then(|queue| port.port.take_tx(queue)));
         }
+        let mut connections = Connections::new(self.config.workers.connections);
+        if let Some(flow_logs) = &self.flow_logs {
+            connections = connections.with_logs(Arc::clone(flow_logs.rings()), worker, self.ports.len());
+        }
         let mut worker = Worker::new(
             worker,
             inputs,
@@ -265,7 +274,7 @@ impl Node {
             self.config.workers.burst,
         )
         .with_flows(Flows::new(self.config.bindings))
-        .with_connections(Connections::new(self.config.workers.connections));
+        .with_connections(connections);
         let (eal, stop, idle) = (Arc::clone(&self.eal), Arc::clone(&self.stop), self.config.workers.idle);
         let clock = self.clock;
         let thread = thread::Builder::new()
@@ -373,7 +382,9 @@ impl Node {
         let now = self.now();
         let Self { management, flow_logs, propagation, .. } = self;
         management.apply(model, now, |manager| {
-            flow_logs.set_state(manager.tables(), manager.model());
+            if let Some(flow_logs) = flow_logs {
+                flow_logs.set_state(manager.tables(), manager.model());
+            }
             propagation.tell(manager);
         })
     }
@@ -384,7 +395,7 @@ impl Node {
             devices: ports.map(|(port, config)| device(port, config)).collect(),
             cpus: self.workers.iter().map(|worker| worker.cpu).collect(),
             sessions: self.propagation.sessions(),
-            flow_logs: self.flow_logs.status(),
+            flow_logs: self.flow_logs.as_ref().map(FlowLogs::status).unwrap_or_default(),
             cycles_per_second: self.cycles_per_second,
             ..self.management.snapshot()
         }

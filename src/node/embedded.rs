@@ -147,7 +147,8 @@ impl<B: Buffer + Send + 'static> Node<B> {
         let receivers =
             config.ports.iter().map(|port| port.queues_for(workers).min(workers) as u32).collect();
         let plan = Plan { receivers, ..Plan::new(owners, workers) };
-        let management = tracing::dispatcher::with_default(&log, || Management::new(manager, plan, workers));
+        let management =
+            tracing::dispatcher::with_default(&log, || Management::new(manager, plan, workers, false));
         let cycles_per_second = measure_cycles();
         let own = &management.own_counters;
         let common = Arc::new(Common {
@@ -191,8 +192,7 @@ impl<B: Buffer + Send + 'static> Node<B> {
                     "no management thread: {error}; end other threads or raise the limit"
                 ))
             })?;
-        let mut node =
-            Self { config, devices, common, seats, calls, server: None, thread: Some(thread) };
+        let mut node = Self { config, devices, common, seats, calls, server: None, thread: Some(thread) };
         if control {
             node.server = Some(node.serve().map_err(|error| {
                 let path = node.config.control.display();
@@ -327,15 +327,15 @@ pub struct Counted {
 /// What only the daemon does, and what else cannot be.
 fn check(config: &HostConfig, devices: &[Device], workers: usize) -> Result<(), String> {
     let mut problems = Vec::new();
-    if !config.bgp.is_empty() {
-        problems
-            .push("bgp: needs threads that only `warren run` has; take [[bgp]] out of the host file".into());
-    }
-    if config.propagation.listen.is_some() || !config.propagation.follow.is_empty() {
-        problems.push(
-            "propagation: needs threads that only `warren run` has; take it out of the host file".into(),
-        );
-    }
+    let keys = [
+        ("bgp", !config.bgp.is_empty()),
+        ("propagation", config.propagation.listen.is_some() || !config.propagation.follow.is_empty()),
+        ("flow_logs", config.flow_logs.is_some()),
+    ];
+    let daemons = keys.iter().filter(|(_, used)| *used);
+    problems.extend(daemons.map(|(key, _)| {
+        format!("{key}: needs threads that only `warren run` has; take it out of the host file")
+    }));
     if !(1..=MOST_WORKERS).contains(&workers) {
         problems.push(format!("workers: 1 to {MOST_WORKERS}, not {workers}"));
     }

@@ -33,6 +33,8 @@ pub(super) struct Management<B> {
     pub(super) counters: Vec<Arc<WorkerCounters>>,
     /// What it counts itself, of packets that it is to answer.
     pub(super) own_counters: Arc<WorkerCounters>,
+    /// Whether flow logs are written.
+    writes_logs: bool,
     warned: Option<Instant>,
     /// What the state in force has that is legal and surely wrong, as logged.
     doubts: Vec<Warning>,
@@ -40,7 +42,7 @@ pub(super) struct Management<B> {
 
 impl<B: Buffer> Management<B> {
     /// That of a node with so many workers. Logs what is legal and surely wrong in the state.
-    pub(super) fn new(manager: Manager, plan: Plan<B>, workers: usize) -> Self {
+    pub(super) fn new(manager: Manager, plan: Plan<B>, workers: usize, writes_logs: bool) -> Self {
         let doubts = model::warnings(manager.model());
         log(&doubts);
         let ports = plan.owners.len();
@@ -49,6 +51,7 @@ impl<B: Buffer> Management<B> {
             plan: Arc::new(plan),
             counters: (0..workers).map(|_| Arc::new(WorkerCounters::new(ports))).collect(),
             own_counters: Arc::new(WorkerCounters::new(ports)),
+            writes_logs,
             warned: None,
             doubts,
         };
@@ -58,6 +61,11 @@ impl<B: Buffer> Management<B> {
 
     /// Says what is legal and surely wrong between host file and state.
     fn warn(&self) {
+        if !self.writes_logs && self.manager.tables().logged().any(|logged| logged.is_some()) {
+            tracing::warn!(
+                "the state has flow logs, but the host file has no [flow_logs]: none are written here"
+            );
+        }
         for warning in self.manager.warnings() {
             tracing::warn!("{warning}");
         }

@@ -70,6 +70,8 @@ const CONNECTIONS: u32 = 4096;
 const EXPIRIES: u32 = 64;
 /// Rounds from one port whose connections are counted for the management thread to the next one.
 const PUBLISHING: u64 = 64;
+/// How long a worker that ends waits for the writer of flow logs at most, in milliseconds.
+const LAST_LOGS: u32 = 1000;
 /// News that wait for the management thread, at most.
 const NEWS: usize = 4096;
 
@@ -455,6 +457,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         } = self;
         let pinned = tables.pin();
         connections.settle(pinned.generation, || pinned.tenants());
+        connections.log(now, pinned.generation, || pinned.logged());
         let mut queues = Queues { inputs, burst, most: *most, plan, worker: outputs.worker };
         let mut ctx = Context {
             tables: &pinned,
@@ -517,6 +520,13 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
                 Idle::Sleep => std::hint::spin_loop(),
             }
         }
+        let mut patience = LAST_LOGS;
+        self.connections.end_logs(|| {
+            if patience > 0 {
+                patience -= 1;
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
     }
 }
 

@@ -379,14 +379,14 @@ fn decide<S: Notes>(
     let tables = ctx.tables;
     let headers = parse(frame)?;
     let seen = Seen::of(ctx, Direction::Ingress, port, &headers, frame)?;
-    seen.enter(tables, eni, frame)?;
+    security::enter(ctx, eni, &seen, frame)?;
     let always_tracked =
         eni.routes.lookup(seen.remote()).is_some_and(|target| gateway::always_tracked(tables, target));
     let entry = security::admit(ctx, port, eni, &seen, flow_hash(frame, &headers), always_tracked)?;
     if let Some(entry) = entry {
         ctx.connections.decide_ingress(entry, tables.generation);
-        ctx.connections.count(entry, Direction::Ingress, headers.ip_len);
     }
+    security::passed(ctx, eni, &seen, entry, 0);
     Ok(())
 }
 

@@ -37,7 +37,7 @@ pub(crate) use ingress::pass_on;
 pub(crate) use mtu::fit;
 pub use reason::Reason;
 pub(crate) use security::{Packet, cross, permits};
-pub use step::{Check, Notes, Request, Step};
+pub use step::{Check, Connection, Notes, Request, Step};
 
 use crate::{
     flow::Connections,

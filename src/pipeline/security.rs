@@ -6,17 +6,20 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Context, Notes, Reason};
+use super::{Connection, Context, Notes, Reason, Step};
 use crate::{
     flow::{
         Datagram, Phase, Side, Tcp, Told,
-        connections::{Ends, Opening},
+        connections::{Ends, Logged, Opening},
     },
+    flowlogs::Action,
     packet::{
         Address, Fragment, Headers, Network, Tuple, fragment::identification, ipv4_addresses, macs, protocol,
         quoted, tcp, unmapped,
     },
-    tables::{Acl, Destination, Direction, Grant, GroupIndex, LocalEni, PortIndex, Shown, Tables},
+    tables::{
+        Acl, AclVerdict, Destination, Direction, Grant, GroupIndex, LocalEni, PortIndex, Shown, Tables,
+    },
 };
 
 /// What a packet is to connection tracking.
@@ -38,6 +41,10 @@ pub(crate) struct Seen {
     direction: Direction,
     subject: Subject,
     shown: Shown,
+    port: PortIndex,
+    /// The ends, of a later fragment perhaps without ports.
+    ends: Ends,
+    bytes: u32,
     tcp_flags: u8,
     /// Where it is in its TCP connection.
     segment: Option<tcp::Segment>,
@@ -54,9 +61,14 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// [`Seen::cross`] of it.
-    pub(crate) fn cross(&self, acl: &Acl) -> Result<(), Reason> {
-        self.seen.cross(acl)
+    /// [`leave`], of it.
+    pub(crate) fn leave<S: Notes>(&self, ctx: &mut Context<'_, S>, eni: &LocalEni) -> Result<(), Reason> {
+        leave(ctx, eni, &self.seen)
+    }
+
+    /// [`passed`], of it.
+    pub(crate) fn passed<S>(&self, ctx: &mut Context<'_, S>, eni: &LocalEni, path: u8) {
+        passed(ctx, eni, &self.seen, self.entry, path);
     }
 }
 
@@ -111,8 +123,9 @@ impl Seen {
             None => Subject::Flow(ends),
         };
         let shown = Shown { remote: ends.remote, protocol, port: shown_port };
+        let (bytes, tcp_flags) = (headers.ip_len, tcp::flags(frame, headers));
         let segment = tcp::Segment::of(frame, headers);
-        Ok(Self { direction, subject, shown, tcp_flags: tcp::flags(frame, headers), segment })
+        Ok(Self { direction, subject, shown, port, ends, bytes, tcp_flags, segment })
     }
 
     /// The address of the other end.
@@ -120,30 +133,35 @@ impl Seen {
         self.shown.remote
     }
 
+    /// As flow logs count it.
+    fn logged(&self, path: u8) -> Logged {
+        Logged { direction: self.direction, bytes: self.bytes, tcp_flags: self.tcp_flags, path }
+    }
+
     /// What network ACLs say of a packet to an ENI, if it comes from another subnet: it was routed, and not by an ENI's own
-    /// to the router for another of the subnet (NACL-3). To a group nothing is routed; whether a copy leaves the sender's
+    /// to the router for another of the subnet (NACL-3). Returns whether it does. To a group nothing is routed; whether a copy leaves the sender's
     /// subnet is known only here, so that both subnets' ACLs are asked (MC-7).
     ///
     /// # Errors
     ///
     /// As [`Seen::cross`].
-    pub(super) fn enter(&self, tables: &Tables, eni: &LocalEni, frame: &[u8]) -> Result<(), Reason> {
+    fn enter(&self, tables: &Tables, eni: &LocalEni, frame: &[u8]) -> Result<bool, Reason> {
         let (destination, source) = macs(frame);
         let group = destination.is_group();
         let owner = match (group, source == eni.router_mac) {
             (true, _) => owner(tables, eni, self.shown.remote),
             (false, true) => tables.owner(eni.vni, self.shown.remote),
-            (false, false) => return Ok(()),
+            (false, false) => return Ok(false),
         };
         if owner.is_some_and(|owner| owner.subnet == eni.subnet) {
-            return Ok(());
+            return Ok(false);
         }
         if let Some(left) = owner.filter(|_| group).and_then(|owner| tables.exits.subnet(owner.subnet)) {
             let remote = Ipv4Addr::from_bits(ipv4_addresses(frame).1).into();
             let shown = Shown { remote, ..self.shown };
             Self { direction: Direction::Egress, shown, ..*self }.cross(&left.acl)?;
         }
-        self.cross(&eni.acl)
+        self.cross(&eni.acl).map(|()| true)
     }
 
     /// [`cross`] of it.
@@ -151,7 +169,7 @@ impl Seen {
     /// # Errors
     ///
     /// As [`cross`]; `frag_orphan`, where that depends on ports which nobody knows (NACL-6).
-    pub(super) fn cross(&self, acl: &Acl) -> Result<(), Reason> {
+    fn cross(&self, acl: &Acl) -> Result<(), Reason> {
         match self.subject {
             Subject::Orphan if !acl.allows_all() => Err(Reason::FragOrphan),
             _ => cross(acl, self.direction, &self.shown),
@@ -228,7 +246,11 @@ pub(super) fn admit<S: Notes>(
         Subject::Flow(ends) => ends,
         Subject::Error(about) => {
             let related = !eni.strict_icmp && is_tracked(ctx, port, eni, &about);
-            return if related { Ok(None) } else { judge(ctx, eni, seen).map(|_| None) };
+            if related {
+                ctx.sink.note(Step::Connection(Connection::Related));
+                return Ok(None);
+            }
+            return judge(ctx, eni, seen).map(|_| None);
         }
         Subject::Single | Subject::Orphan => return judge(ctx, eni, seen).map(|_| None),
     };
@@ -239,11 +261,13 @@ pub(super) fn admit<S: Notes>(
         let generation = ctx.tables.generation;
         let hot = ctx.connections.hot(entry).ok_or(Reason::ConntrackFull)?;
         let side = hot.side(direction);
-        let fresh = hot.is_tracked() || hot.is_decided(direction, generation);
+        let tracked = hot.is_tracked();
+        let fresh = tracked || hot.is_decided(direction, generation);
         if fresh {
             if !ctx.connections.expects(entry, side, segment) {
                 return Err(Reason::TcpWindow);
             }
+            ctx.sink.note(Step::Connection(if tracked { Connection::Known } else { Connection::Untracked }));
             ctx.connections.track(entry, ctx.now, &eni.timeouts, side, seen.tcp_flags);
             return Ok(Some(entry));
         }
@@ -265,6 +289,7 @@ pub(super) fn admit<S: Notes>(
         && !always_tracked
         && grant.everywhere
         && eni.policy.is_open(replies, ends.protocol, ends.remote.is_ipv6());
+    ctx.sink.note(Step::Connection(if untracked { Connection::Untracked } else { Connection::New }));
     if let (Some(entry), true) = (found, untracked) {
         ctx.connections.track(entry, ctx.now, &eni.timeouts, Side::Initiator, 0);
         return Ok(Some(entry));
@@ -332,15 +357,80 @@ pub(super) fn judge<S: Notes>(
     } else {
         &[]
     };
-    match eni.policy.find(seen.direction, &seen.shown, groups) {
+    let grant = eni.policy.find(seen.direction, &seen.shown, groups);
+    ctx.sink.note(Step::Groups(eni, seen.direction, grant.map(|grant| grant.rule)));
+    match grant {
         Some(grant) => {
             eni.policy.hit(seen.direction, grant.rule);
             Ok(grant)
         }
-        None => Err(match seen.direction {
-            Direction::Egress => Reason::SgOut,
-            Direction::Ingress => Reason::SgIn,
-        }),
+        None => Err(refuse(
+            ctx,
+            eni,
+            seen,
+            match seen.direction {
+                Direction::Egress => Reason::SgOut,
+                Direction::Ingress => Reason::SgIn,
+            },
+        )),
+    }
+}
+
+/// Counts a packet that security groups and network ACLs let pass, by the entry of its connection if it has one. `path`: as in
+/// [`FlowRecord`](crate::flowlogs::FlowRecord).
+pub(super) fn passed<S>(ctx: &mut Context<'_, S>, eni: &LocalEni, seen: &Seen, entry: Option<u32>, path: u8) {
+    match entry {
+        Some(entry) => ctx.connections.count(entry, &seen.logged(path)),
+        None => count(ctx, eni, seen, Action::Accept, path),
+    }
+}
+
+/// What the network ACL of an ENI's subnet says of a packet of the ENI that leaves the subnet.
+///
+/// # Errors
+///
+/// `nacl_out` or `frag_orphan`.
+pub(super) fn leave<S: Notes>(ctx: &mut Context<'_, S>, eni: &LocalEni, seen: &Seen) -> Result<(), Reason> {
+    ctx.sink.note(Step::Acl(eni, seen.direction, verdict(eni, seen)));
+    seen.cross(&eni.acl).map_err(|reason| refuse(ctx, eni, seen, reason))
+}
+
+/// What network ACLs say of a packet to an ENI.
+///
+/// # Errors
+///
+/// `nacl_in` or `frag_orphan`; `nacl_out` of a copy that leaves its sender's subnet.
+pub(super) fn enter<S: Notes>(
+    ctx: &mut Context<'_, S>,
+    eni: &LocalEni,
+    seen: &Seen,
+    frame: &[u8],
+) -> Result<(), Reason> {
+    let entered = seen.enter(ctx.tables, eni, frame);
+    if entered != Ok(false) {
+        ctx.sink.note(Step::Acl(eni, seen.direction, verdict(eni, seen)));
+    }
+    entered.map(|_| ()).map_err(|reason| refuse(ctx, eni, seen, reason))
+}
+
+/// What the network ACL of an ENI's subnet says of a packet; `None` of one that allows everything.
+fn verdict(eni: &LocalEni, seen: &Seen) -> Option<AclVerdict> {
+    (!eni.acl.allows_all()).then(|| eni.acl.find(seen.direction, &seen.shown))
+}
+
+/// Counts a packet that they refuse (FL-5), but for want of knowledge.
+fn refuse<S>(ctx: &mut Context<'_, S>, eni: &LocalEni, seen: &Seen, reason: Reason) -> Reason {
+    if reason != Reason::FragOrphan {
+        count(ctx, eni, seen, Action::Reject, 0);
+    }
+    reason
+}
+
+/// Counts a packet without an entry.
+fn count<S>(ctx: &mut Context<'_, S>, eni: &LocalEni, seen: &Seen, action: Action, path: u8) {
+    if eni.logged {
+        let from = (seen.port, eni.stay);
+        ctx.connections.count_loose(from, &seen.ends, &seen.logged(path), action, ctx.now);
     }
 }
 
@@ -368,7 +458,9 @@ pub(crate) fn permits<S: Notes>(
     frame: &[u8],
 ) -> Result<(), Reason> {
     let seen = Seen::of(ctx, direction, port, headers, frame)?;
-    judge(ctx, eni, &seen).map(|_| ())
+    judge(ctx, eni, &seen)?;
+    passed(ctx, eni, &seen, None, 0);
+    Ok(())
 }
 
 /// What a network ACL says of a packet that crosses the subnet's edge: NACL-1 to NACL-8.

@@ -6,7 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::{
     packet::{Mac, Outer, Vni},
-    tables::{Attachment, Destination, Fanout, Gateway, Host, LinkLocal, LocalEni, Peer, PortIndex, Target},
+    tables::{
+        AclVerdict, Attachment, Destination, Direction, Fanout, Gateway, Host, LinkLocal, LocalEni, Peer,
+        PortIndex, RuleIndex, Target,
+    },
 };
 
 /// A step of a packet.
@@ -20,6 +23,12 @@ pub enum Step<'a> {
     Passed(Check),
     /// A check was not made, because the ENI's source/destination check is off.
     Waived(Check),
+    /// What an ENI's connections have of it.
+    Connection(Connection),
+    /// What an ENI's security groups say of it: the rule that lets it through, if there is one.
+    Groups(&'a LocalEni, Direction, Option<RuleIndex>),
+    /// What the network ACL of an ENI's subnet says of it; `None` of one that allows everything.
+    Acl(&'a LocalEni, Direction, Option<AclVerdict>),
     /// It takes the L2 path: to the ENI with this MAC.
     ByMac(Mac),
     /// It takes the L3 path: to the ENI with this address.
@@ -60,6 +69,19 @@ pub enum Step<'a> {
     Outside(PortIndex, u16),
     /// It came from a link-local service.
     Reply(LinkLocal),
+}
+
+/// A packet's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It is known and tracked, so that the packet passes whatever the rules say (SEC-2).
+    Known,
+    /// It begins, and is tracked.
+    New,
+    /// It is not tracked (SEC-4).
+    Untracked,
+    /// The packet is an ICMP error about one that is known (SEC-14).
+    Related,
 }
 
 /// A check.

@@ -108,6 +108,14 @@ impl Tables {
         })
     }
 
+    /// Of each port, the stay of its ENI if a flow log tells of it.
+    pub fn logged(&self) -> impl Iterator<Item = Option<u32>> {
+        self.ports.iter().map(|port| match &port.role {
+            Role::Instance(Some(eni)) if eni.logged => Some(eni.stay),
+            _ => None,
+        })
+    }
+
     /// The ENI behind a port of this node.
     #[inline]
     pub fn local_eni(&self, port: PortIndex) -> Option<&LocalEni> {

@@ -191,6 +191,8 @@ pub struct LocalEni {
     pub mtu: u16,
     /// Whether an uplink carries shorter IP packets only, so that TCP has to be told (see `pipeline`).
     pub narrow: bool,
+    /// Whether a flow log tells of it.
+    pub logged: bool,
     /// What it is told over DHCP.
     pub lease: Arc<Lease>,
     /// The route table in force in its subnet.

@@ -8,8 +8,11 @@ use crate::{
     model::{self, Id},
     node::manager,
     packet::{Buffer, HeapBuffer, Mac, Outer, Vni, endpoints, macs, parse, unmapped},
-    pipeline::{AtGateway, Check, News, Notes, Reason, Request, Sink, Step},
-    tables::{Destination, GatewayKind, LocalEni, Place, PortIndex, Role, Target},
+    pipeline::{AtGateway, Check, Connection, News, Notes, Reason, Request, Sink, Step},
+    tables::{
+        AclVerdict, Destination, Direction, GatewayKind, LocalEni, Place, PortIndex, Role, Rule, RuleIndex,
+        Target,
+    },
 };
 
 /// Writes down steps and outcomes of one packet.
@@ -142,6 +145,47 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    fn connection(&mut self, connection: Connection) {
+        let (rule, text) = match connection {
+            Connection::Known => ("SEC-2", "known: no rule is asked"),
+            Connection::New => ("SEC-2", "new, and tracked"),
+            Connection::Untracked => ("SEC-4", "not tracked: everything is allowed both ways"),
+            Connection::Related => ("SEC-14", "an ICMP error about one that is known"),
+        };
+        self.line("connection", Some(rule), text.into());
+    }
+
+    fn groups(&mut self, eni: &LocalEni, direction: Direction, rule: Option<RuleIndex>) {
+        let (way, with) = match direction {
+            Direction::Egress => ("out of", "to"),
+            Direction::Ingress => ("into", "from"),
+        };
+        let text = match rule.and_then(|rule| eni.policy.rule(direction, rule)) {
+            Some(Rule { name, .. }) => {
+                format!("{way} {}: {} allows {} {with} {}", eni.id, name.group, name.traffic, name.peer)
+            }
+            None => format!("{way} {}: no rule of its security groups allows it", eni.id),
+        };
+        self.line("groups", Some("SEC-1"), text);
+    }
+
+    fn acl(&mut self, eni: &LocalEni, direction: Direction, verdict: Option<AclVerdict>) {
+        let name = eni.acl.id.as_deref().unwrap_or("the default network ACL");
+        let way = match direction {
+            Direction::Egress => "out of",
+            Direction::Ingress => "into",
+        };
+        let text = match verdict {
+            None => "allows everything".to_owned(),
+            Some(AclVerdict { number: AclVerdict::LAST, .. }) => {
+                "no entry allows it: entry * denies".to_owned()
+            }
+            Some(AclVerdict { number, allow: true }) => format!("entry {number} allows"),
+            Some(AclVerdict { number, allow: false }) => format!("entry {number} denies"),
+        };
+        self.line("acl", Some("NACL-1"), format!("{way} the subnet of {}: {name}, {text}", eni.id));
+    }
+
     fn to(&mut self, to: &Destination) {
         if let Some(address) = self.address {
             let route = self.route(address).unwrap_or_else(|| "the VPC's own block".into());
@@ -182,6 +226,9 @@ impl Notes for Recorder<'_> {
             Step::Arrived(outer) => self.arrived(outer),
             Step::Passed(check) => self.check(check, true),
             Step::Waived(check) => self.check(check, false),
+            Step::Connection(connection) => self.connection(connection),
+            Step::Groups(eni, direction, rule) => self.groups(eni, direction, rule),
+            Step::Acl(eni, direction, verdict) => self.acl(eni, direction, verdict),
             Step::ByMac(mac) => {
                 self.line(
                     "path",

@@ -143,3 +143,11 @@ pub(crate) fn fix_ipv4(frame: &mut [u8]) {
     let sum = checksum(&frame[14..34]);
     frame[24..26].copy_from_slice(&sum.to_be_bytes());
 }
+
+/// An ICMP echo message of a type, with an identifier.
+pub(crate) fn icmp_echo(kind: u8, identifier: u16) -> Vec<u8> {
+    let mut message = [&[kind, 0, 0, 0][..], &identifier.to_be_bytes(), &[0, 1]].concat();
+    let sum = checksum(&message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    message
+}

@@ -6,6 +6,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use warren::{
     compile::{Compiler, Resolve, Site, SitePort, SiteRole, SiteUplink},
     flow::Connections,
+    flowlogs::FlowRing,
     gateway::{Flows, resume},
     model::{Document, Model, diff, load, router_mac},
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
@@ -250,6 +252,21 @@ impl Lab {
             compiler,
             model,
         }
+    }
+
+    /// Adds to the state, and has its flow logs told into the rings.
+    pub(crate) fn log(&mut self, text: &str, rings: &Arc<[FlowRing]>) {
+        let document = |name: &str, text: &str| Document { name: name.into(), text: text.into() };
+        let documents = [document("state.yaml", include_str!("state.yaml")), document("more.yaml", text)];
+        let model = load(&documents).unwrap_or_else(|errors| panic!("{errors}"));
+        self.change(|old| *old = model);
+        self.connections = Connections::new(1024).with_logs(Arc::clone(rings), 0, self.tables.ports.len());
+        self.round();
+    }
+
+    /// What a worker does once a round.
+    pub(crate) fn round(&mut self) {
+        self.connections.log(self.now, self.tables.generation, || self.tables.logged());
     }
 
     /// Changes the state.

@@ -4,6 +4,7 @@
 mod edge;
 mod egress;
 mod egress_only;
+mod flow_logs;
 mod frames;
 mod handover;
 mod ingress;

@@ -103,7 +103,7 @@ pub struct warren_options {
     /// sizeof(struct warren_options).
     pub size: usize,
     /// The host file. `control`, `workers.connections`, `gateway`, `encapsulation` and the ports are as for `warren run`; `eal`,
-    /// `workers.idle`, `workers.burst`, `flow_logs` and `descriptors` have no meaning; `bgp` and `propagation` are refused.
+    /// `workers.idle`, `workers.burst` and `descriptors` have no meaning; `bgp`, `propagation` and `flow_logs` are refused.
     pub host_file: *const c_char,
     /// The state, a file or a folder; NULL: the one that the host file names.
     pub state: *const c_char,

@@ -13,23 +13,27 @@
 //! ```
 
 mod key;
+mod logging;
 mod record;
 mod shares;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub use key::{Ends, Key, Short};
+pub use logging::Logged;
 pub use record::{Cold, Hot, Way};
 pub use shares::{PortStats, Tenant};
 
+use logging::Logging;
 use record::Class;
 use shares::{End, Shares};
 
 use super::{Index, Side, Tcp, Wheel, Windows, millis, rings::Rings};
 use crate::{
     ffi::{HugeSlice, prefetch},
+    flowlogs::{Action, FlowRing},
     packet::{protocol, tcp::Segment},
     tables::{Direction, PortIndex, Secret},
 };
@@ -127,6 +131,8 @@ pub struct Connections {
     shares: Shares,
     /// The generation of the tables that the shares were settled by.
     settled: u32,
+    /// What flow logs are told, if there may be any.
+    logging: Option<Box<Logging>>,
 }
 
 /// A new connection.
@@ -159,6 +165,7 @@ impl Connections {
             wheel,
             shares: Shares::new(capacity, 0),
             settled: 0,
+            logging: None,
         }
     }
 
@@ -168,9 +175,18 @@ impl Connections {
         Self { shares: Shares::new(self.wheel.capacity(), ports), ..self }
     }
 
+    /// The table, still empty, with what it takes to tell flow logs: 64 bytes more for each connection. What worker `i` has to
+    /// tell, it pushes into ring `i`.
+    #[must_use]
+    pub fn with_logs(self, rings: Arc<[FlowRing]>, worker: usize, ports: usize) -> Self {
+        let logging = Logging::new(rings, worker, self.wheel.capacity(), ports);
+        Self { logging: Some(Box::new(logging)), ..self }
+    }
+
     /// Memory, in bytes.
     pub fn bytes(&self) -> usize {
-        let parts = [self.index.bytes(), self.hot.bytes(), self.cold.bytes(), self.wheel.bytes()];
+        let logging = self.logging.as_ref().map_or(0, |logging| logging.bytes());
+        let parts = [self.index.bytes(), self.hot.bytes(), self.cold.bytes(), self.wheel.bytes(), logging];
         parts.iter().sum::<usize>() + self.shares.bytes()
     }
 
@@ -297,6 +313,9 @@ impl Connections {
             *at = hot;
             *cold = Cold::opened(key, opening, now as u32);
         }
+        if let Some(logging) = &mut self.logging {
+            logging.begin(entry, hot.port(), opening.eni, now as u32);
+        }
         Ok(entry)
     }
 
@@ -360,6 +379,9 @@ impl Connections {
         };
         let hot = std::mem::replace(at, Hot::FREE);
         let stay = self.cold.get(entry as usize).map_or(NONE, |cold| cold.eni);
+        if let (Some(logging), Some(cold)) = (&mut self.logging, self.cold.get(entry as usize)) {
+            logging.end(entry as usize, &hot, cold);
+        }
         self.index.remove(Short::of(&self.secret, hot.key).hash, entry);
         self.shares.leave(entry, hot.port(), hot.class(), stay, how);
         self.wheel.release(entry);
@@ -425,9 +447,57 @@ impl Connections {
     }
 
     /// Counts a packet.
-    pub fn count(&mut self, entry: u32, direction: Direction, bytes: u32) {
-        if self.hot.get_mut(entry as usize).is_some_and(|hot| hot.count(direction, bytes)) {
+    pub fn count(&mut self, entry: u32, packet: &Logged) {
+        if self.hot.get_mut(entry as usize).is_some_and(|hot| hot.count(packet.direction, packet.bytes)) {
             self.sum_up(entry);
+        }
+        if let Some(logging) = &mut self.logging {
+            logging.note(entry, packet);
+        }
+    }
+
+    /// Counts a packet without an entry, of the ENI's stay at a port.
+    pub fn count_loose(
+        &mut self,
+        from: (PortIndex, u32),
+        ends: &Ends,
+        packet: &Logged,
+        action: Action,
+        now: Duration,
+    ) {
+        if let Some(logging) = &mut self.logging {
+            logging.loose(from, ends, packet, action, now);
+        }
+    }
+
+    /// Tells flow logs what is due: to be called once a round. `ports`: of each port the stay of its ENI, if there is a log for it,
+    /// under tables of a generation.
+    #[inline]
+    pub fn log<P>(&mut self, now: Duration, generation: u32, ports: impl FnOnce() -> P)
+    where
+        P: Iterator<Item = Option<u32>>,
+    {
+        let Some(logging) = &mut self.logging else { return };
+        logging.settle(generation, ports);
+        for entry in logging.round(millis(now)) {
+            if let (Some(hot), Some(cold)) = (self.hot.get(entry), self.cold.get(entry))
+                && hot.key != Hot::FREE.key
+            {
+                logging.see(entry, hot, cold);
+            }
+        }
+    }
+
+    /// Tells flow logs all that they have not been told, and calls `wait` where the writer is behind.
+    pub fn end_logs(&mut self, mut wait: impl FnMut()) {
+        let Some(logging) = &mut self.logging else { return };
+        logging.end_loose();
+        let entries = self.hot.iter().zip(self.cold.iter()).enumerate();
+        for (entry, (hot, cold)) in entries.filter(|(_, (hot, _))| hot.key != Hot::FREE.key) {
+            if logging.is_full() {
+                wait();
+            }
+            logging.end(entry, hot, cold);
         }
     }
 

@@ -211,7 +211,7 @@ proptest! {
                     naive.due = now + naive.idle(ends(n).protocol);
                 }
                 (Step::Count(direction, bytes), Some(entry), Some(naive)) => {
-                    table.count(entry, direction, bytes);
+                    table.count(entry, &Logged { direction, bytes, tcp_flags: 0, path: 0 });
                     let sum = &mut naive.sums[direction as usize];
                     *sum = (sum.0 + 1, sum.1 + u64::from(bytes));
                     let (hot, cold) = (*table.hot(entry).unwrap(), *table.cold(entry).unwrap());

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::send;
 use crate::{
     flow::connections::Way,
+    flowlogs::path,
     gateway,
     packet::{
         Buffer, Headers, Mac, Network, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse, protocol,
@@ -79,7 +80,7 @@ pub(super) fn decide<B: Buffer, S: Sink<B>>(
     }
     match permit(ctx, port, eni, &headers, &found, &frame) {
         Ok(packet) => match found {
-            Ok(to) => forward(ctx, port, eni, (class, &headers), &packet, to, frame),
+            Ok(to) => forward(ctx, port, eni, class, &packet, to, frame),
             Err(Otherwise::Routed(target)) => gateway::leave(ctx, port, eni, &packet, target, frame),
             Err(Otherwise::Refused(reason)) => local::serve(ctx, port, eni, class, reason, frame),
         },
@@ -114,7 +115,7 @@ fn permit<B: Buffer, S: Sink<B>>(
     if let Ok(to) = found
         && to.subnet != eni.subnet
     {
-        seen.cross(&eni.acl)?;
+        security::leave(ctx, eni, &seen)?;
     }
     Ok(Packet { seen, flow, entry })
 }
@@ -333,7 +334,7 @@ fn forward<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
-    (class, headers): (Class, &Headers),
+    class: Class,
     packet: &Packet,
     to: &Destination,
     mut frame: B,
@@ -342,8 +343,8 @@ fn forward<B: Buffer, S: Sink<B>>(
     if let Some(entry) = packet.entry {
         let way = Way { to: to.location, mac: to.mac, router: to.router_mac, rewrites };
         ctx.connections.decide_egress(entry, ctx.tables.generation, &way);
-        ctx.connections.count(entry, Direction::Egress, headers.ip_len);
     }
+    packet.passed(ctx, eni, path::SAME_VPC);
     let place = to.location.place();
     if eni.narrow
         && let Place::Remote(host) = place
