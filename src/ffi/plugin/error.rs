@@ -46,11 +46,11 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(code: i32, message: impl ToString) -> Self {
-        Self { code, message: message.to_string() }
+    pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
     }
 
-    pub(super) fn argument(message: impl ToString) -> Self {
+    pub(super) fn argument(message: impl Into<String>) -> Self {
         Self::new(WARREN_ARGUMENT, message)
     }
 

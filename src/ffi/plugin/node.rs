@@ -161,7 +161,8 @@ pub unsafe extern "C" fn warren_apply_text(
         let text = str::from_utf8(bytes)
             .map_err(|error| Failure::new(WARREN_STATE, format!("the document is not UTF-8: {error}")))?;
         let document = Document { name: "document".to_owned(), text: text.to_owned() };
-        let model = model::load(&[document]).map_err(|errors| Failure::new(WARREN_STATE, errors))?;
+        let model =
+            model::load(&[document]).map_err(|errors| Failure::new(WARREN_STATE, errors.to_string()))?;
         // SAFETY: as above.
         unsafe { put_in_force(host, model, applied) }
     };
@@ -248,7 +249,8 @@ unsafe fn open(options: &warren_options) -> Result<warren, Failure> {
     // SAFETY: as the caller promises.
     let (host_file, state) = unsafe { (path(options.host_file)?, path(options.state)?) };
     let host_file = host_file.ok_or_else(|| null("options.host_file"))?;
-    let config = HostConfig::read(&host_file).map_err(|error| Failure::new(WARREN_HOST, error))?;
+    let config =
+        HostConfig::read(&host_file).map_err(|error| Failure::new(WARREN_HOST, error.to_string()))?;
     let model = load(state.as_deref().unwrap_or(&config.state))?;
     let workers = if options.workers == 0 { config.workers.cores.len() } else { options.workers as usize };
     let text = |text: &str| {
@@ -331,7 +333,7 @@ fn port_info(port: &PortConfig, names: &(CString, CString), index: u16, workers:
 fn load(state: &Path) -> Result<Model, Failure> {
     model::read_documents(&[state.to_owned()])
         .and_then(|documents| model::load(&documents))
-        .map_err(|errors| Failure::new(WARREN_STATE, errors))
+        .map_err(|errors| Failure::new(WARREN_STATE, errors.to_string()))
 }
 
 /// # Safety
