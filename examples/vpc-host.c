@@ -76,7 +76,8 @@ static int32_t open_port(void *user, const struct warren_port *port, struct warr
 	if (result != 0)
 		return result;
 	/* Not every driver can; those that can't take all packets as they are. */
-	rte_eth_dev_set_mtu(id, port->mtu);
+	if (port->mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN <= (int)info.max_rx_pktlen)
+		rte_eth_dev_set_mtu(id, port->mtu);
 	rte_eth_promiscuous_enable(id);
 	memcpy(device->mac, &mac, sizeof(device->mac));
 	device->segments = conf.txmode.offloads != 0;

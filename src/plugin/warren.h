@@ -131,7 +131,7 @@ struct warren_options {
     // sizeof(struct warren_options).
     size_t size;
     // The host file. `control`, `workers.connections`, `gateway`, `encapsulation` and the ports are as for `warren run`; `eal`,
-    // `workers.idle`, `workers.burst`, `flow_logs` and `descriptors` have no meaning; `bgp` and `propagation` are refused.
+    // `workers.idle`, `workers.burst` and `descriptors` have no meaning; `bgp`, `propagation` and `flow_logs` are refused.
     const char *host_file;
     // The state, a file or a folder; NULL: the one that the host file names.
     const char *state;
