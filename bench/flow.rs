@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use warren::{
     flow::{
         Connections, Endpoint, Flow, Protocol, Side, Timeouts,
-        connections::{Ends, Opening, Short, Way, clock},
+        connections::{Ends, Follows, Opening, Short, Way, clock},
         nat::{BLOCKS, IDLE, Key, Nat, Pool},
     },
     packet::{Mac, mapped, protocol},
@@ -207,7 +207,8 @@ fn pass(c: &mut Criterion) {
                 for (key, entry) in keys.iter().zip(entries) {
                     // Of a million, some hundred share a hash.
                     let Some(hot) = table.confirm(entry, key) else { continue };
-                    assert!(hot.passes(Direction::Egress, GENERATION, clock(now)));
+                    let follows = hot.follows(Direction::Egress, GENERATION, clock(now), 0);
+                    assert_eq!(follows, Some(Follows::Settled));
                     hot.live(clock(now), &Timeouts::DEFAULT);
                     if hot.count(Direction::Egress, 64) {
                         table.sum_up(entry);

@@ -2,9 +2,12 @@
 //! without drivers. All buffers hold the frame already, as a device puts it there; the cases `copied` add the copy that
 //! a software device makes of each frame it receives.
 
+mod common;
+
 use std::{net::Ipv4Addr, time::Duration};
 
 use arrayvec::ArrayVec;
+use common::Alone;
 use criterion::{Criterion, criterion_group, criterion_main};
 use warren::{
     compile::Compiler,
@@ -15,8 +18,8 @@ use warren::{
         fleet::{self, FIRST, Fleet},
         traffic::Stamp,
     },
-    packet::{Buffer, HEADROOM, Sender, Vni, flow_hash, parse},
-    pipeline::{Allowances, AtGateway, Burst, Context, Counters, MAX_BURST, News, Notes, Sink, process},
+    packet::{Buffer, Copies, HEADROOM, Sender, flow_hash, parse},
+    pipeline::{Allowances, Burst, Context, Counters, MAX_BURST, process},
     tables::{Domain, DomainIndex, Group, HostIndex, LocalMember, Multicast, PortIndex, Tables},
 };
 
@@ -45,30 +48,10 @@ impl Device {
     }
 }
 
-impl Notes for Device {}
-
-impl Sink<Mbuf> for Device {
-    fn transmit(&mut self, _port: PortIndex, frame: Mbuf) {
-        self.send(frame);
+impl Extend<Mbuf> for Device {
+    fn extend<I: IntoIterator<Item = Mbuf>>(&mut self, frames: I) {
+        frames.into_iter().for_each(|frame| self.send(frame));
     }
-
-    fn owns(&self, _port: PortIndex) -> bool {
-        true
-    }
-
-    fn hand_over(&mut self, _port: PortIndex, _vni: Vni, _frame: Mbuf) {}
-
-    fn workers(&self) -> (usize, usize) {
-        (0, 1)
-    }
-
-    fn hand_share(&mut self, _share: u8, _at: AtGateway, _frame: Mbuf) {}
-
-    fn punt(&mut self, _port: PortIndex, frame: Mbuf) -> Result<(), Mbuf> {
-        Err(frame)
-    }
-
-    fn tell(&mut self, _news: News) {}
 }
 
 struct Bench {
@@ -80,7 +63,7 @@ struct Bench {
     connections: Connections,
     stamp: Stamp,
     next: usize,
-    device: Device,
+    device: Alone<Device>,
 }
 
 impl Bench {
@@ -115,11 +98,11 @@ impl Bench {
             };
             process(&mut ctx, FIRST, &mut burst);
         }
-        assert_eq!(self.device.flush(), MEMBERS, "a packet was dropped");
+        assert_eq!(self.device.0.flush(), MEMBERS, "a packet was dropped");
     }
 
-    /// One frame, and a copy of it for each member.
-    fn replicate(&mut self, table: &Multicast, copied: bool) {
+    /// One frame, and a copy of it for each member. Buffers are taken many at once, as the node does, or one by one.
+    fn replicate(&mut self, table: &Multicast, copied: bool, at_once: bool) {
         let mut burst = Burst::new();
         self.receive(&mut burst, 1, copied);
         let frame = burst.pop().expect("a frame");
@@ -128,16 +111,19 @@ impl Bench {
         let fanout =
             table.fan_out(eni.subnet, (eni.vni, eni.mac), Some(FIRST), GROUP.to_bits()).expect("members");
         let (flow, sender) = (flow_hash(frame.data(), &headers), Sender { vni: eni.vni, mac: eni.mac });
+        let mut copies = Copies::new(&frame, if at_once { fanout.hosts().len() } else { 0 });
         for &host in fanout.hosts() {
             let host = self.tables.hosts.get(host).expect("a host");
             self.device
-                .send(host.template.encapsulate_copy(&frame, eni.vni, sender, flow).expect("a buffer"));
+                .0
+                .send(host.template.encapsulate_copy(&mut copies, eni.vni, sender, flow).expect("a buffer"));
         }
         for _ in fanout.local() {
-            self.device.send(frame.clone_ref().expect("a buffer"));
+            self.device.0.send(frame.clone_ref().expect("a buffer"));
         }
+        drop(copies);
         drop(frame);
-        assert_eq!(self.device.flush(), MEMBERS);
+        assert_eq!(self.device.0.flush(), MEMBERS);
     }
 }
 
@@ -182,16 +168,22 @@ fn multicast(c: &mut Criterion) {
         connections: Connections::new(4096),
         stamp,
         next: 0,
-        device: Device::default(),
+        device: Alone::default(),
     };
 
     let mut group = c.benchmark_group(format!("{SIZE} bytes to {MEMBERS} members"));
     for (copied, suffix) in [(false, ""), (true, ", copied")] {
         group.bench_function(format!("unicast to hosts{suffix}"), |b| b.iter(|| bench.unicast(copied)));
-        group.bench_function(format!("to hosts{suffix}"), |b| b.iter(|| bench.replicate(&remote, copied)));
-        group
-            .bench_function(format!("to local ENIs{suffix}"), |b| b.iter(|| bench.replicate(&local, copied)));
+        group.bench_function(format!("to hosts{suffix}"), |b| {
+            b.iter(|| bench.replicate(&remote, copied, true));
+        });
+        group.bench_function(format!("to local ENIs{suffix}"), |b| {
+            b.iter(|| bench.replicate(&local, copied, true));
+        });
     }
+    group.bench_function("to hosts, buffers one by one", |b| {
+        b.iter(|| bench.replicate(&remote, false, false));
+    });
     group.finish();
 }
 

@@ -4,6 +4,7 @@ use std::{
     io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -62,9 +63,14 @@ enum Command {
     Show {
         /// What to show.
         what: What,
-        /// Of `security`: an ENI of the node.
+        /// Of `security` and `flows`: an ENI of the node.
         #[arg(required_if_eq("what", "security"))]
         eni: Option<String>,
+        #[command(flatten)]
+        flows: show::FlowFilter,
+        /// Show it again every so many seconds, until Ctrl-C.
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+        watch: Option<u64>,
         #[command(flatten)]
         daemon: Daemon,
     },
@@ -259,7 +265,13 @@ fn execute(command: Command) -> Result<(), String> {
             let documents = model::read_documents(&state).map_err(|errors| errors.to_string())?;
             ask(&daemon, &Request::Apply(documents))
         }
-        Command::Show { what, eni, daemon } => ask(&daemon, &Request::Show { what, eni }),
+        Command::Show { what, eni, flows, watch, daemon } => {
+            let request = Request::Show { what, eni, flows };
+            match watch {
+                None => ask(&daemon, &request),
+                Some(seconds) => again(Duration::from_secs(seconds), || ask(&daemon, &request)),
+            }
+        }
         Command::Capture(capture) => capture.run(),
         Command::Trace(options) => {
             let daemon =
@@ -272,6 +284,22 @@ fn execute(command: Command) -> Result<(), String> {
             let model = load(&state).map_err(|errors| errors.to_string())?;
             run_replay(&config, model, &inputs, &out, json)
         }
+    }
+}
+
+/// Prints something anew every so often, on a terminal in the place of what was there.
+fn again(every: Duration, mut print: impl FnMut() -> Result<(), String>) -> Result<(), String> {
+    const CLEAR: &str = "\x1b[H\x1b[2J";
+    let terminal = io::stdout().is_terminal();
+    loop {
+        if terminal {
+            print!("{CLEAR}");
+        }
+        print()?;
+        if !terminal {
+            println!();
+        }
+        std::thread::sleep(every);
     }
 }
 

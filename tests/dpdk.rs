@@ -163,6 +163,17 @@ fn buffers(eal: &Eal, pool: &Mempool) {
     assert!(another.prepend(HEADROOM).is_some() && another.prepend(1).is_none());
     drop((mbuf, another));
 
+    let few = Mempool::new(eal, "few", 3, DATA_ROOM, 0, None).unwrap();
+    let frame = Mbuf::from_frame(&few, b"frame").unwrap();
+    let mut others = ArrayVec::<Mbuf, 8>::new();
+    frame.others(&mut others, 2);
+    assert_eq!((others.len(), few.available()), (2, 0));
+    others.clear();
+    frame.others(&mut others, 100);
+    assert_eq!(others.len(), 2, "those that are left");
+    others.clear();
+    assert_eq!(few.in_use(), 1);
+
     assert!(Mbuf::from_frame(pool, &[0; 2049]).is_none(), "longer than a buffer");
     assert_eq!(pool.in_use(), 0, "dropping a buffer frees it");
 }
@@ -172,6 +183,12 @@ fn shared(eal: &Eal, pool: &Mempool) {
     let mut frame = Mbuf::from_frame(pool, b"frame").unwrap();
     let mut copy = frame.clone_ref().unwrap();
     let again = copy.clone_ref().unwrap();
+    let mut more = ArrayVec::<Mbuf, 8>::new();
+    copy.clone_refs(&mut more, 3);
+    assert!(more.len() == 3 && more.iter().all(|reference| reference.data() == b"frame"));
+    copy.clone_refs(&mut more, 100);
+    assert_eq!((more.len(), pool.in_use()), (8, 1), "no more than there is room for");
+    drop(more);
     assert_eq!((copy.data(), again.data(), copy.segments()), (&b"frame"[..], &b"frame"[..], 1));
     assert_eq!(copy.data().as_ptr(), frame.data().as_ptr(), "not copied");
     for one in [&mut frame, &mut copy] {

@@ -28,6 +28,9 @@ pub enum Request {
         what: What,
         /// The ENI that it is about, where it is about one.
         eni: Option<String>,
+        /// Which flows, where it is about them.
+        #[serde(default)]
+        flows: show::FlowFilter,
     },
     /// Capture packets.
     Capture(capture::Wanted),
@@ -58,10 +61,16 @@ pub enum What {
     Services,
     /// The gateways, and what of them this node serves.
     Gateways,
+    /// The multicast domains of transit gateways: who is a member of which group, and who may send to it.
+    Multicast,
     /// Where gateways' routes by BGP come from.
     Bgp,
     /// The connections of this node's ENIs, and how many more they may have.
     Connections,
+    /// The flows of this node's ENIs, or of one: the connections, and what is not tracked; the heaviest first.
+    Flows,
+    /// The packets of this node's ENIs that were beyond an allowance.
+    Allowances,
     /// The workers' tables of NAT bindings.
     Nat,
     /// The flow logs, and what this node has done for them.

@@ -21,7 +21,7 @@ use crossbeam::channel::{Sender, bounded};
 use super::{Reply, Request, What, capture, show};
 use crate::{
     model::{self, Document, Model},
-    node::{capture::Captures, clock::Clock},
+    node::{capture::Captures, clock::Clock, listing::Listing},
     trace::Node,
 };
 
@@ -47,6 +47,8 @@ pub struct Daemon {
     pub calls: Sender<Call>,
     /// The workers' captures.
     pub captures: Arc<Captures>,
+    /// The workers' connections, as lists.
+    pub listing: Arc<Listing>,
     /// The workers' clock.
     pub clock: Clock,
 }
@@ -131,10 +133,9 @@ fn serve(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
     let reply = match request {
         Ok(Request::Capture(wanted)) => return capture::serve::serve(&stream, &wanted, daemon),
         Ok(Request::Apply(documents)) => apply(&documents, &daemon.calls),
-        Ok(Request::Show { what, eni }) => match daemon.look() {
-            Some(snapshot) => {
-                show_table(&snapshot, what, eni.as_deref()).map_or_else(Reply::Failed, Reply::Shown)
-            }
+        Ok(Request::Show { what, eni, flows }) => match daemon.look() {
+            Some(snapshot) => show_table(daemon, &snapshot, (what, eni.as_deref()), &flows)
+                .map_or_else(Reply::Failed, Reply::Shown),
             None => gone(),
         },
         Ok(Request::Trace(probe)) => match ask(&daemon.calls, Call::Node) {
@@ -166,10 +167,25 @@ fn ask<T>(calls: &Sender<Call>, call: impl FnOnce(Sender<T>) -> Call) -> Option<
     replied.recv().ok()
 }
 
-fn show_table(snapshot: &show::Snapshot, what: What, eni: Option<&str>) -> Result<super::Table, String> {
+fn show_table(
+    daemon: &Daemon,
+    snapshot: &show::Snapshot,
+    (what, eni): (What, Option<&str>),
+    filter: &show::FlowFilter,
+) -> Result<super::Table, String> {
+    if eni.is_some() && !matches!(what, What::Security | What::Flows) {
+        return Err("only `warren show security` and `flows` are about one ENI; name none".into());
+    }
+    if filter.is_stated() && what != What::Flows {
+        return Err("--address, --protocol, --state, --top and --limit are for `warren show flows`".into());
+    }
     Ok(match what {
-        What::Security => return show::security(snapshot, eni),
-        _ if eni.is_some() => return Err("only `warren show security` is about one ENI; name none".into()),
+        What::Security => show::security(snapshot, eni)?,
+        What::Flows => show::flows(snapshot, eni, filter, |each| {
+            daemon.listing.each(each).map_err(|worker| {
+                format!("worker {worker} does not answer; `warren show workers` says what it does")
+            })
+        })?,
         What::Hosts => show::hosts(snapshot),
         What::Vpcs => show::vpcs(&snapshot.model),
         What::Subnets => show::subnets(&snapshot.model),
@@ -178,8 +194,10 @@ fn show_table(snapshot: &show::Snapshot, what: What, eni: Option<&str>) -> Resul
         What::Ports => show::ports(snapshot),
         What::Services => show::services(snapshot),
         What::Gateways => show::gateways(snapshot),
+        What::Multicast => show::multicast(&snapshot.model, &snapshot.joined),
         What::Bgp => show::bgp(snapshot),
         What::Connections => show::connections(snapshot),
+        What::Allowances => show::allowances(snapshot),
         What::Nat => show::nat(snapshot),
         What::FlowLogs => show::flow_logs(snapshot),
         What::Workers => show::workers(snapshot),

@@ -1,8 +1,11 @@
 //! The tables of `warren show`.
 
+mod allowances;
 mod connections;
 mod edge;
 mod flow_logs;
+mod flows;
+mod multicast;
 mod routes;
 mod security;
 
@@ -10,9 +13,12 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde_json::{Value, json};
 
+pub use allowances::allowances;
 pub use connections::connections;
 pub use edge::{bgp, gateways, nat};
 pub use flow_logs::flow_logs;
+pub use flows::{FlowFilter, Top, flows};
+pub use multicast::multicast;
 pub use routes::routes;
 pub use security::{rules, security};
 
@@ -21,7 +27,7 @@ use crate::{
     compile::Learned,
     flowlogs::LogStatus,
     model::{Id, Model, router_mac},
-    node::{manager::Identity, propagation::Session, worker::WorkerCounters},
+    node::{manager::Identity, multicast::Joined, propagation::Session, worker::WorkerCounters},
     packet::Mac,
     pipeline::{Counter, Reason},
     services::neighbours::Neighbour,
@@ -58,6 +64,8 @@ pub struct Snapshot {
     pub neighbours: Vec<Neighbour>,
     /// What addresses of ENIs are on the service ports.
     pub identities: Vec<Identity>,
+    /// The memberships in multicast groups by IGMP that the node knows of.
+    pub joined: Vec<Joined>,
     /// What leads out of VPCs.
     pub exits: Arc<Exits>,
     /// Where routes by BGP come from.

@@ -12,6 +12,7 @@ mod exits;
 mod hosts;
 mod learned;
 mod lease;
+mod mirrors;
 mod multicast;
 mod numbers;
 mod policy;
@@ -114,7 +115,7 @@ impl Compiler {
             self.insert(&mut enis, model, eni);
             self.note(eni);
         }
-        let exits = self.exits(model);
+        let exits = self.exits(None, model);
         self.insert_gateways(&mut enis, model);
         self.policies.update(model, &self.groups, &Diff::default(), local_enis(model, &self.local));
         Tables {
@@ -199,7 +200,7 @@ impl Compiler {
         let routed = outdated.iter().any(|id| self.exits.targets.contains(id));
         let acls = !diff.network_acls.is_empty();
         if diff.routing || acls || !diff.hosts.is_empty() || routed || forwarding_changed {
-            next.exits = Arc::new(self.exits(new));
+            next.exits = Arc::new(self.exits(Some(old), new));
         }
         if renat {
             self.insert_gateways(&mut next.enis, new);
@@ -248,7 +249,7 @@ impl Compiler {
             };
             learners.push(gateway);
         }
-        let exits = self.exits_of(model).relearn(&tables.exits, &learners);
+        let exits = self.exits_of(None, model).relearn(&tables.exits, &learners);
         let (generation, ports) = (self.next_generation(), ports::rerouted(&tables.ports, &exits));
         Tables { generation, ports, exits: Arc::new(exits), ..tables.clone() }
     }
@@ -258,12 +259,13 @@ impl Compiler {
         &self.learned
     }
 
-    fn exits(&mut self, model: &Model) -> Exits {
-        self.exits_of(model).build()
+    fn exits(&mut self, old: Option<&Model>, model: &Model) -> Exits {
+        self.exits_of(old, model).build()
     }
 
-    fn exits_of<'a>(&'a mut self, model: &'a Model) -> exits::Builder<'a> {
+    fn exits_of<'a>(&'a mut self, old: Option<&'a Model>, model: &'a Model) -> exits::Builder<'a> {
         exits::Builder {
+            old,
             model,
             learned: &self.learned,
             site: &self.site,

@@ -39,6 +39,11 @@ impl Compiler {
             .collect()
     }
 
+    /// The number of a domain of the model that was last compiled.
+    pub fn multicast_domain_index(&self, id: &str) -> Option<DomainIndex> {
+        self.domains.get(id).map(DomainIndex)
+    }
+
     fn multicast_domain(
         &self,
         model: &Model,
@@ -60,7 +65,7 @@ impl Compiler {
         hosts.sort_unstable();
         Some(TransitDomain {
             domain: Domain {
-                index: DomainIndex(self.domains.get(&domain.id)?),
+                index: self.multicast_domain_index(&domain.id)?,
                 igmp: domain.igmp,
                 static_sources: domain.static_sources,
             },

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
-use super::{Compiler, SitePort, SiteRole, lease, local_enis};
+use super::{Compiler, SitePort, SiteRole, lease, local_enis, mirrors};
 use crate::{
     flow::Timeouts,
     model::{self, LogScope, Model, router_mac},
     packet::{Mac, Vni},
-    tables::{Addresses, Exits, LocalEni, Place, Port, PortIndex, Role, SubnetIndex},
+    tables::{Addresses, Exits, Limits, LocalEni, Place, Port, PortIndex, Role, SubnetIndex},
 };
 
 impl Compiler {
@@ -61,6 +61,8 @@ impl Compiler {
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
         let v6 =
             eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
+        let limits = Limits::of(attachment.options()).map(Box::new);
+        let mirrors = mirrors::of(model, &self.site, eni, mtu).map(Arc::new);
         Some(LocalEni {
             id: Arc::clone(&eni.id),
             vpc: Arc::clone(&eni.vpc),
@@ -81,6 +83,9 @@ impl Compiler {
             tcp_window_check: attachment.options().tcp_window_check,
             most_connections: attachment.options().connections_max,
             reserved_connections: attachment.options().connections_reserved,
+            watched: limits.is_some() || mirrors.is_some(),
+            limits,
+            mirrors,
             source_dest_check: eni.source_dest_check,
             mtu,
             narrow: self.site.uplinks().any(|(_, uplink)| self.site.path_mtu(uplink) < mtu),

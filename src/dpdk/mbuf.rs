@@ -4,7 +4,7 @@ use std::{ffi::c_void, fmt, mem::ManuallyDrop, ptr::NonNull, slice, sync::atomic
 
 use arrayvec::ArrayVec;
 
-use super::{Mempool, eal::give_back, sys};
+use super::{Mempool, eal::give_back, mempool::alloc_bulk, sys};
 use crate::packet::{Buffer, Checked, HEADROOM};
 
 const _: () = assert!(sys::WARREN_HEADROOM as usize == HEADROOM, "DPDK was built with another headroom");
@@ -225,6 +225,31 @@ impl Buffer for Mbuf {
         let raw = NonNull::new(unsafe { sys::warren_alloc(self.head().pool.cast()) })?;
         // SAFETY: a buffer fresh from the pool has no other reference.
         Some(unsafe { Self::from_raw(raw) })
+    }
+
+    #[inline]
+    fn others<const N: usize>(&self, out: &mut ArrayVec<Self, N>, n: usize) {
+        // SAFETY: the mbuf's pool is valid as long as the mbuf.
+        let some = unsafe { alloc_bulk(self.head().pool.cast(), out, n) };
+        // All or none is what a pool gives at once.
+        if some == 0 {
+            let n = n.min(out.remaining_capacity());
+            out.extend((0..n).map_while(|_| self.another()));
+        }
+    }
+
+    #[inline]
+    fn clone_refs<const N: usize>(&self, out: &mut ArrayVec<Self, N>, n: usize) {
+        const { assert!(N <= MOST_REFERENCES as usize / 2) };
+        let references = &self.head().refcnt;
+        let n = n.min(out.remaining_capacity());
+        if !self.is_contiguous() || references.load(Ordering::Relaxed) > MOST_REFERENCES {
+            return;
+        }
+        // As in `clone_ref`, all at once.
+        references.fetch_add(n as u16, Ordering::Relaxed);
+        // SAFETY: as in `clone_ref`; `n` references were counted.
+        out.extend((0..n).map(|_| unsafe { Self::from_raw(self.0) }));
     }
 
     #[inline]

@@ -101,17 +101,8 @@ impl Mempool {
     /// none if the pool has not enough of them.
     #[inline]
     pub fn alloc_bulk<const N: usize>(&self, out: &mut ArrayVec<Mbuf, N>, n: usize) -> usize {
-        let len = out.len();
-        let n = n.min(out.remaining_capacity());
-        // SAFETY: the pool is valid; `n` pointers fit behind the first `len`, an `Mbuf` is the pointer it wraps, and on
-        // success they are fresh from the pool.
-        unsafe {
-            if sys::warren_alloc_bulk(self.raw(), out.as_mut_ptr().add(len).cast(), n as u32) != 0 {
-                return 0;
-            }
-            out.set_len(len + n);
-        }
-        n
+        // SAFETY: the pool is valid as long as `self`.
+        unsafe { alloc_bulk(self.raw(), out, n) }
     }
 
     /// The buffers in the pool, those in threads' caches included. Walks all caches: not for the packet path.
@@ -144,6 +135,30 @@ impl Mempool {
     pub(super) fn raw(&self) -> *mut sys::rte_mempool {
         self.0.raw.0.as_ptr()
     }
+}
+
+/// As [`Mempool::alloc_bulk`].
+///
+/// # Safety
+///
+/// `pool` is valid.
+#[inline]
+pub(super) unsafe fn alloc_bulk<const N: usize>(
+    pool: *mut sys::rte_mempool,
+    out: &mut ArrayVec<Mbuf, N>,
+    n: usize,
+) -> usize {
+    let len = out.len();
+    let n = n.min(out.remaining_capacity());
+    // SAFETY: the pool is valid; `n` pointers fit behind the first `len`, an `Mbuf` is the pointer it wraps, and on
+    // success they are fresh from the pool.
+    unsafe {
+        if sys::warren_alloc_bulk(pool, out.as_mut_ptr().add(len).cast(), n as u32) != 0 {
+            return 0;
+        }
+        out.set_len(len + n);
+    }
+    n
 }
 
 impl fmt::Debug for Mempool {

@@ -160,9 +160,40 @@ impl<T> Drop for HugeSlice<T> {
     }
 }
 
+/// Which of eight words equal another: bit `i` for word `i`.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
+#[inline(always)]
+pub fn equal_lanes(words: &[u32; 8], word: u32) -> u32 {
+    use std::arch::x86_64::{
+        _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_set1_epi32,
+    };
+    // SAFETY: the build is for processors with AVX2, and 32 bytes are read, which `words` has.
+    unsafe {
+        let all = _mm256_loadu_si256(words.as_ptr().cast());
+        let equal = _mm256_cmpeq_epi32(all, _mm256_set1_epi32(word as i32));
+        _mm256_movemask_ps(_mm256_castsi256_ps(equal)) as u32
+    }
+}
+
+/// Which of eight words equal another: bit `i` for word `i`.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "avx2")))]
+#[inline(always)]
+pub fn equal_lanes(words: &[u32; 8], word: u32) -> u32 {
+    (0..).zip(words).map(|(lane, &other)| u32::from(other == word) << lane).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lanes_that_are_equal() {
+        for mask in 0..256_u32 {
+            let words =
+                std::array::from_fn(|lane| if mask >> lane & 1 == 1 { 0x8000_0001 } else { lane as u32 });
+            assert_eq!(equal_lanes(&words, 0x8000_0001), mask);
+        }
+    }
 
     #[test]
     fn a_thread_can_be_pinned_to_one_of_its_cpus() {

@@ -1,10 +1,11 @@
 //! A hash index: which entry of a table has a key. It holds neither keys nor entries, only their numbers and hashes, so
 //! that one table can be found by several keys.
 //!
-//! Open addressing with linear probing, from the first of the eight slots of a cache line, so that nearly every lookup
-//! reads one line of it. A gap is closed when a key goes (Knuth vol. 3, 6.4, algorithm R): there are no tombstones.
+//! Open addressing with linear probing, from the first of the eight slots of a cache line, whose hashes are compared at once: nearly
+//! every lookup reads one line of it, and branches once. A gap is closed when a key goes (Knuth vol. 3, 6.4, algorithm R): there are
+//! no tombstones.
 
-use crate::ffi::{HugeSlice, prefetch};
+use crate::ffi::{HugeSlice, equal_lanes, prefetch};
 
 /// Slots of a cache line.
 const LINE: usize = 8;
@@ -21,9 +22,27 @@ struct Slot {
     entry: u32,
 }
 
+/// Eight slots.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line {
+    hashes: [u32; LINE],
+    entries: [u32; LINE],
+}
+
+impl Line {
+    const EMPTY: Self = Self { hashes: [0; LINE], entries: [NONE; LINE] };
+
+    /// Whether a probe ends here: keys lie before the first empty slot.
+    #[inline]
+    fn has_room(&self) -> bool {
+        equal_lanes(&self.entries, NONE) != 0
+    }
+}
+
 /// An index of up to a number of entries, by hashes that have to be well mixed and keyed.
 pub struct Index {
-    slots: HugeSlice<Slot>,
+    lines: HugeSlice<Line>,
     used: usize,
     capacity: usize,
 }
@@ -36,13 +55,13 @@ impl Index {
     pub fn new(capacity: u32) -> Self {
         let capacity = capacity as usize;
         // More slots than keys, so that every probe ends.
-        let slots = (capacity * 100 / FILL + 1).next_multiple_of(LINE);
-        Self { slots: HugeSlice::new(slots, Slot { hash: 0, entry: NONE }), used: 0, capacity }
+        let lines = (capacity * 100 / FILL + 1).div_ceil(LINE);
+        Self { lines: HugeSlice::new(lines, Line::EMPTY), used: 0, capacity }
     }
 
     /// Memory, in bytes.
     pub fn bytes(&self) -> usize {
-        self.slots.bytes()
+        self.lines.bytes()
     }
 
     /// How many entries it holds.
@@ -56,17 +75,31 @@ impl Index {
     }
 
     /// Starts loading where a key with this hash would be.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch(&self, hash: u32) {
-        if let Some(slot) = self.slots.get(self.home(hash)) {
-            prefetch(slot);
+        if let Some(line) = self.lines.get(self.home(hash)) {
+            prefetch(line);
         }
     }
 
-    /// The entry with a hash that `is` the one sought.
-    #[inline]
+    /// The entry with a hash that `is` the one sought. Several keys may have a hash.
+    #[inline(always)]
     pub fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.probe(hash, |slot| slot.hash == hash && is(slot.entry)).map(|(_, slot)| slot.entry)
+        let mut number = self.home(hash);
+        loop {
+            let line = self.lines.get(number)?;
+            let mut same = equal_lanes(&line.hashes, hash);
+            while let Some(&entry) = line.entries.get(same.trailing_zeros() as usize) {
+                if entry != NONE && is(entry) {
+                    return Some(entry);
+                }
+                same &= same.wrapping_sub(1);
+            }
+            if line.has_room() {
+                return None;
+            }
+            number = if number + 1 < self.lines.len() { number + 1 } else { 0 };
+        }
     }
 
     /// Puts an entry in under a hash. An entry must not be under the same hash already. `false` if the index is full.
@@ -74,8 +107,8 @@ impl Index {
         if self.used >= self.capacity || entry == NONE {
             return false;
         }
-        let mut at = self.home(hash);
-        while self.slots.get(at).is_some_and(|slot| slot.entry != NONE) {
+        let mut at = self.home(hash) * LINE;
+        while self.slot(at).is_some_and(|slot| slot.entry != NONE) {
             at = self.next(at);
         }
         self.set(at, Slot { hash, entry });
@@ -96,8 +129,8 @@ impl Index {
     pub fn remove(&mut self, hash: u32, entry: u32) -> bool {
         let Some(mut gap) = self.position(hash, entry) else { return false };
         let mut at = self.next(gap);
-        while let Some(&slot) = self.slots.get(at).filter(|slot| slot.entry != NONE) {
-            let home = self.home(slot.hash);
+        while let Some(slot) = self.slot(at).filter(|slot| slot.entry != NONE) {
+            let home = self.home(slot.hash) * LINE;
             if self.distance(home, at) >= self.distance(gap, at) {
                 self.set(gap, slot);
                 gap = at;
@@ -109,47 +142,46 @@ impl Index {
         true
     }
 
+    /// The slot that an entry is in under a hash.
     fn position(&self, hash: u32, entry: u32) -> Option<usize> {
-        self.probe(hash, |slot| slot.entry == entry && slot.hash == hash).map(|(at, _)| at)
-    }
-
-    /// The first slot that a predicate holds of, among those where keys with a hash are.
-    #[inline]
-    fn probe(&self, hash: u32, mut is: impl FnMut(Slot) -> bool) -> Option<(usize, Slot)> {
-        let mut at = self.home(hash);
+        let mut at = self.home(hash) * LINE;
         loop {
-            let slot = *self.slots.get(at)?;
-            if slot.entry == NONE {
-                return None;
-            }
-            if is(slot) {
-                return Some((at, slot));
+            let slot = self.slot(at).filter(|slot| slot.entry != NONE)?;
+            if slot.entry == entry && slot.hash == hash {
+                return Some(at);
             }
             at = self.next(at);
         }
     }
 
-    /// The hash spread over the lines without a division.
-    #[inline]
+    /// The number of a hash's line: spread over the lines without a division.
+    #[inline(always)]
     fn home(&self, hash: u32) -> usize {
-        ((u64::from(hash) * (self.slots.len() / LINE) as u64) >> 32) as usize * LINE
+        ((u64::from(hash) * self.lines.len() as u64) >> 32) as usize
     }
 
     #[inline]
     fn next(&self, at: usize) -> usize {
-        if at + 1 < self.slots.len() { at + 1 } else { 0 }
+        if at + 1 < self.lines.len() * LINE { at + 1 } else { 0 }
     }
 
     /// Steps from one position to a later one, around the end.
     #[inline]
     fn distance(&self, from: usize, to: usize) -> usize {
-        if to >= from { to - from } else { to + self.slots.len() - from }
+        if to >= from { to - from } else { to + self.lines.len() * LINE - from }
+    }
+
+    #[inline]
+    fn slot(&self, at: usize) -> Option<Slot> {
+        let line = self.lines.get(at / LINE)?;
+        Some(Slot { hash: *line.hashes.get(at % LINE)?, entry: *line.entries.get(at % LINE)? })
     }
 
     #[inline]
     fn set(&mut self, at: usize, slot: Slot) {
-        if let Some(place) = self.slots.get_mut(at) {
-            *place = slot;
+        let Some(line) = self.lines.get_mut(at / LINE) else { return };
+        if let (Some(hash), Some(entry)) = (line.hashes.get_mut(at % LINE), line.entries.get_mut(at % LINE)) {
+            (*hash, *entry) = (slot.hash, slot.entry);
         }
     }
 }
@@ -213,7 +245,7 @@ mod tests {
         assert!(!index.insert(1, 100_000));
         let home = (0..)
             .zip(&hashes)
-            .filter(|&(entry, &hash)| index.position(hash, entry).unwrap() / LINE == index.home(hash) / LINE)
+            .filter(|&(entry, &hash)| index.position(hash, entry).unwrap() / LINE == index.home(hash))
             .count();
         assert!(home > 85_000, "{home}");
     }
@@ -221,7 +253,7 @@ mod tests {
     /// The most slots that a key is away from its home.
     fn longest_probe(index: &Index, hashes: &[u32]) -> usize {
         let distance = |(entry, &hash): (u32, &u32)| {
-            index.distance(index.home(hash), index.position(hash, entry).unwrap())
+            index.distance(index.home(hash) * LINE, index.position(hash, entry).unwrap())
         };
         (0..).zip(hashes).map(distance).max().unwrap()
     }

@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use super::{
     internet, outside,
     tunnel::{self, Inside},
-    way::Way,
+    way::{Entry, Way},
 };
 use crate::{
     packet::{
@@ -81,6 +81,7 @@ fn take<B: Buffer, S: Sink<B>>(
     let Some(way) = Way::new(port, OUTSIDE, OUTSIDE.vni, headers, frame.data()) else {
         return ctx.drop(port, Reason::GatewayPort, frame);
     };
+    let way = Way { entry: Some(Entry { vlan, destination: way.destination }), ..way };
     match wire {
         Wire::Internet => internet::arrive(ctx, way, frame),
         Wire::Circuit(circuit, leads_to) => outside::arrive(ctx, way, (*circuit, leads_to), frame),

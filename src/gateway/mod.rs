@@ -38,9 +38,10 @@ mod outside;
 mod route;
 mod stateful;
 mod subject;
+mod too_big;
 mod tunnel;
 mod way;
 
 pub(crate) use arrive::arrive;
 pub use stateful::{Flows, resume};
-pub(crate) use way::{always_tracked, from_underlay, is_from, leave};
+pub(crate) use way::{always_tracked, from_underlay, is_from, leave, send};

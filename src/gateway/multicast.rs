@@ -5,8 +5,10 @@
 //! reaches the members as it was sent.
 
 use crate::{
-    packet::{Buffer, Fragment, Headers, Network, Sender, Vni, flow_hash, igmp, ipv4_addresses, macs, parse},
-    pipeline::{Allowance, Context, Reason, Request, Sink, Step, pass_on, permits},
+    packet::{
+        Buffer, Copies, Fragment, Headers, Network, Sender, Vni, flow_hash, igmp, ipv4_addresses, macs, parse,
+    },
+    pipeline::{Allowance, Context, Reason, Request, Sink, Step, mirror, pass_on, permits},
     tables::{Direction, Fanout, LocalEni, PortIndex, SubnetIndex},
 };
 
@@ -32,6 +34,7 @@ pub(crate) fn send<B: Buffer, S: Sink<B>>(
     if igmp::is_igmp(&headers) && domain.is_some_and(|domain| domain.igmp) {
         return report(ctx, port, frame);
     }
+    mirror(ctx, port, eni, Direction::Egress, &frame);
     let sender = Sender { vni: eni.vni, mac: eni.mac };
     replicate(ctx, (port, Some(port)), sender, eni.subnet, &headers, frame);
 }
@@ -105,13 +108,14 @@ fn to_hosts<B: Buffer, S: Sink<B>>(
     frame: &B,
 ) {
     let tables = ctx.tables;
+    let mut copies = Copies::new(frame, fanout.hosts().len());
     for host in fanout.hosts().iter().filter_map(|&host| tables.hosts.get(host)) {
         // RFC 1122 §3.2.2: no ICMP error is about a packet to a group.
         if let Some(reason) = host.refuses(frame.data().len()) {
             ctx.dropped(port, reason, frame);
             continue;
         }
-        match host.template.encapsulate_copy(frame, sender.vni, sender, flow) {
+        match host.template.encapsulate_copy(&mut copies, sender.vni, sender, flow) {
             Ok(copy) => {
                 ctx.sink.note(Step::Encapsulated(host, sender.vni));
                 ctx.sink.transmit(host.uplink, copy);

@@ -360,7 +360,7 @@ pub(super) fn on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, at: At<'_>, wa
     ctx.sink.note(Step::Route(route));
     match route {
         Some(target) => {
-            let may = |_: &mut Context<'_, S>, stays: bool, _| {
+            let may = |_: &mut Context<'_, S>, stays: bool, _, _: &B| {
                 if stays { Ok(()) } else { at.cross(Direction::Egress, way.destination, &way.headers) }
             };
             go_from(ctx, way, (at.nat.subnet, target), may, frame);

@@ -51,12 +51,14 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
 ) {
     let whole = dont_fragment(frame.data());
     let mtu = if whole { u16::MAX } else { LONGEST_FRAGMENT };
-    fit(ctx, way.port, None, mtu, &way.headers, frame, |ctx, mut frame| {
+    let refuse = |ctx: &mut Context<'_, S>, frame| ctx.drop(way.port, Reason::MtuDf, frame);
+    let send = |ctx: &mut Context<'_, S>, mut frame: B| {
         let converted = parse(frame.data())
             .and_then(|headers| nat64::to_v6(&mut frame, &headers, &new.tuple, new.quoted.as_ref()));
         match converted {
             Ok(()) => on(ctx, at, way, frame),
             Err(reason) => ctx.drop(way.port, reason, frame),
         }
-    });
+    };
+    fit(ctx, (way.port, mtu), &way.headers, frame, send, refuse);
 }

@@ -104,9 +104,14 @@ fn by_circuit<B: Buffer, S: Sink<B>>(
     let Some(set) = outside.routes.lookup(way.destination) else {
         return ctx.drop(way.port, Reason::NoRoute, frame);
     };
-    let usable =
-        |circuit: &Circuit| circuit.up && right(circuit) && (!way.passed_on || circuit.seat == Seat::Here);
-    let Some(circuit) = choose(exits, outside, set, way.flow, usable) else {
+    let here = |circuit: &Circuit| circuit.seat == Seat::Here;
+    let usable = |circuit: &Circuit| circuit.up && right(circuit);
+    let mut chosen = choose(exits, outside, set, way.flow, usable);
+    // Who passed it on chose as this node does, but while one of them has older tables. It goes no further.
+    if way.passed_on && !chosen.is_some_and(here) {
+        chosen = choose(exits, outside, set, way.flow, |circuit| usable(circuit) && here(circuit));
+    }
+    let Some(circuit) = chosen else {
         return ctx.drop(way.port, Reason::Blackhole, frame);
     };
     way.sender = Sender { vni: way.vni, mac: gateway.mac };
@@ -136,7 +141,8 @@ fn choose<'t>(
         let members = outside.circuits.iter().zip(0..).filter(|(_, bit)| set.0 & 1 << bit != 0);
         members.filter_map(|(&index, _)| exits.circuit(index)).filter(|circuit| usable(circuit))
     };
-    let chosen = if outside.ecmp { flow as usize % candidates().count().max(1) } else { 0 };
+    // Other bits than those that chose the attachment and the node: all of its circuits have some of these flows.
+    let chosen = if outside.ecmp { (flow >> 8) as usize % candidates().count().max(1) } else { 0 };
     candidates().nth(chosen)
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     flow::{
-        Fragments,
+        Datagram, Fragments,
         nat::{Nat, NatStats},
     },
     packet::{Buffer, Sender, set_macs},
@@ -55,6 +55,12 @@ impl Flows {
     #[inline]
     pub(crate) fn fragments(&mut self) -> &mut Fragments {
         &mut self.fragments
+    }
+
+    /// Whether the first fragment of a datagram was seen lately.
+    #[inline]
+    pub(crate) fn knows_first(&self, now: Duration, datagram: &Datagram) -> bool {
+        self.fragments.find(now, datagram).is_some()
     }
 
     /// What the table of bindings has done.

@@ -7,16 +7,17 @@ use super::{
     route::{End, resolve},
     stateful,
     subject::Subject,
+    too_big,
 };
 use crate::{
     flowlogs::path,
     packet::{
         Buffer, ETHERNET, Headers, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs, tcp,
     },
-    pipeline::{AtGateway, Context, Packet, Reason, Sink, Step, encapsulate_as, fit, pass_on},
+    pipeline::{AtGateway, Context, Packet, Reason, Sink, Step, encapsulate_as, fit, mirror, pass_on, tell},
     tables::{
-        Destination, GatewayIndex, GatewayKind, HostIndex, LocalEni, OutsideKind, Place, PortIndex, Seat,
-        SubnetIndex, Tables, Target, ZoneIndex, share_of_flow,
+        Destination, Direction, GatewayIndex, GatewayKind, HostIndex, LocalEni, OutsideKind, Place,
+        PortIndex, Seat, SubnetIndex, Tables, Target, ZoneIndex, share_of_flow,
     },
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Way<'a> {
     pub(super) flow: u32,
     /// The sending ENI while the packet is at its node: who hears if it is too long.
     pub(super) eni: Option<&'a LocalEni>,
+    /// How it came in from outside, if it came in at this node: whom to tell if it is too long.
+    pub(super) entry: Option<Entry>,
     /// The zone that it is in, if it is in one (PT-14).
     pub(super) zone: Option<ZoneIndex>,
     /// The largest IP packet that its way carries, as far as it has come, in bytes.
@@ -47,6 +50,15 @@ pub(super) struct Way<'a> {
     pub(super) passed_on: bool,
     /// How many NAT gateways it has passed at this node.
     pub(super) gateways: u8,
+}
+
+/// How a packet came in at a gateway port.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    /// The VLAN; 0 for none.
+    pub(super) vlan: u16,
+    /// Whom its sender sent it to.
+    pub(super) destination: IpAddr,
 }
 
 impl Way<'_> {
@@ -69,6 +81,7 @@ impl Way<'_> {
             destination,
             flow,
             eni: None,
+            entry: None,
             zone: None,
             mtu: u16::MAX,
             passed_on: false,
@@ -116,29 +129,47 @@ pub(crate) fn leave<B: Buffer, S: Sink<B>>(
     };
     let zone = ctx.tables.exits.subnet(eni.subnet).map(|subnet| subnet.zone);
     let way = Way { flow: packet.flow, eni: Some(eni), zone, ..way };
-    let may = |ctx: &mut Context<'_, S>, stays: bool, path: u8| {
+    let may = |ctx: &mut Context<'_, S>, stays: bool, path: u8, frame: &B| {
         if !stays {
             packet.leave(ctx, eni)?;
         }
         packet.passed(ctx, eni, path);
+        mirror(ctx, port, eni, Direction::Egress, frame);
         Ok(())
     };
     go_from(ctx, way, (eni.subnet, target), may, frame);
 }
 
-/// Takes a packet on from a subnet. `may` says whether it goes on, given whether it stays in the subnet, and its path as flow logs
-/// number it.
+/// Takes a packet that the node made for an ENI, of a flow, to where a route of the ENI's subnet leads. Nobody is asked, and nobody told.
+#[inline(never)]
+pub(crate) fn send<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    flow: u32,
+    target: Target,
+    frame: B,
+) {
+    let zone = ctx.tables.exits.subnet(eni.subnet).map(|subnet| subnet.zone);
+    match Way::read(port, Sender { vni: eni.vni, mac: eni.mac }, eni.vni, frame.data()) {
+        Ok(way) => go(ctx, Way { flow, zone, ..way }, target, frame),
+        Err(reason) => ctx.drop(port, reason, frame),
+    }
+}
+
+/// Takes a packet on from a subnet. `may` says whether it goes on, given whether it stays in the subnet, its path as flow logs
+/// number it, and the frame.
 pub(super) fn go_from<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     mut way: Way<'_>,
     (subnet, target): (SubnetIndex, Target),
-    may: impl FnOnce(&mut Context<'_, S>, bool, u8) -> Result<(), Reason>,
+    may: impl FnOnce(&mut Context<'_, S>, bool, u8, &B) -> Result<(), Reason>,
     frame: B,
 ) {
     let end = resolve(ctx.tables, &mut way, target, ctx.sink).and_then(|end| {
         let stays = matches!(&end, End::Eni(to) if to.subnet == subnet);
         let path = path(ctx.tables, target, end);
-        may(ctx, stays, path).map(|()| end)
+        may(ctx, stays, path, &frame).map(|()| end)
     });
     match end {
         Ok(end) => on(ctx, way, end, frame),
@@ -200,7 +231,12 @@ fn on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, way: Way<'_>, end: End<'_
 }
 
 /// Delivers a packet to an ENI.
-fn to_eni<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, way: &Way<'_>, to: &Destination, mut frame: B) {
+pub(super) fn to_eni<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    way: &Way<'_>,
+    to: &Destination,
+    mut frame: B,
+) {
     ctx.sink.note(Step::To(to));
     set_macs(frame.data_mut(), to.mac, to.router_mac);
     ctx.sink.note(Step::Rewritten(to.mac, to.router_mac));
@@ -295,7 +331,10 @@ pub(super) fn fit_to<B: Buffer, S: Sink<B>>(
     if way.headers.ip_len <= u32::from(mtu) {
         return on(ctx, frame);
     }
-    fit(ctx, way.port, way.eni, mtu, &way.headers, frame, on);
+    fit(ctx, (way.port, mtu), &way.headers, frame, on, |ctx, frame| match way.eni {
+        Some(eni) => tell(ctx, way.port, eni, mtu, &way.headers, frame),
+        None => too_big::refuse(ctx, way, mtu, frame),
+    });
 }
 
 /// Takes a packet into a gateway that this node serves.

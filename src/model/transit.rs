@@ -117,7 +117,7 @@ pub struct TransitRouteTable {
 }
 
 /// A static route of a transit gateway's route table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TransitRoute {
     /// `DestinationCidrBlock` or `PrefixListId`.
     pub destination: super::Destination,

@@ -26,7 +26,7 @@ use crossbeam::{queue::ArrayQueue, utils::CachePadded};
 use super::worker::{Handed, Outputs, Transmit};
 use crate::{
     packet::{Buffer, Vni},
-    pipeline::{AtGateway, News, Notes, Reason, Sink},
+    pipeline::{AtGateway, Due, Early, News, Notes, Reason, Sink},
     tables::PortIndex,
 };
 
@@ -467,6 +467,14 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Tapped<'_, B, T> {
             packet.settle(Verdict::Punted);
         }
         Ok(())
+    }
+
+    fn hold(&mut self, early: Early, now: Duration, frame: B) -> Result<(), B> {
+        self.outputs.hold(early, now, frame)
+    }
+
+    fn due(&mut self, now: Duration, known: impl Fn(&Early) -> bool) -> Option<Due<B>> {
+        self.outputs.due(now, known)
     }
 
     fn tell(&mut self, news: News) {

@@ -22,6 +22,7 @@ use super::{
     clock::{Clock, measure_cycles},
     config::{HostConfig, PortConfig, RoleConfig},
     flow_logs::FlowLogs,
+    held,
     management::{Management, TICK},
     manager::Manager,
     propagation::Propagation,
@@ -136,7 +137,7 @@ fn buffers(config: &HostConfig) -> u32 {
     let workers = config.workers.cores.len();
     let descriptors: usize =
         config.ports.iter().map(|port| 2 * port.queues_for(workers) * usize::from(port.descriptors)).sum();
-    let at_work = workers * (config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST;
+    let at_work = workers * ((config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST + held::FRAGMENTS);
     // One less than a power of two is the size that the ring below wastes least on.
     ((descriptors + at_work + (workers + 1) * 2 * POOL_CACHE as usize).next_power_of_two() - 1) as u32
 }
@@ -301,6 +302,7 @@ impl Node {
         let daemon = server::Daemon {
             calls: calls.clone(),
             captures: Arc::clone(&self.management.plan.captures),
+            listing: Arc::clone(&self.management.plan.listing),
             clock: self.clock,
         };
         let server = Server::start(&self.config.control, daemon).map_err(|error| {

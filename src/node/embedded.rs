@@ -206,6 +206,7 @@ impl<B: Buffer + Send + 'static> Node<B> {
         let daemon = server::Daemon {
             calls: self.calls.clone(),
             captures: Arc::clone(&self.common.plan.captures),
+            listing: Arc::clone(&self.common.plan.listing),
             clock: self.common.clock,
         };
         without_signals(|| Server::start(&self.config.control, daemon))

@@ -160,6 +160,7 @@ impl<B: Buffer> Management<B> {
             counters: self.counters.iter().chain([&self.own_counters]).cloned().collect(),
             neighbours: self.manager.neighbours(),
             identities: self.manager.identities(),
+            joined: self.manager.joined(),
             exits: Arc::clone(&self.manager.tables().exits),
             sessions: Vec::new(),
             flow_logs: Vec::new(),

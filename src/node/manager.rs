@@ -9,7 +9,7 @@ use std::{
 use super::{
     config::HostConfig,
     learned::{self, Heard, Routes, Tell},
-    multicast::Groups,
+    multicast::{Groups, Joined},
     outside::{self, Outside},
 };
 use crate::{
@@ -373,6 +373,11 @@ impl Manager {
             _ => None,
         };
         self.tables.current().ports.iter().filter_map(eni).collect()
+    }
+
+    /// The memberships in multicast groups by IGMP that this node knows of.
+    pub fn joined(&self) -> Vec<Joined> {
+        self.groups.joined(self.now, &self.compiler, &self.model)
     }
 
     /// The identities that addresses of this node's ENIs have on its service ports; of a delegated prefix, the first.

@@ -18,11 +18,13 @@ pub mod daemon;
 pub mod embedded;
 pub mod fleet;
 pub mod flow_logs;
+mod held;
 pub mod learned;
+pub mod listing;
 #[cfg(feature = "dpdk")]
 mod management;
 pub mod manager;
-mod multicast;
+pub mod multicast;
 pub mod nat_counters;
 mod outside;
 pub mod propagation;

@@ -1,19 +1,34 @@
 //! The management thread's part of multicast: memberships in, queries, relays and tables out.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use hashbrown::HashMap;
 
 use super::manager::OwnFrame;
 use crate::{
     compile::Compiler,
-    model::Model,
+    model::{Id, Model},
     packet::{Buffer, Checked, HeapBuffer, Outer, Sender, flow_hash, macs, parse},
     pipeline::Reason,
-    services::igmp::{Local, Memberships, Outgoing},
-    tables::{Multicast, Place, PortIndex, Role, Tables},
+    services::igmp::{Local, Memberships, Origin, Outgoing},
+    tables::{EniKey, Multicast, Place, PortIndex, Role, Tables},
 };
 
 /// Receivers of queries and relays of one tick: what a worker's inbox takes beside its work.
 const A_TICK: usize = 32;
+
+/// A membership by IGMP.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// The multicast domain.
+    pub domain: Id,
+    /// The group.
+    pub group: Ipv4Addr,
+    /// The member.
+    pub eni: EniKey,
+    /// How long it still counts without another report.
+    pub left: Duration,
+}
 
 /// The memberships of a node.
 #[derive(Default)]
@@ -42,6 +57,23 @@ impl Groups {
     /// The workers' table, if it has changed.
     pub(super) fn changed(&mut self) -> Option<Arc<Multicast>> {
         self.memberships.changed()
+    }
+
+    /// The memberships by IGMP, of members anywhere.
+    pub(super) fn joined(&self, now: Duration, compiler: &Compiler, model: &Model) -> Vec<Joined> {
+        let domains = model.multicast_domains.keys();
+        let domains: HashMap<_, _> =
+            domains.filter_map(|id| Some((compiler.multicast_domain_index(id)?, id))).collect();
+        let joined = self.memberships.members().filter_map(|(domain, group, eni, origin)| match origin {
+            Origin::Igmp(expires) => Some(Joined {
+                domain: Id::clone(domains.get(&domain)?),
+                group,
+                eni,
+                left: expires.saturating_sub(now),
+            }),
+            Origin::Registered => None,
+        });
+        joined.collect()
     }
 
     /// Takes an IGMP message that a worker gave to the management thread: of an ENI of this node, or, still with its outer

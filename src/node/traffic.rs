@@ -57,40 +57,49 @@ fn period(fleet: &Fleet) -> usize {
 /// The ports of the datagrams that do not vary in them.
 const DATAGRAM: [u8; 4] = [0x30, 0x39, 0x00, 0x35];
 
-/// How many flows, all of TCP in its middle: each between the first instance and one of the ENIs of other hosts.
+/// TCP connections, each between the first instance and one of the ENIs of other hosts.
 #[derive(Clone, Copy)]
-pub struct Connections(pub usize);
+pub struct Connections {
+    /// How many.
+    pub count: usize,
+    /// Whether the first instance is the server of all, rather than the client.
+    pub serves: bool,
+    /// Whether their packets come in random order, the same in every run, rather than one connection after the other.
+    pub random: bool,
+}
 
 impl Connections {
-    /// A connection: the ENI of the other end, the server's port, which the rules of a [`Fleet`] with such let in, and the client's.
-    fn connection(flow: usize, fleet: &Fleet) -> (usize, u16, u16) {
+    /// A connection: the ENI of the other end, the local port and the remote one. The server's is one that the rules of a [`Fleet`]
+    /// with such let in.
+    fn connection(self, fleet: &Fleet, number: usize) -> (usize, u16, u16) {
         let remotes = fleet.count().max(3) - 2;
-        (flow % remotes + 2, fleet::SERVED, 1024 + (flow / remotes) as u16)
+        let port = 1024 + (number / remotes) as u16;
+        let (local, remote) = if self.serves { (fleet::SERVED, port) } else { (port, fleet::SERVED) };
+        (number % remotes + 2, local, remote)
     }
 
-    /// Random ones, the same in every run.
-    fn random(self, fleet: &Fleet) -> impl Iterator<Item = (usize, u16, u16)> {
-        random_remotes(self.0 + 2).map(|flow| Self::connection(flow - 2, fleet))
-    }
-
-    /// Their ends, as the first instance sees them: a client, or a server.
-    pub fn ends(self, fleet: &Fleet, serves: bool) -> impl Iterator<Item = Ends> {
-        (0..self.0).map(move |flow| {
-            let (number, served, port) = Self::connection(flow, fleet);
-            let (local_port, remote_port) = if serves { (served, port) } else { (port, served) };
-            Ends {
-                local: fleet::address(0).into(),
-                remote: fleet::address(number).into(),
-                local_port,
-                remote_port,
-                protocol: 6,
-            }
+    /// Their ends, as the first instance sees them.
+    pub fn ends(self, fleet: &Fleet) -> impl Iterator<Item = Ends> {
+        (0..self.count).map(move |number| {
+            let (remote, local_port, remote_port) = self.connection(fleet, number);
+            let (local, remote) = (fleet::address(0).into(), fleet::address(remote).into());
+            Ends { local, remote, local_port, remote_port, protocol: 6 }
         })
     }
 
-    fn period(self) -> usize {
-        (2 * self.0).clamp(1 << 12, 1 << 21)
+    /// Those whose packets come, until they come again.
+    fn in_order(self, fleet: &Fleet) -> impl Iterator<Item = (usize, u16, u16)> {
+        let period = if self.random { (2 * self.count).clamp(1 << 12, 1 << 21) } else { self.count };
+        let random = random_remotes(self.count + 2).map(|number| number - 2);
+        let number =
+            (0..period).zip(random).map(move |(turn, random)| if self.random { random } else { turn });
+        number.map(move |number| self.connection(fleet, number))
     }
+}
+
+/// A source and a destination port, as in a packet.
+fn ports(source: u16, destination: u16) -> [u8; 4] {
+    (u32::from(source) << 16 | u32::from(destination)).to_be_bytes()
 }
 
 /// A segment of TCP in its middle, in a frame of `size` bytes.
@@ -139,22 +148,15 @@ impl Stamp {
         let router = router_mac(&fleet::subnet_of(0));
         let frame = segment(size, router, fleet::mac(0), fleet::address(0).octets(), [0; 4]);
         let variations = connections
-            .random(fleet)
-            .map(|(number, served, port)| Variation {
-                inner: fleet::address(number).octets(),
-                ports: (u32::from(port) << 16 | u32::from(served)).to_be_bytes(),
+            .in_order(fleet)
+            .map(|(remote, local_port, remote_port)| Variation {
+                inner: fleet::address(remote).octets(),
+                ports: ports(local_port, remote_port),
                 outer: [0; 4],
             })
-            .take(connections.period())
             .collect();
-        Self {
-            frame,
-            inner_at: DESTINATION,
-            ports_at: PORTS,
-            outer_at: None,
-            variations,
-            flows: connections.0,
-        }
+        let flows = connections.count;
+        Self { frame, inner_at: DESTINATION, ports_at: PORTS, outer_at: None, variations, flows }
     }
 
     /// From random ENIs of other hosts, through the router, to the first instance.
@@ -169,11 +171,10 @@ impl Stamp {
     pub fn connected_in(fleet: &Fleet, size: usize, connections: Connections) -> Self {
         let router = router_mac(&fleet::subnet_of(0));
         let inner = segment(size, fleet::mac(0), router, [0; 4], fleet::address(0).octets());
-        let packets = connections.random(fleet).take(connections.period());
-        let remotes = packets.map(|(number, served, port)| {
-            (number, (u32::from(port) << 16 | u32::from(served)).to_be_bytes())
-        });
-        Self::encapsulated(&inner, remotes, connections.0)
+        let packets = connections.in_order(fleet);
+        let remotes =
+            packets.map(|(remote, local_port, remote_port)| (remote, ports(remote_port, local_port)));
+        Self::encapsulated(&inner, remotes, connections.count)
     }
 
     /// Packets like `inner` from ENIs, with ports, each from its host.
@@ -254,6 +255,13 @@ impl Stamp {
             put(frame, 24, (!(folded as u16)).to_be_bytes());
         }
         if number + 1 < self.variations.len() { number + 1 } else { 0 }
+    }
+
+    /// Writes the flags of a segment of TCP into a frame that [`Stamp::write`] has written.
+    #[inline]
+    pub fn write_flags(&self, frame: &mut [u8], flags: u8) {
+        const FLAGS: usize = 13;
+        put(frame, self.ports_at + FLAGS, [flags]);
     }
 
     /// A whole frame, the first packet.

@@ -21,6 +21,8 @@ use super::{
     clock::{Clock, Moment},
     config::Idle,
     connection_counters::ConnectionCounters,
+    held::Held,
+    listing::{Listing, Walk},
     nat_counters::NatCounters,
 };
 use crate::{
@@ -29,7 +31,8 @@ use crate::{
     gateway::{self, Flows},
     packet::{Buffer, Vni},
     pipeline::{
-        self, Allowances, AtGateway, Burst, Context, Counter, Counters, MAX_BURST, News, Notes, Reason, Sink,
+        self, Allowances, AtGateway, Burst, Context, Counter, Counters, Due, Early, MAX_BURST, News, Notes,
+        Reason, Sink,
     },
     rcu::Reader,
     tables::{PortIndex, Tables, worker_of_share},
@@ -128,6 +131,8 @@ pub struct Plan<B> {
     pub news: ArrayQueue<News>,
     /// What of the packets is captured.
     pub captures: Arc<Captures>,
+    /// Who asks for connections.
+    pub listing: Arc<Listing>,
 }
 
 impl<B> Plan<B> {
@@ -140,6 +145,7 @@ impl<B> Plan<B> {
             punted: ArrayQueue::new(PUNTED),
             news: ArrayQueue::new(NEWS),
             captures: Arc::new(Captures::new(workers)),
+            listing: Arc::new(Listing::new(workers)),
         }
     }
 
@@ -191,6 +197,8 @@ pub(super) struct Outputs<B, T> {
     ports: Box<[Output<B, T>]>,
     /// Ports with frames waiting. As long as there are ports, so that it never grows.
     dirty: Vec<PortIndex>,
+    /// Fragments that wait for their first one.
+    held: Held<B>,
     /// Frames for other workers, by worker.
     handed: Box<[ArrayVec<Handed<B>, MAX_BURST>]>,
     plan: Arc<Plan<B>>,
@@ -352,6 +360,15 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
         self.plan.punted.push((port, frame)).map_err(|(_, frame)| frame)
     }
 
+    fn hold(&mut self, early: Early, now: Duration, frame: B) -> Result<(), B> {
+        self.held.hold(early, now, frame)
+    }
+
+    #[inline(always)]
+    fn due(&mut self, now: Duration, known: impl Fn(&Early) -> bool) -> Option<Due<B>> {
+        if self.held.is_empty() { None } else { self.held.due(now, known) }
+    }
+
     fn tell(&mut self, news: News) {
         // A full ring loses it; a neighbour is asked again when its entry is due.
         let _ = self.plan.news.push(news);
@@ -371,6 +388,7 @@ pub struct Worker<B, R, T> {
     burst: Burst<B>,
     most: usize,
     taps: Taps,
+    walk: Walk,
 }
 
 impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
@@ -391,6 +409,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             worker,
             dirty: Vec::with_capacity(ports.len()),
             ports,
+            held: Held::new(),
             handed: plan.inboxes.iter().map(|_| ArrayVec::new()).collect(),
             plan: Arc::clone(&plan),
             counters: Arc::clone(&counters),
@@ -399,8 +418,21 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         let (burst, most) = (Burst::new(), most.min(MAX_BURST));
         let (flows, connections) =
             (Flows::new(0), Connections::new(CONNECTIONS).with_ports(plan.receivers.len()));
-        let taps = Taps::new();
-        Self { inputs, outputs, tables, plan, counters, allowances, flows, connections, burst, most, taps }
+        let (taps, walk) = (Taps::new(), Walk::default());
+        Self {
+            inputs,
+            outputs,
+            tables,
+            plan,
+            counters,
+            allowances,
+            flows,
+            connections,
+            burst,
+            most,
+            taps,
+            walk,
+        }
     }
 
     /// With memory for the flows through gateways.
@@ -454,6 +486,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             burst,
             most,
             taps,
+            walk,
         } = self;
         let pinned = tables.pin();
         connections.settle(pinned.generation, || pinned.tenants());
@@ -477,6 +510,9 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         };
         tables.quiescent();
         connections.advance(now, EXPIRIES);
+        if plan.listing.wants(walk) {
+            plan.listing.walk(outputs.worker, walk, connections, now, found > 0);
+        }
         let rounds = counters.rounds.get();
         if rounds.is_multiple_of(PUBLISHING) {
             let port = PortIndex((rounds / PUBLISHING % connections.ports().max(1) as u64) as u16);
@@ -561,6 +597,7 @@ impl<B: Buffer, R: Receive<B>> Queues<'_, B, R> {
             port_counters.rx_bytes.add(burst.iter().map(|frame| frame.data().len() as u64).sum());
             process(ctx, *port, burst);
         }
+        pipeline::resume_early(ctx);
         found + self.take_handed(ctx)
     }
 

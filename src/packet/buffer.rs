@@ -1,5 +1,7 @@
 //! What the pipeline asks of a packet buffer, and the buffer of tests and replays.
 
+use arrayvec::ArrayVec;
+
 /// Bytes that a buffer keeps free in front of a received frame: DPDK's `RTE_PKTMBUF_HEADROOM`. The longest outer header
 /// (Geneve with Warren's option over IPv6, 86 bytes) fits.
 pub const HEADROOM: usize = 128;
@@ -36,6 +38,18 @@ pub trait Buffer: Sized {
     fn clone_ref(&self) -> Option<Self> {
         let mut copy = self.another()?;
         copy.append_copy(self.data()).then_some(copy)
+    }
+
+    /// As many of [`Buffer::another`] as there are, at most `n`, appended to `out` as far as it has room.
+    fn others<const N: usize>(&self, out: &mut ArrayVec<Self, N>, n: usize) {
+        let n = n.min(out.remaining_capacity());
+        out.extend((0..n).map_while(|_| self.another()));
+    }
+
+    /// As many of [`Buffer::clone_ref`] as there can be, at most `n`, appended to `out` as far as it has room.
+    fn clone_refs<const N: usize>(&self, out: &mut ArrayVec<Self, N>, n: usize) {
+        let n = n.min(out.remaining_capacity());
+        out.extend((0..n).map_while(|_| self.clone_ref()));
     }
 
     /// Puts `rest` behind this frame, which is contiguous and not shared. In a kind of buffer that can be chained,

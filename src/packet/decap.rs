@@ -123,6 +123,54 @@ impl Outer {
     }
 }
 
+/// The words of the usual outer header: VXLAN over IPv4 without options, its checksum right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainOuter {
+    /// The sending host's underlay address, host order.
+    pub source: u32,
+    /// The addressed host's.
+    pub destination: u32,
+    /// As [`Outer::vni`].
+    pub vni: Vni,
+    /// As [`Outer::end`].
+    pub end: u16,
+    /// As [`Outer::ecn`].
+    pub ecn: u8,
+}
+
+impl PlainOuter {
+    /// Its length: offset of the inner Ethernet header.
+    pub const LEN: usize = ETHERNET + 20 + UDP + 8;
+
+    /// The words of a frame with such a header; `None` of all others, right or wrong.
+    #[inline(always)]
+    pub fn of(frame: &[u8], ip_checksum: Checked) -> Option<Self> {
+        let fixed = frame.first_chunk::<{ Self::LEN }>()?;
+        let half = |at| u16::from_be_bytes(get(fixed, at).unwrap_or_default());
+        let word = |at| u32::from_be_bytes(get(fixed, at).unwrap_or_default());
+        let ip_end = ETHERNET + usize::from(half(16));
+        let end = ETHERNET + 20 + usize::from(half(38));
+        let plain = word(12) >> 8 == u32::from(ethertype::IPV4) << 8 | 0x45
+            && half(20) & 0x3fff == 0
+            && fixed[23] == protocol::UDP
+            && half(36) == Encapsulation::Vxlan.port()
+            && fixed[42] & VXLAN_VALID_VNI != 0
+            && end <= ip_end
+            && ip_end <= frame.len();
+        let right = || match ip_checksum {
+            Checked::Good => true,
+            Checked::Bad => false,
+            Checked::Unknown => get(fixed, ETHERNET).is_some_and(|ip| plain_sum(&ip).fold() == 0xffff),
+        };
+        if !plain || !right() {
+            return None;
+        }
+        let vni = Vni::new(word(46) >> 8)?;
+        let (source, destination) = (word(26), word(30));
+        Some(Self { source, destination, vni, end: end as u16, ecn: fixed[15] & 3 })
+    }
+}
+
 /// Source and destination address, [`mapped`], and ECN field of an outer IP header, whose checksum is verified.
 #[inline(always)]
 pub(super) fn outer_ip(
@@ -384,6 +432,41 @@ mod tests {
                 if outer.strip(&mut buffer).is_ok() {
                     prop_assert_eq!(buffer.data().len(), usize::from(outer.end - outer.inner));
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_plain_header_is_what_parsing_finds(
+            v6_underlay: bool, geneve: bool,
+            mutations in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            checked in prop::sample::select(vec![Checked::Good, Checked::Bad, Checked::Unknown]),
+        ) {
+            let encapsulation = if geneve { Encapsulation::Geneve } else { Encapsulation::Vxlan };
+            let ends = if v6_underlay { v6() } else { v4() };
+            let buffer = encapsulated(encapsulation, ends, OuterChecksum::Zero, &inner(Network::Ipv4, 2));
+            let mut bytes = buffer.data().to_vec();
+            for &(at, value) in &mutations {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(1 + cut.index(bytes.len()));
+            }
+            let parsed = parse(&bytes)
+                .and_then(|headers| Outer::parse(&bytes, &headers, Encapsulation::Vxlan, checked));
+            let plain = PlainOuter::of(&bytes, checked);
+            let untouched = mutations.is_empty() && cut.is_none();
+            prop_assert!(!untouched || plain.is_some() == (!geneve && !v6_underlay && checked != Checked::Bad));
+            // What has no room for an inner header, is no business of this.
+            if let Some(PlainOuter { source, destination, vni, end, ecn }) = plain
+                && usize::from(end) >= PlainOuter::LEN + 14
+            {
+                let [source, destination] = [source, destination].map(|ip| mapped(IpAddr::V4(ip.into())));
+                let inner = PlainOuter::LEN as u16;
+                prop_assert_eq!(parsed, Ok(Outer { source, destination, vni, sender: None, inner, end, ecn }));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Buffer, Mac, Vni,
+    Buffer, Copies, Mac, Vni,
     bytes::{get, put},
     checksum::Sum,
     headers::{ETHERNET, ethertype, protocol},
@@ -105,6 +105,9 @@ pub struct OuterTemplate {
 const _: () = assert!(std::mem::offset_of!(OuterTemplate, bytes) + VXLAN_V4 + 6 <= 64);
 
 impl OuterTemplate {
+    /// Octets of a VXLAN header over IPv4.
+    pub const VXLAN_V4: usize = VXLAN_V4;
+
     /// A template that stands where there is none.
     pub const NONE: Self = Self {
         ip_sum: 0,
@@ -196,9 +199,9 @@ impl OuterTemplate {
         }
     }
 
-    /// A copy of `frame` for one of several hosts, with the outer header towards it in front, as
+    /// A copy of a frame for one of several hosts, with the outer header towards it in front, as
     /// [`OuterTemplate::encapsulate`] makes it. The header is in a buffer of its own, the frame's bytes are shared
-    /// ([`Buffer::clone_ref`]) and not touched.
+    /// ([`Buffer::clone_ref`]).
     ///
     /// # Errors
     ///
@@ -206,20 +209,29 @@ impl OuterTemplate {
     #[inline]
     pub fn encapsulate_copy<B: Buffer>(
         &self,
-        frame: &B,
+        copies: &mut Copies<'_, B>,
         vni: Vni,
         sender: Sender,
         flow_hash: u32,
     ) -> Result<B, Reason> {
-        let mut copy = frame.another().ok_or(Reason::NoBuffer)?;
+        let (mut copy, payload) = copies.take().ok_or(Reason::NoBuffer)?;
+        let frame = copies.frame().data();
         match self.header_len() {
-            VXLAN_V4 => self.put_into::<VXLAN_V4, B>(&mut copy, frame.data(), vni, sender, flow_hash)?,
-            VXLAN_V6 => self.put_into::<VXLAN_V6, B>(&mut copy, frame.data(), vni, sender, flow_hash)?,
-            GENEVE_V4 => self.put_into::<GENEVE_V4, B>(&mut copy, frame.data(), vni, sender, flow_hash)?,
-            _ => self.put_into::<GENEVE_V6, B>(&mut copy, frame.data(), vni, sender, flow_hash)?,
+            VXLAN_V4 => self.put_into::<VXLAN_V4, B>(&mut copy, frame, vni, sender, flow_hash)?,
+            VXLAN_V6 => self.put_into::<VXLAN_V6, B>(&mut copy, frame, vni, sender, flow_hash)?,
+            GENEVE_V4 => self.put_into::<GENEVE_V4, B>(&mut copy, frame, vni, sender, flow_hash)?,
+            _ => self.put_into::<GENEVE_V6, B>(&mut copy, frame, vni, sender, flow_hash)?,
         }
-        let payload = frame.clone_ref().ok_or(Reason::NoBuffer)?;
         if copy.append(payload) { Ok(copy) } else { Err(Reason::NoBuffer) }
+    }
+
+    /// The header in front of `payload`, of a template for VXLAN over IPv4 without checksum.
+    pub fn vxlan_v4(&self, payload: &[u8], vni: Vni, flow_hash: u32) -> Option<[u8; VXLAN_V4]> {
+        let ip_len = u16::try_from(VXLAN_V4 - ETHERNET + payload.len()).ok()?;
+        let mut header = [0; VXLAN_V4];
+        let sender = Sender { vni, mac: Mac::ZERO };
+        self.write(&mut header, ip_len, traffic_class(payload), vni, sender, flow_hash)?;
+        Some(header)
     }
 
     /// Fills an empty buffer with the header in front of `payload`, which is elsewhere.
@@ -428,7 +440,8 @@ mod tests {
                     let frame = [hex(INNER), vec![7]].concat();
                     let mut buffer = HeapBuffer::new(&frame);
                     let vni = Vni::new(0x01_2345).unwrap();
-                    let copy = template.encapsulate_copy(&buffer, vni, sender(), 0xdead_beef).unwrap();
+                    let mut copies = Copies::new(&buffer, 1);
+                    let copy = template.encapsulate_copy(&mut copies, vni, sender(), 0xdead_beef).unwrap();
                     assert_eq!(buffer.data(), frame);
                     template.encapsulate(&mut buffer, vni, sender(), 0xdead_beef).unwrap();
                     assert_eq!(copy, buffer);

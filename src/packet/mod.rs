@@ -9,6 +9,7 @@ pub mod arp;
 mod buffer;
 mod bytes;
 pub mod checksum;
+mod copies;
 mod decap;
 mod encap;
 mod ends;
@@ -31,7 +32,8 @@ mod vlan;
 
 pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
-pub use decap::{Outer, apply_ecn, mapped, strip_outer, unmapped};
+pub use copies::Copies;
+pub use decap::{Outer, PlainOuter, apply_ecn, mapped, strip_outer, unmapped};
 pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};
 pub use gre::{Gre, GreTemplate};
 pub use headers::{

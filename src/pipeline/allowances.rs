@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::limits::Left;
 use crate::tables::PortIndex;
 
 /// What an instance can ask of the node.
@@ -59,6 +60,8 @@ impl Bucket {
 /// The allowances of the ENIs behind the ports that a worker receives from.
 pub struct Allowances {
     ports: Box<[[Bucket; Allowance::ALL.len()]]>,
+    /// What is left of those that the ENIs' attachments state.
+    stated: Box<[Left]>,
 }
 
 impl Allowances {
@@ -69,7 +72,14 @@ impl Allowances {
             interval: Duration::from_secs(1) * workers.max(1) / allowance.per_second(),
         };
         let port = |workers| Allowance::ALL.map(|allowance| bucket(allowance, workers));
-        Self { ports: workers.into_iter().map(port).collect() }
+        let (ports, stated) = workers.into_iter().map(|workers| (port(workers), Left::new(workers))).unzip();
+        let (ports, stated): (Vec<_>, Vec<_>) = (ports, stated);
+        Self { ports: ports.into(), stated: stated.into() }
+    }
+
+    /// What is left of those that the attachment of the ENI behind a port states.
+    pub(super) fn left(&mut self, port: PortIndex) -> Option<&mut Left> {
+        self.stated.get_mut(usize::from(port.0))
     }
 
     /// Uses one of a port's allowance at a time; `false` if there is none left.

@@ -1,18 +1,29 @@
 //! From the underlay, and to an instance: where a packet really came from, and whether the ENI takes it.
+//!
+//! The usual frame is one of a connection whose packets have come from the same host before ([`usual`]). All others are looked at by
+//! themselves.
+
+mod usual;
 
 use arrayvec::ArrayVec;
 
+use self::usual::Usual;
+
+use std::net::IpAddr;
+
 use super::{
-    Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step,
+    Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, early,
     egress::parse_frame,
+    mirror,
     security::{self, Seen},
+    watch,
 };
 use crate::{
-    flow::connections,
+    flow::connections::{self, Origin},
     gateway::{self, multicast},
     packet::{
         Buffer, Checked, Headers, Mac, Network, Outer, Plain, Sender, Vni, endpoints, ethertype,
-        ethertype_of, flow_hash, igmp, ipv4_addresses, ipv6_addresses, macs, parse, strip_outer,
+        ethertype_of, flow_hash, igmp, ipv4_addresses, ipv6_addresses, macs, parse, strip_outer, unmapped,
     },
     services::{Answer, Learned, Station, arp, nd},
     tables::{
@@ -36,6 +47,8 @@ enum Class {
 /// What the first stage leaves of an outer header. Scalars, each read as it was written (see `egress`).
 struct Arrived {
     host: HostIndex,
+    /// [`Origin::host`].
+    from: u32,
     vni: Vni,
     sender: Option<Sender>,
     /// Offset of the inner frame, and of what is behind it.
@@ -55,8 +68,42 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     uplink: &Uplink,
     burst: &mut Burst<B>,
 ) {
-    let tables = ctx.tables;
     burst.iter().for_each(Buffer::prefetch);
+    let mut usual: ArrayVec<Option<Usual>, MAX_BURST> = ArrayVec::new();
+    for frame in burst.iter() {
+        usual.push(usual::classify(ctx, uplink, frame));
+    }
+    for packet in usual.iter_mut().flatten() {
+        packet.find(ctx);
+    }
+    let now = connections::clock(ctx.now);
+    // Between usual frames, and in their order.
+    let mut others: Burst<B> = Burst::new();
+    for (packet, mut frame) in usual.iter().zip(burst.drain(..)) {
+        let known = packet.as_ref().filter(|packet| packet.is_known());
+        if known.is_some() && !others.is_empty() {
+            process_others(ctx, port, vlan, uplink, &mut others);
+        }
+        match known.and_then(|packet| packet.decided(ctx, now, &mut frame)) {
+            Some(receiver) => ctx.sink.transmit(receiver, frame),
+            None => others.push(frame),
+        }
+    }
+    if !others.is_empty() {
+        process_others(ctx, port, vlan, uplink, &mut others);
+    }
+}
+
+/// Takes those packets of an uplink through the stages that have to be looked at by themselves.
+#[inline(never)]
+fn process_others<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    vlan: VlanMode,
+    uplink: &Uplink,
+    burst: &mut Burst<B>,
+) {
+    let tables = ctx.tables;
     let mut classified: ArrayVec<Class, MAX_BURST> = ArrayVec::new();
     for frame in burst.iter_mut() {
         classified.push(classify(tables, vlan, uplink, frame, ctx.sink).unwrap_or_else(Class::Refused));
@@ -65,7 +112,7 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     for (class, mut frame) in classified.iter().zip(burst.drain(..)) {
         match class {
             Class::Overlay(arrived) => match receive(tables, arrived, &mut frame, ctx.sink) {
-                Ok(Receiver::Port(receiver)) => pass_on(ctx, receiver, arrived.vni, frame),
+                Ok(Receiver::Port(receiver)) => take(ctx, receiver, arrived.vni, Some(arrived.from), frame),
                 Ok(Receiver::Gateway(index)) => gateway::from_underlay(ctx, port, arrived.vni, index, frame),
                 Ok(Receiver::Group) => multicast::receive(ctx, port, arrived.vni, frame),
                 Ok(Receiver::Memberships) => match ctx.sink.punt(port, frame) {
@@ -119,7 +166,11 @@ fn classify<B: Buffer>(
     let Outer { vni, sender, inner: start, end, ecn, .. } = outer;
     let mac = sender.map_or(macs(inner).1, |sender| sender.mac);
     prefetch_sender(tables, vni, mac, network, inner);
-    Ok(Class::Overlay(Arrived { host, vni, sender, inner: start, end, ecn, network }))
+    let from = match unmapped(outer.source) {
+        IpAddr::V4(address) if sender.is_none() => address.to_bits(),
+        _ => 0,
+    };
+    Ok(Class::Overlay(Arrived { host, from, vni, sender, inner: start, end, ecn, network }))
 }
 
 /// Asks for the memory in which [`is_from`] will look for the sender.
@@ -313,13 +364,31 @@ fn is_from_beyond(
 /// counted at its port.
 #[inline(always)]
 pub(crate) fn pass_on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, to: PortIndex, vni: Vni, frame: B) {
+    take(ctx, to, vni, None, frame);
+}
+
+/// [`pass_on`] of a frame which may come from the underlay, of a host with that [`Origin::host`].
+#[inline(always)]
+fn take<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    to: PortIndex,
+    vni: Vni,
+    host: Option<u32>,
+    frame: B,
+) {
     if !ctx.sink.owns(to) {
         return ctx.sink.hand_over(to, vni, frame);
     }
     let admitted = admit(ctx.tables, to, vni, frame.data(), ctx.sink);
-    match admitted.and_then(|eni| secure(ctx, to, eni, frame.data())) {
+    let passed = admitted.and_then(|eni| {
+        let (_, mac) = macs(frame.data());
+        let origin = host.map(|host| Origin { host, mac, routed: mac == eni.router_mac });
+        secure(ctx, to, eni, origin.as_ref(), frame.data())?;
+        if eni.watched { watch::enter(ctx, to, eni, &frame) } else { Ok(()) }
+    });
+    match passed {
         Ok(()) => ctx.sink.transmit(to, frame),
-        Err(reason) => ctx.drop(to, reason, frame),
+        Err(reason) => early::turn_away(ctx, Direction::Ingress, (to, vni), reason, frame),
     }
 }
 
@@ -331,7 +400,10 @@ pub(super) fn pass_answer<B: Buffer, S: Sink<B>>(
     frame: B,
 ) {
     match admit(ctx.tables, to, vni, frame.data(), ctx.sink) {
-        Ok(_) => ctx.sink.transmit(to, frame),
+        Ok(eni) => {
+            mirror::copy(ctx, to, eni, Direction::Ingress, &frame);
+            ctx.sink.transmit(to, frame);
+        }
         Err(reason) => ctx.drop(to, reason, frame),
     }
 }
@@ -342,29 +414,36 @@ fn secure<S: Notes>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
+    origin: Option<&Origin>,
     frame: &[u8],
 ) -> Result<(), Reason> {
-    match decided(ctx, port, eni, frame) {
+    match decided(ctx, port, eni, origin, frame) {
         Some(()) => Ok(()),
-        None => decide(ctx, port, eni, frame),
+        None => decide(ctx, port, eni, origin, frame),
     }
 }
 
 /// Whether a decision is at hand: of the usual packet of a connection.
 #[inline(always)]
-fn decided<S>(ctx: &mut Context<'_, S>, port: PortIndex, eni: &LocalEni, frame: &[u8]) -> Option<()> {
+fn decided<S>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    origin: Option<&Origin>,
+    frame: &[u8],
+) -> Option<()> {
     let Plain { source, destination, ports, ip_len, protocol } = Plain::of(frame)?;
     let key = ctx.connections.short(port, destination, source, ports.rotate_left(16), protocol);
     let entry = ctx.connections.candidate(&key);
     let (generation, now) = (ctx.tables.generation, connections::clock(ctx.now));
     let hot = ctx.connections.confirm(entry, &key)?;
-    if !hot.passes(Direction::Ingress, generation, now) || connections::tells(protocol, frame) {
-        return None;
+    let tcp_flags = connections::tcp_flags(protocol, frame);
+    let follows = hot.follows(Direction::Ingress, generation, now, tcp_flags)?;
+    if let Some(origin) = origin {
+        hot.come_from(origin);
     }
-    hot.live(now, &eni.timeouts);
-    if hot.count(Direction::Ingress, ip_len.into()) {
-        ctx.connections.sum_up(entry);
-    }
+    let passed = security::Passed { direction: Direction::Ingress, bytes: ip_len, tcp_flags };
+    passed.follow(ctx, entry, now, eni, follows);
     Some(())
 }
 
@@ -374,17 +453,19 @@ fn decide<S: Notes>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
+    origin: Option<&Origin>,
     frame: &[u8],
 ) -> Result<(), Reason> {
     let tables = ctx.tables;
     let headers = parse(frame)?;
     let seen = Seen::of(ctx, Direction::Ingress, port, &headers, frame)?;
     security::enter(ctx, eni, &seen, frame)?;
+    let remote = seen.remote();
     let always_tracked =
-        eni.routes.lookup(seen.remote()).is_some_and(|target| gateway::always_tracked(tables, target));
+        || eni.routes.lookup(remote).is_some_and(|target| gateway::always_tracked(tables, target));
     let entry = security::admit(ctx, port, eni, &seen, flow_hash(frame, &headers), always_tracked)?;
     if let Some(entry) = entry {
-        ctx.connections.decide_ingress(entry, tables.generation);
+        ctx.connections.decide_ingress(entry, tables.generation, origin);
     }
     security::passed(ctx, eni, &seen, entry, 0);
     Ok(())

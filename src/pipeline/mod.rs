@@ -15,15 +15,19 @@
 
 mod allowances;
 mod counters;
+mod early;
 mod egress;
 mod ingress;
+mod limits;
 mod local;
+mod mirror;
 mod mtu;
 mod reason;
 mod security;
 mod service;
 mod step;
 mod subnet;
+mod watch;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -31,10 +35,12 @@ use arrayvec::ArrayVec;
 
 pub use allowances::{Allowance, Allowances};
 pub use counters::{Counter, Counters, PortCounters};
+pub use early::{Due, EARLY, Early, resume_early};
 pub(crate) use egress::encapsulate_as;
 pub use ingress::deliver;
 pub(crate) use ingress::pass_on;
-pub(crate) use mtu::fit;
+pub(crate) use mirror::copy as mirror;
+pub(crate) use mtu::{fit, may_tell, tell};
 pub use reason::Reason;
 pub(crate) use security::{Packet, cross, permits};
 pub use step::{Check, Connection, Notes, Request, Step};
@@ -77,6 +83,19 @@ pub trait Sink<B>: Notes {
 
     /// Tells the management thread something. It may get lost.
     fn tell(&mut self, news: News);
+
+    /// Keeps a fragment that is early, for [`Sink::due`]; returns it if there is no room, or nobody who keeps any.
+    fn hold(&mut self, early: Early, now: Duration, frame: B) -> Result<(), B> {
+        let _ = (early, now);
+        Err(frame)
+    }
+
+    /// Gives back fragments whose first one is `known` by now, or that have waited for too long.
+    #[inline(always)]
+    fn due(&mut self, now: Duration, known: impl Fn(&Early) -> bool) -> Option<Due<B>> {
+        let _ = (now, known);
+        None
+    }
 
     /// A packet is about to be dropped.
     #[inline(always)]

@@ -58,27 +58,26 @@ pub(super) fn refused<B: Buffer, S: Sink<B>>(
         }
         Err(reason) => ctx.drop(port, reason, frame),
     };
-    fit(ctx, port, Some(eni), path_mtu(host), &headers, frame, send);
+    let mtu = path_mtu(host);
+    fit(ctx, (port, mtu), &headers, frame, send, |ctx, frame| tell(ctx, port, eni, mtu, &headers, frame));
 }
 
-/// Sends a packet on that is longer than `mtu`, in fragments, if it may be fragmented. If not, its sender hears the MTU, where
-/// it is an ENI of this node.
+/// Sends a packet on that is longer than `mtu`, in fragments, if it may be fragmented. If not, `refuse` has it.
 #[cold]
 #[inline(never)]
 pub(crate) fn fit<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
-    port: PortIndex,
-    eni: Option<&LocalEni>,
-    mtu: u16,
+    (port, mtu): (PortIndex, u16),
     headers: &Headers,
     mut frame: B,
     mut send: impl FnMut(&mut Context<'_, S>, B),
+    refuse: impl FnOnce(&mut Context<'_, S>, B),
 ) {
     // Without padding, it may fit.
     frame.truncate(headers.end());
     while frame.data().len() > ETHERNET + usize::from(mtu) {
         if headers.network != Network::Ipv4 || dont_fragment(frame.data()) {
-            return tell(ctx, port, eni, mtu, headers, frame);
+            return refuse(ctx, frame);
         }
         // A copy costs more than forwarding.
         if !ctx.allowances.take(port, Allowance::Fragment, ctx.now) {
@@ -90,7 +89,7 @@ pub(crate) fn fit<B: Buffer, S: Sink<B>>(
                 send(ctx, fragment);
             }
             Ok(None) => break,
-            Err(Reason::MtuDf) => return tell(ctx, port, eni, mtu, headers, frame),
+            Err(Reason::MtuDf) => return refuse(ctx, frame),
             Err(reason) => return ctx.drop(port, reason, frame),
         }
     }
@@ -98,28 +97,32 @@ pub(crate) fn fit<B: Buffer, S: Sink<B>>(
 }
 
 /// Drops a packet that is too long, and tells its sender (MTU-3, MTU-4), as often as its ENI's allowance lets (MTU-10).
-fn tell<B: Buffer, S: Sink<B>>(
+pub(crate) fn tell<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
-    eni: Option<&LocalEni>,
+    eni: &LocalEni,
     mtu: u16,
     headers: &Headers,
     mut frame: B,
 ) {
     ctx.dropped(port, Reason::MtuDf, &frame);
-    let Some(eni) = eni else { return };
     let router: Option<IpAddr> = match headers.network {
         Network::Ipv4 => eni.router_v4().map(Into::into),
         Network::Ipv6 => Some(nd::ROUTER.into()),
         Network::Arp => None,
     };
     let Some(router) = router.filter(|_| icmp::may_answer(frame.data(), headers)) else { return };
-    ctx.sink.note(Step::Asks(Request::PathMtu));
-    if !ctx.allowances.take(port, Allowance::IcmpError, ctx.now) {
-        return;
-    }
-    ctx.sink.note(Step::Passed(Check::Allowance));
-    if icmp::too_big(&mut frame, headers, (eni.router_mac, router), eni.mac, mtu) {
+    if may_tell(ctx, port) && icmp::too_big(&mut frame, headers, (eni.router_mac, router), eni.mac, mtu) {
         ctx.sink.transmit(port, frame);
     }
+}
+
+/// Uses one of a port's allowance of ICMP errors (MTU-10); `false` if there is none left.
+pub(crate) fn may_tell<S: Notes>(ctx: &mut Context<'_, S>, port: PortIndex) -> bool {
+    ctx.sink.note(Step::Asks(Request::PathMtu));
+    let may = ctx.allowances.take(port, Allowance::IcmpError, ctx.now);
+    if may {
+        ctx.sink.note(Step::Passed(Check::Allowance));
+    }
+    may
 }

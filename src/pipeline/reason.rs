@@ -108,6 +108,12 @@ reasons! {
     NaclIn "nacl_in" "The network ACL of the receiver's subnet denies it on the way in (NACL-1).";
     TcpWindow "tcp_window" "A TCP segment outside of its connection's window, of an ENI with `TcpWindowCheck`.";
     ConntrackFull "conntrack_full" "No room for a new connection: EC2's conntrack_allowance_exceeded (SEC-10). Raise `connections` in the host file.";
+    // The allowances of an ENI's attachment.
+    BwIn "bw_in" "More bits to the ENI than its allowance: EC2's bw_in_allowance_exceeded.";
+    BwOut "bw_out" "More bits from the ENI than its allowance: EC2's bw_out_allowance_exceeded.";
+    Pps "pps" "More packets to and from the ENI than its allowance: EC2's pps_allowance_exceeded.";
+    ConnectionsLimited "connections_limited" "More new connections of the ENI than its allowance: EC2's conntrack_allowance_exceeded.";
+    MirrorLimited "mirror_limited" "A copy for traffic mirroring for which the ENI had no allowance to spare: at least half of it is for packets.";
     // Towards an instance.
     DstCheck "dst_check" "The destination address is none of the receiving ENI's, and its source/destination check is on (ADDR-6).";
     // From and to the underlay.

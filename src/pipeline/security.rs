@@ -6,16 +6,16 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Connection, Context, Notes, Reason, Step};
+use super::{Connection, Context, Notes, Reason, Step, limits};
 use crate::{
     flow::{
         Datagram, Phase, Side, Tcp, Told,
-        connections::{Ends, Logged, Opening},
+        connections::{Ends, Follows, Logged, Opening},
     },
-    flowlogs::Action,
+    flowlogs::{Action, path},
     packet::{
-        Address, Fragment, Headers, Network, Tuple, fragment::identification, ipv4_addresses, macs, protocol,
-        quoted, tcp, unmapped,
+        Address, Fragment, Headers, Network, Tuple, fragment::identification, ipv4_addresses, macs, parse,
+        protocol, quoted, tcp, unmapped,
     },
     tables::{
         Acl, AclVerdict, Destination, Direction, Grant, GroupIndex, LocalEni, PortIndex, Shown, Tables,
@@ -148,6 +148,10 @@ impl Seen {
     fn enter(&self, tables: &Tables, eni: &LocalEni, frame: &[u8]) -> Result<bool, Reason> {
         let (destination, source) = macs(frame);
         let group = destination.is_group();
+        // Whoever it comes from.
+        if eni.acl.allows_all() && !group {
+            return Ok(source == eni.router_mac);
+        }
         let owner = match (group, source == eni.router_mac) {
             (true, _) => owner(tables, eni, self.shown.remote),
             (false, true) => tables.owner(eni.vni, self.shown.remote),
@@ -185,14 +189,7 @@ impl Seen {
         frame: &[u8],
         tuple: &Tuple<u128>,
     ) -> Option<Told> {
-        let datagram = Datagram {
-            // Apart from those of gateways, and by direction: a router's ENI may see a datagram twice.
-            scope: 1 << 31 | u32::from(port.0) << 1 | direction as u32,
-            source: tuple.source,
-            destination: tuple.destination,
-            identification: identification(frame, headers).unwrap_or_default(),
-            protocol: if headers.network == Network::Ipv4 { headers.protocol } else { 0 },
-        };
+        let datagram = datagram(direction, port, headers, frame, tuple);
         let fragments = ctx.flows.fragments();
         if headers.fragment == Fragment::First {
             let told = Told { protocol: headers.protocol, ports: tuple.ports() };
@@ -201,6 +198,35 @@ impl Seen {
         }
         fragments.find(ctx.now, &datagram)
     }
+}
+
+/// The datagram that a fragment is of, at an ENI.
+fn datagram(
+    direction: Direction,
+    port: PortIndex,
+    headers: &Headers,
+    frame: &[u8],
+    tuple: &Tuple<u128>,
+) -> Datagram {
+    Datagram {
+        // Apart from those of gateways, and by direction: a router's ENI may see a datagram twice.
+        scope: 1 << 31 | u32::from(port.0) << 1 | direction as u32,
+        source: tuple.source,
+        destination: tuple.destination,
+        identification: identification(frame, headers).unwrap_or_default(),
+        protocol: if headers.network == Network::Ipv4 { headers.protocol } else { 0 },
+    }
+}
+
+/// [`datagram`] of a frame that has not been parsed yet.
+pub(super) fn datagram_of(direction: Direction, port: PortIndex, frame: &[u8]) -> Option<Datagram> {
+    let headers = parse(frame).ok()?;
+    let tuple = match headers.network {
+        Network::Ipv4 => Tuple::<u32>::of(frame, &headers)?.mapped(),
+        Network::Ipv6 => Tuple::<u128>::of(frame, &headers)?.mapped(),
+        Network::Arp => return None,
+    };
+    Some(datagram(direction, port, &headers, frame, &tuple))
 }
 
 /// Type and code of the ICMP echo that a later fragment is of.
@@ -228,18 +254,18 @@ impl Ends {
 }
 
 /// Lets a packet of an ENI through, or not: SEC-1 to SEC-15. `always_tracked`: whether its flow is one that is tracked whatever
-/// the rules (SEC-5).
+/// the rules (SEC-5), which is asked of new ones only.
 ///
 /// # Errors
 ///
-/// `sg_out`, `sg_in`, `tcp_window` or `conntrack_full`.
+/// `sg_out`, `sg_in`, `tcp_window`, `connections_limited` or `conntrack_full`.
 pub(super) fn admit<S: Notes>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
     seen: &Seen,
     flow: u32,
-    always_tracked: bool,
+    always_tracked: impl FnOnce() -> bool,
 ) -> Result<Option<u32>, Reason> {
     let direction = seen.direction;
     let ends = match seen.subject {
@@ -286,13 +312,16 @@ pub(super) fn admit<S: Notes>(
     let is_reply = hot.is_some_and(|hot| hot.side(direction) == Side::Responder);
     let replies = if is_reply { direction } else { direction.opposite() };
     let untracked = has_ports
-        && !always_tracked
         && grant.everywhere
-        && eni.policy.is_open(replies, ends.protocol, ends.remote.is_ipv6());
+        && eni.policy.is_open(replies, ends.protocol, ends.remote.is_ipv6())
+        && !always_tracked();
     ctx.sink.note(Step::Connection(if untracked { Connection::Untracked } else { Connection::New }));
     if let (Some(entry), true) = (found, untracked) {
         ctx.connections.track(entry, ctx.now, &eni.timeouts, Side::Initiator, 0);
         return Ok(Some(entry));
+    }
+    if !untracked {
+        limits::connect(ctx, port, eni)?;
     }
     // SEC-7: one that is tracked from now on begins with this packet.
     let opening = Opening {
@@ -373,6 +402,43 @@ pub(super) fn judge<S: Notes>(
                 Direction::Ingress => Reason::SgIn,
             },
         )),
+    }
+}
+
+/// A packet that passes as decided for one of its connection before.
+pub(super) struct Passed {
+    pub(super) direction: Direction,
+    /// From the IP header on.
+    pub(super) bytes: u16,
+    pub(super) tcp_flags: u8,
+}
+
+impl Passed {
+    /// Counts it, and notes what it does to its connection.
+    #[inline(always)]
+    pub(super) fn follow<S>(
+        &self,
+        ctx: &mut Context<'_, S>,
+        entry: u32,
+        now: u32,
+        eni: &LocalEni,
+        follows: Follows,
+    ) {
+        let &Self { direction, bytes, tcp_flags } = self;
+        let Some(hot) = ctx.connections.hot(entry) else { return };
+        match follows {
+            Follows::Settled => {
+                hot.live(now, &eni.timeouts);
+                if hot.count(direction, bytes.into()) {
+                    ctx.connections.sum_up(entry);
+                }
+            }
+            Follows::Tracked => {
+                let path = if direction == Direction::Egress { path::SAME_VPC } else { 0 };
+                let packet = Logged { direction, bytes: bytes.into(), tcp_flags, path };
+                ctx.connections.follow(entry, ctx.now, &eni.timeouts, &packet);
+            }
+        }
     }
 }
 

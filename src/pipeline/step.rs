@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::{
     packet::{Mac, Outer, Vni},
     tables::{
-        AclVerdict, Attachment, Destination, Direction, Fanout, Gateway, Host, LinkLocal, LocalEni, Peer,
-        PortIndex, RuleIndex, Target,
+        AclVerdict, Attachment, Destination, Direction, Fanout, Gateway, Host, LinkLocal, LocalEni,
+        MirrorSession, Peer, PortIndex, RuleIndex, Target,
     },
 };
 
@@ -57,6 +57,8 @@ pub enum Step<'a> {
     Gateway(&'a Gateway),
     /// It is in a transit gateway, where it came over an attachment.
     Transit(&'a Attachment),
+    /// A copy for traffic mirroring is made of it, which goes first.
+    Copied(&'a MirrorSession),
     /// It is copied to the members of a multicast group.
     Replicated(&'a Fanout<'a>),
     /// It leaves over a peering.

@@ -3,7 +3,10 @@
 //! Route tables hold [`Target`]s, small numbers into [`Exits`]; what a packet meets behind them is the business of
 //! [`crate::gateway`].
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use hashbrown::{HashMap, HashSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -105,6 +108,8 @@ pub struct SubnetExits {
     pub acl: Arc<Acl>,
     /// The router's MAC.
     pub router_mac: Mac,
+    /// The router's address: the IPv4 block's base plus one.
+    pub router_v4: Option<Ipv4Addr>,
 }
 
 /// A VPC.

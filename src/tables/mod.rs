@@ -12,6 +12,8 @@ mod enis;
 mod exits;
 mod fib;
 mod hosts;
+mod limits;
+mod mirrors;
 mod multicast;
 mod policy;
 mod ports;
@@ -36,6 +38,8 @@ pub use exits::{
 };
 pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
+pub use limits::Limits;
+pub use mirrors::{MirrorSession, Mirrored, Mirrors};
 pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
 pub use policy::{
     Acl, AclVerdict, Grant, GroupIndex, GroupRules, GroupSetIndex, GroupSets, Policy, Rule, RuleIndex,

@@ -9,8 +9,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use smallvec::SmallVec;
 
 use super::{
-    Acl, DELEGATED_V4, DELEGATED_V6, GatewayPort, Location, Policy, PortIndex, Position, RouteTable,
-    ServicePort, SubnetIndex,
+    Acl, DELEGATED_V4, DELEGATED_V6, GatewayPort, Limits, Location, Mirrors, Policy, PortIndex, Position,
+    RouteTable, ServicePort, SubnetIndex,
 };
 use crate::{
     flow::{Timeouts, connections::Tenant},
@@ -185,6 +185,12 @@ pub struct LocalEni {
     pub most_connections: Option<u32>,
     /// How many connections it has room for, whatever the others have.
     pub reserved_connections: u32,
+    /// What may pass it in a second, if that is limited.
+    pub limits: Option<Box<Limits>>,
+    /// What of its packets is copied, if anything is.
+    pub mirrors: Option<Arc<Mirrors>>,
+    /// Whether it has one of these two.
+    pub watched: bool,
     /// Whether its source/destination check is on.
     pub source_dest_check: bool,
     /// The largest IP packet that it may send, in bytes.

@@ -1,6 +1,6 @@
 //! The sink that writes down what the pipeline does with a packet.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Line, Node, Outcome, hex_of};
 use crate::{
@@ -293,6 +293,10 @@ impl Notes for Recorder<'_> {
                 let text = format!("in {}, at {}", attachment.gateway, attachment.id);
                 self.beyond = true;
                 self.line("transit", Some("PT-11"), text);
+            }
+            Step::Copied(session) => {
+                let target = Ipv4Addr::from_bits(session.target);
+                self.line("mirror", Some("MIR-1"), format!("a copy to {target}, by {}", session.id));
             }
             Step::Replicated(fanout) => {
                 let text =

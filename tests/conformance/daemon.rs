@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::{Map, Value};
 use tempfile::TempDir;
-use warren::api::{Reply, Request, What, client};
+use warren::api::{Reply, Request, What, client, show::FlowFilter};
 
 use super::{
     journey::{Fabric, GATEWAY_PORT, Node, Outcome, SERVICES, UPLINK},
@@ -121,7 +121,12 @@ impl DaemonNode {
     /// Waits until it answers.
     fn wait(&mut self) {
         let deadline = Instant::now() + START;
-        while client::ask(&self.socket, &Request::Show { what: What::Ports, eni: None }).is_err() {
+        while client::ask(
+            &self.socket,
+            &Request::Show { what: What::Ports, eni: None, flows: FlowFilter::default() },
+        )
+        .is_err()
+        {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none() && Instant::now() < deadline, "no node: {ended:?}\n{}", self.log());
             thread::sleep(Duration::from_millis(20));
@@ -139,7 +144,7 @@ impl DaemonNode {
     }
 
     fn show(&self, what: What) -> Vec<Map<String, Value>> {
-        match client::ask(&self.socket, &Request::Show { what, eni: None }) {
+        match client::ask(&self.socket, &Request::Show { what, eni: None, flows: FlowFilter::default() }) {
             Ok(Reply::Shown(table)) => table.rows,
             other => panic!("{other:?}\n{}", self.log()),
         }

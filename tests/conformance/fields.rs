@@ -54,3 +54,10 @@ pub fn set(description: &mut Value, field: &str, number: u16) {
         description[part][key] = number.into();
     }
 }
+
+/// Adds to the source port of a description, of TCP or UDP.
+pub fn add_to_source_port(description: &mut Value, more: u16) {
+    let field = if description.get("tcp").is_some() { "tcp" } else { "udp" };
+    let port = description[field]["src"].as_u64().unwrap_or(40_000);
+    set(description, &format!("{field}.src"), port as u16 + more);
+}

@@ -37,6 +37,8 @@ pub struct Frame {
     pub routed: bool,
     /// Expected: it has nothing of the frame that was sent.
     pub new: bool,
+    /// Expected: it is in a copy for traffic mirroring.
+    pub copy: Option<Copied>,
     /// Expected: how many of them.
     pub count: Option<usize>,
     /// Expected: fields that may have any value.
@@ -64,6 +66,15 @@ pub struct Frame {
     pub cut: Option<usize>,
     /// The whole frame, in hexadecimal.
     pub raw: Option<String>,
+}
+
+/// Around a frame: a copy for traffic mirroring.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Copied {
+    /// The ENI whose packet it is.
+    pub of: String,
+    pub vni: u32,
 }
 
 /// A frame that another host of the underlay sends.

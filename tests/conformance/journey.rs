@@ -18,7 +18,7 @@ use super::{
     frame::Frame,
     state::{Names, Stated, attach, merge, merged, patch, place, settle},
     suite::{Family, Placement, Run, Scenario, Step, Suite},
-    underlay::{Wire, into_tunnel, out_of_tunnel},
+    underlay::{Wire, into_tunnel, out_of_copy, out_of_tunnel},
 };
 
 /// The port towards the underlay. Instance ports are named as the ENI at them.
@@ -171,10 +171,46 @@ impl<'a, N: Node> Fabric<'a, N> {
             self.learn(gateway, routes.iter().flat_map(|(prefix, over)| prefixes(prefix, &over.0)).collect());
         }
         self.tick(&mut seen);
+        match (step.flows, &step.send) {
+            (Some(flows), Some(frame)) => self.share(step, flows, frame, family),
+            (_, frame) => self.exchange(step, frame.as_ref(), family, seen).map(drop),
+        }
+    }
+
+    /// Sends a frame as so many flows, each twice: a flow keeps to its way, and each of the ways has its share of flows, of which
+    /// half is enough.
+    fn share(&mut self, step: &Step, flows: u16, frame: &Value, family: Family) -> Result<(), String> {
+        let mut taken = BTreeMap::<String, u16>::new();
+        for flow in 0..flows {
+            let mut frame = frame.clone();
+            fields::add_to_source_port(&mut frame, flow);
+            let mut send = || self.exchange(step, Some(&frame), family, Seen::default());
+            let (first, again) = (send()?, send()?);
+            if first != again {
+                return Err(format!("flow {flow} arrives at {first:?}, then at {again:?}"));
+            }
+            first.into_iter().for_each(|place| *taken.entry(place).or_default() += 1);
+        }
+        let ways = step.expect.0.iter().flat_map(places).collect::<BTreeSet<_>>();
+        let least = flows / (2 * ways.len().max(1) as u16);
+        match ways.iter().find(|way| taken.get(*way).is_none_or(|taken| *taken < least)) {
+            Some(way) => Err(format!("of {flows} flows {way} has less than {least}: {taken:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a frame, if there is one, and compares what comes of it with what the step expects. Returns where it arrived.
+    fn exchange(
+        &mut self,
+        step: &Step,
+        frame: Option<&Value>,
+        family: Family,
+        mut seen: Seen,
+    ) -> Result<Vec<String>, String> {
         let state = Arc::clone(&self.model);
         let names = Names { model: &state, suite: self.suite, family };
         let mut sent = Sent::default();
-        if let Some(value) = &step.send {
+        if let Some(value) = frame {
             let value = fill(value, &self.named)?;
             let frame = Frame::parse(&value)?;
             let inner = frame.build(&names, &[]);
@@ -214,15 +250,20 @@ impl<'a, N: Node> Fabric<'a, N> {
         seen.compare(step, &sent, &mut self.named)
     }
 
-    /// Where a frame from outside comes in: the host, and the VLAN. From the internet, at one edge after the other.
+    /// Where a frame from outside comes in: the host, and the VLAN. From the internet, at one edge that serves a gateway after the other.
     fn entry(&mut self, from: &str, edge: Option<&str>, model: &Model) -> (String, Option<u16>) {
         if let Some(circuit) = model.circuits.get(from) {
             return (circuit.host.to_string(), circuit.vlan);
         }
-        let edges = &self.placement.edges;
+        let serves = |host: &&String| {
+            model.edges.values().any(|edge| edge.hosts.iter().any(|served| **served == ***host))
+        };
+        let all = &self.placement.edges;
+        let edges: Vec<_> = all.iter().filter(serves).collect();
         let host = match edge {
             Some(edge) => self.placement.host(edge),
-            None => &edges[self.entries % edges.len()],
+            None if edges.is_empty() => &all[0],
+            None => edges[self.entries % edges.len()],
         };
         self.entries += 1;
         (host.to_owned(), None)
@@ -375,9 +416,15 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Against what the step expects.
-    fn compare(&self, step: &Step, sent: &Sent, named: &mut BTreeMap<String, Value>) -> Result<(), String> {
+    /// Against what the step expects. Returns where the frames arrived.
+    fn compare(
+        &self,
+        step: &Step,
+        sent: &Sent,
+        named: &mut BTreeMap<String, Value>,
+    ) -> Result<Vec<String>, String> {
         let names = self.names;
+        let mut at = Vec::new();
         let mut faults = self.seen.faults.clone();
         let mut arrived = self.arrived(&mut faults);
         let asked = sent.value["nd"]["type"] == "router-solicitation";
@@ -388,11 +435,11 @@ impl Comparison<'_> {
             }
             merge(&mut value, &fill(expected, named)?);
             // Of several places, where it is doesn't matter.
-            let places = match value["at"].take() {
-                Value::Array(places) => places.iter().map(text).collect(),
-                Value::Null => return Err("an expectation without `at`".to_owned()),
-                place => vec![text(&place)],
-            };
+            let places = places(&value);
+            value["at"].take();
+            if places.is_empty() {
+                return Err("an expectation without `at`".to_owned());
+            }
             let frame = Frame::parse(&value)?;
             let differences = |(place, actual): &(String, Vec<u8>)| {
                 let value = merged(&value, &json!({ "at": place }));
@@ -409,6 +456,7 @@ impl Comparison<'_> {
                         };
                         named.insert(name.clone(), value);
                     }
+                    at.push(place);
                     continue;
                 }
                 let nothing = (places[0].clone(), Vec::new());
@@ -424,7 +472,7 @@ impl Comparison<'_> {
             faults.push(format!("not expected at {at}: {}", dump(&frame)));
         }
         self.compare_drops(step, sent, &mut faults)?;
-        if faults.is_empty() { Ok(()) } else { Err(faults.join("\n    ")) }
+        if faults.is_empty() { Ok(at) } else { Err(faults.join("\n    ")) }
     }
 
     /// The frames that came to rest, and where. What is outside of the packet of those that left at a gateway port, is looked
@@ -479,6 +527,12 @@ impl Comparison<'_> {
             frame.eth.src = Some(format!("router({})", receiver.subnet));
             frame.eth.dst = Some(format!("mac({at})"));
         }
+        let inner = frame.copy.as_ref().map(|copied| out_of_copy(actual, copied, &at, self.names));
+        let inner = match inner.transpose() {
+            Ok(inner) => inner,
+            Err(fault) => return vec![fault],
+        };
+        let actual = inner.as_deref().unwrap_or(actual);
         let exact = frame.build(self.names, &sent.bytes);
         match (says(&exact), says(actual)) {
             (Some(wanted), Some(told)) => differences(&wanted, &told, &frame.absent()),
@@ -528,6 +582,15 @@ fn prefixes(text: &str, circuits: &[String]) -> Vec<(IpNet, Vec<Arc<str>>)> {
         Ipv4Net::new_assert(address.into(), first.prefix_len()).into()
     };
     (0..count.parse().expect("a count")).map(|number| (nth(number), circuits.clone())).collect()
+}
+
+/// The places that an expectation names.
+fn places(expected: &Value) -> Vec<String> {
+    match &expected["at"] {
+        Value::Array(places) => places.iter().map(text).collect(),
+        Value::Null => Vec::new(),
+        place => vec![text(place)],
+    }
 }
 
 fn text(value: &Value) -> String {

@@ -11,7 +11,7 @@ use super::{
 /// The page.
 pub const PATH: &str = "docs/conformance.md";
 
-const GROUPS: [(&str, &str); 13] = [
+const GROUPS: [(&str, &str); 16] = [
     ("L2", "Link layer, ARP, neighbour discovery"),
     ("ADDR", "Addresses, DHCP, services of the link"),
     ("FWD", "Forwarding inside the VPC"),
@@ -24,6 +24,9 @@ const GROUPS: [(&str, &str); 13] = [
     ("BGP", "VPN, BGP, Direct Connect"),
     ("SEC", "Security groups and connection tracking"),
     ("NACL", "Network ACLs"),
+    ("QT", "Quotas and allowances"),
+    ("FL", "Flow logs"),
+    ("MIR", "Traffic mirroring"),
     ("P", "The way of a packet"),
 ];
 

@@ -59,6 +59,8 @@ pub struct PureNode {
     sent: Vec<Sent>,
     /// Drops that have been told, by port and reason.
     told: Vec<Vec<u64>>,
+    /// Whether fragments may wait for their first one.
+    held: bool,
 }
 
 impl PureNode {
@@ -89,7 +91,7 @@ impl PureNode {
         .with_flows(Flows::new(config.bindings));
         let told = vec![vec![0; Reason::COUNT]; ports];
         let ports = config.ports.iter().map(|port| Arc::clone(&port.name)).collect();
-        Self { ports, manager, worker, plan, counters, feeds, sent, told }
+        Self { ports, manager, worker, plan, counters, feeds, sent, told, held: false }
     }
 
     /// What the management thread does.
@@ -129,9 +131,9 @@ impl PureNode {
 }
 
 /// That `warren trace` says of a packet what the data path does: the same verdicts, the same bytes.
-fn agree(trace: &Trace, outcomes: &[Outcome]) -> Result<(), String> {
+fn agree(trace: &Trace, outcomes: &[Outcome], held: bool) -> Result<(), String> {
     // A trace has the whole allowance, the data path what is left: it may do less, by name.
-    let limited = |outcome: &Outcome| matches!(outcome, Outcome::Dropped { reason, .. } if ["answers_limited", "dns_pps", "conntrack_full"].contains(&&**reason));
+    let limited = |outcome: &Outcome| matches!(outcome, Outcome::Dropped { reason, .. } if ["answers_limited", "dns_pps", "conntrack_full", "pps", "mirror_limited"].contains(&&**reason));
     // Nor has it the flows of NAT and egress-only internet gateways: another port is free, a reply is unknown, a
     // fragment's first one has not been seen.
     let flows = |line: &trace::Line| line.step == "gateway" && line.text.contains("knows none");
@@ -166,7 +168,9 @@ fn agree(trace: &Trace, outcomes: &[Outcome]) -> Result<(), String> {
         // Without an ICMP error left, the packet is just dropped.
         traced.retain(|text| done.contains(text));
     }
-    if traced == done { Ok(()) } else { Err(format!("traced: {traced:#?}\n  done: {done:#?}")) }
+    // Nor fragments that have waited for this one.
+    let all = held && traced.iter().all(|text| done.contains(text));
+    if traced == done || all { Ok(()) } else { Err(format!("traced: {traced:#?}\n  done: {done:#?}")) }
 }
 
 impl Node for PureNode {
@@ -176,7 +180,9 @@ impl Node for PureNode {
         let trace = self.manager.node().trace_frame(PortIndex(index as u16), frame);
         self.feeds[index].0.borrow_mut().push(HeapBuffer::new(frame));
         let outcomes = self.round(now);
-        agree(&trace, &outcomes)?;
+        agree(&trace, &outcomes, self.held)?;
+        let orphan = |outcome: &trace::Outcome| matches!(outcome, trace::Outcome::Dropped { reason, .. } if reason == "frag_orphan");
+        self.held |= trace.outcomes.iter().any(orphan) && outcomes.is_empty();
         Ok(outcomes)
     }
 

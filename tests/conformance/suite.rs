@@ -193,6 +193,8 @@ pub struct Step {
     /// How often.
     #[serde(default = "once")]
     pub times: usize,
+    /// As how many flows, whose source ports follow each other, each sent twice.
+    pub flows: Option<u16>,
     /// The frames that arrive.
     #[serde(default)]
     pub expect: Many<Value>,

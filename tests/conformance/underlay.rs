@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use warren::packet::{Encapsulation, Mac, checksum::Sum};
 
 use super::{
-    frame::Underlay,
+    frame::{Copied, Underlay},
     journey::{GATEWAY_PORT, SERVICES, UPLINK},
     state::{self, GATEWAY, Names, OUTSIDE},
     suite::{Hosts, Suite},
@@ -226,4 +226,36 @@ pub fn out_of_tunnel(frame: &[u8], (here, there): (Ipv4Addr, Ipv4Addr)) -> Resul
     let inner = [&frame[..12], packet].concat();
     let whole = inner.len() > 34 && into_tunnel(&inner, here, there) == frame;
     if whole { Ok(inner) } else { Err(format!("not in its tunnel: {frame:02x?}")) }
+}
+
+/// The frame in a copy for traffic mirroring: VXLAN (RFC 7348) over IPv4 from the address of the ENI whose packet it is to that of
+/// the target, where the copy has arrived. What depends on the flow is left to the implementer.
+pub fn out_of_copy(copy: &[u8], copied: &Copied, at: &str, names: &Names<'_>) -> Result<Vec<u8>, String> {
+    const HEADER: usize = 14 + 20 + 8 + 8;
+    let (Some(header), Some(inner)) = (copy.get(..HEADER), copy.get(HEADER..)) else {
+        return Err("no copy: it is too short".to_owned());
+    };
+    let address = |eni: &str| match names.ip(&format!("ip4({eni})")) {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => panic!("{address}"),
+    };
+    let length = |less: usize| ((copy.len() - less) as u16).to_be_bytes();
+    let target = names.eni(at);
+    let macs = [target.mac.0, names.mac(&format!("router({})", target.subnet)).0].concat();
+    let same = [
+        ("MACs", header[..12] == macs),
+        ("IPv4", header[12..15] == [0x08, 0x00, 0x45] && header[23] == 17),
+        ("IPv4 length", header[16..18] == length(14)),
+        ("IPv4 checksum", Sum::of(&header[14..34]).checksum() == 0),
+        ("source", header[26..30] == address(&copied.of)),
+        ("destination", header[30..34] == address(at)),
+        ("UDP port", header[36..38] == 4789_u16.to_be_bytes()),
+        ("UDP length", header[38..40] == length(34)),
+        ("VXLAN flags", header[42..46] == [0x08, 0, 0, 0]),
+        ("VNI", header[46..50] == (copied.vni << 8).to_be_bytes()),
+    ];
+    match same.into_iter().find(|(_, same)| !same) {
+        Some((what, _)) => Err(format!("no copy: wrong {what}: {header:02x?}")),
+        None => Ok(inner.to_vec()),
+    }
 }

@@ -12,11 +12,19 @@
 mod lab;
 
 #[cfg(feature = "dpdk")]
+mod allowances;
+#[cfg(feature = "dpdk")]
 mod bgp;
 #[cfg(feature = "dpdk")]
 mod capture;
 #[cfg(feature = "dpdk")]
+mod connect;
+#[cfg(feature = "dpdk")]
 mod dhcp;
+#[cfg(feature = "dpdk")]
+mod flow_logs;
+#[cfg(feature = "dpdk")]
+mod flows;
 #[cfg(feature = "dpdk")]
 mod gateway_port;
 #[cfg(feature = "dpdk")]
@@ -30,6 +38,8 @@ mod kernel_vxlan;
 mod live_update;
 #[cfg(feature = "dpdk")]
 mod middlebox;
+#[cfg(feature = "dpdk")]
+mod mirroring;
 #[cfg(feature = "dpdk")]
 mod multicast;
 #[cfg(feature = "dpdk")]

@@ -5,7 +5,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::lab::{
@@ -157,6 +157,18 @@ fn mc_2_mc_4_members_on_two_hosts_join_and_leave_by_igmp() {
     smcroute.tell("join");
     joined(&[0, 1]);
     send("a member on each host", &[0, 1]);
+    let [near_id, far_id] = [&nics()[1], &nics()[2]].map(|nic| json!(nic.id()));
+    for host in ["host-a", "host-b"] {
+        // iperf's server leaves for a moment when a client has gone.
+        wait_for("both members in `warren show multicast`", || {
+            let shown = fleet.node(host).daemon.show("multicast");
+            let counts =
+                |row: &Map<String, Value>| (1..=420).contains(&row["expires_s"].as_u64().unwrap_or(0));
+            shown.iter().all(|row| row["group"] == GROUP && counts(row))
+                && shown.iter().map(|row| (&row["eni"], &row["host"])).collect::<Vec<_>>()
+                    == [(&near_id, &json!("host-a")), (&far_id, &json!("host-b"))]
+        });
+    }
     let another = Iperf::start(late);
     joined(&[0, 1, 2]);
     send("another one joins", &[0, 1, 2]);

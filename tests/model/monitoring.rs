@@ -162,4 +162,13 @@ fn mistakes_in_mirroring_are_named() {
     let errors = loaded(&changed("eni-ids, Type", "eni-a, Type")).unwrap_err();
     assert_eq!(errors.0.len(), 3, "{errors}");
     assert!(errors.0[0].problem.contains("would receive the copies of its own packets"), "{errors}");
+    // Each of the three is of an ENI that receives copies.
+    let target =
+        "- {TrafficMirrorTargetId: tmt-0, NetworkInterfaceId: eni-a}\n- {TrafficMirrorTargetId: tmt-1,";
+    let errors = loaded(&changed("- {TrafficMirrorTargetId: tmt-1,", target)).unwrap_err();
+    assert_eq!(errors.0.len(), 3, "{errors}");
+    assert!(
+        errors.0.iter().all(|error| error.problem.contains("eni-a receives copies, as tmt-0")),
+        "{errors}"
+    );
 }

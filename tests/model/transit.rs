@@ -1,9 +1,15 @@
 //! Transit gateways.
 
-use warren::model::{AttachmentKind, Destination};
+use std::time::Duration;
+
+use warren::{
+    api::show,
+    model::{AttachmentKind, Destination},
+    node::multicast::Joined,
+};
 
 use crate::{
-    gateways::{changed, model, refused},
+    gateways::{STATE, changed, model, refused},
     loaded,
 };
 
@@ -229,4 +235,41 @@ fn multicast_domains_are_checked() {
     ] {
         refused(&changed(from, to), words);
     }
+}
+
+/// The rows of `warren show multicast`, without domain and transit gateway.
+fn shown(state: &str, joined: &[Joined]) -> Vec<String> {
+    let model = loaded(state).unwrap_or_else(|errors| panic!("{errors}"));
+    let text = show::multicast(&model, joined).render();
+    let rows = text.lines().skip(1).map(|line| line.split_whitespace().skip(2).collect::<Vec<_>>().join(" "));
+    rows.collect()
+}
+
+#[test]
+fn multicast_groups_are_shown() {
+    let model = model();
+    let registered = ["239.1.1.1 member eni-fw - static -", "239.1.1.1 source eni-web - static -"];
+    assert_eq!(shown(STATE, &[]), registered.map(|row| format!("static sources {row}")));
+
+    let igmp = changed(
+        "Options: {StaticSourcesSupport: enable, Igmpv2Support: disable}",
+        "Options: {StaticSourcesSupport: disable, Igmpv2Support: enable}",
+    );
+    let source = "  - {GroupIpAddress: 239.1.1.1, NetworkInterfaceId: eni-web, GroupMember: false, GroupSource: true}\n";
+    let igmp = igmp.replace(source, "");
+    let (vpc, eni) = (&model.vpcs["vpc-blue"], &model.enis["eni-web"]);
+    let member = |group: &str, left| Joined {
+        domain: "tgw-mcast-1".into(),
+        group: group.parse().unwrap(),
+        eni: (vpc.vni, eni.mac),
+        left: Duration::from_secs(left),
+    };
+    assert_eq!(
+        shown(&igmp, &[member("239.1.1.1", 420), member("239.0.0.9", 7)]),
+        [
+            "igmp 239.0.0.9 member eni-web - igmp 7",
+            "igmp 239.1.1.1 member eni-fw - static -",
+            "igmp 239.1.1.1 member eni-web - igmp 420",
+        ]
+    );
 }

@@ -90,6 +90,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
             routes: routes([]),
             acl: Arc::default(),
             router_mac: Mac::ZERO,
+            router_v4: None,
         })
         .collect();
     subnets[s1.0 as usize].routes = Arc::clone(&inside);

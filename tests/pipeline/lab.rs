@@ -107,9 +107,13 @@ impl Resolve for Neighbours {
 
 /// The state, with its hosts on that kind of underlay.
 pub(crate) fn model(wire: Wire) -> Model {
+    load(&[state(wire)]).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn state(wire: Wire) -> Document {
     let text = include_str!("state.yaml");
     let text = if wire.ipv6 { text.replace("192.0.2.", "2001:db8:ffff::") } else { text.to_owned() };
-    load(&[Document { name: "state.yaml".to_owned(), text }]).unwrap_or_else(|errors| panic!("{errors}"))
+    Document { name: "state.yaml".to_owned(), text }
 }
 
 /// The host with a number.
@@ -223,6 +227,7 @@ pub(crate) struct Lab {
     pub(crate) connections: Connections,
     compiler: Compiler,
     model: Model,
+    renewed: u32,
 }
 
 impl Lab {
@@ -251,15 +256,19 @@ impl Lab {
             connections: Connections::new(1024).with_ports(ports),
             compiler,
             model,
+            renewed: 0,
         }
+    }
+
+    /// Adds to the state.
+    pub(crate) fn add(&mut self, text: &str) {
+        let model = load(&[state(self.wire), Document { name: "more.yaml".into(), text: text.into() }]);
+        self.change(|old| *old = model.unwrap_or_else(|errors| panic!("{errors}")));
     }
 
     /// Adds to the state, and has its flow logs told into the rings.
     pub(crate) fn log(&mut self, text: &str, rings: &Arc<[FlowRing]>) {
-        let document = |name: &str, text: &str| Document { name: name.into(), text: text.into() };
-        let documents = [document("state.yaml", include_str!("state.yaml")), document("more.yaml", text)];
-        let model = load(&documents).unwrap_or_else(|errors| panic!("{errors}"));
-        self.change(|old| *old = model);
+        self.add(text);
         self.connections = Connections::new(1024).with_logs(Arc::clone(rings), 0, self.tables.ports.len());
         self.round();
     }
@@ -267,6 +276,19 @@ impl Lab {
     /// What a worker does once a round.
     pub(crate) fn round(&mut self) {
         self.connections.log(self.now, self.tables.generation, || self.tables.logged());
+    }
+
+    /// Lets so many seconds pass.
+    pub(crate) fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.connections.advance(self.now, u32::MAX);
+    }
+
+    /// Makes it as if the tables had just been replaced by equal ones: nothing decided before is at hand. The upper half of the
+    /// generation is for this, the lower one is counted by the compiler.
+    pub(crate) fn decide_anew(&mut self) {
+        self.renewed += 1;
+        self.tables.generation = self.renewed << 16 | self.tables.generation & 0xffff;
     }
 
     /// Changes the state.

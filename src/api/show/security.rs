@@ -30,7 +30,7 @@ pub fn rules(policy: &Policy, acl: &Acl) -> Table {
     table
 }
 
-fn elsewhere(snapshot: &Snapshot, id: &str) -> String {
+pub(super) fn elsewhere(snapshot: &Snapshot, id: &str) -> String {
     match snapshot.model.enis.get(id).map(|eni| &eni.attachment) {
         Some(Some(at)) => format!("{id} is attached to host {}; ask the node there", at.host),
         Some(None) => format!("{id} is attached to no host; attach it first"),

@@ -10,7 +10,7 @@ mod relearn;
 mod route_tables;
 mod transit;
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
@@ -88,6 +88,8 @@ impl Compiled {
 
 /// What compiles the exits of a model.
 pub(super) struct Builder<'a> {
+    /// The model that was compiled before, if there is one.
+    pub(super) old: Option<&'a Model>,
     pub(super) model: &'a Model,
     pub(super) learned: &'a Learned,
     pub(super) site: &'a Site,
@@ -112,7 +114,7 @@ impl Builder<'_> {
         self.memory.targets.clear();
         self.memory.steering.clear();
         let tables = self.route_tables();
-        self.transit_tables();
+        self.update_transit_tables();
         self.acls();
         let gateways = self.gateways(&tables, &circuits);
         let by_mac = gateways.iter().zip(0..).map(|(gateway, index)| (gateway.mac, GatewayIndex(index)));
@@ -248,6 +250,7 @@ impl Builder<'_> {
             routes: empty,
             acl,
             router_mac: router_mac(""),
+            router_v4: None,
         };
         let mut subnets = vec![none; self.subnets.len()];
         for subnet in self.model.subnets.values() {
@@ -257,8 +260,9 @@ impl Builder<'_> {
             let zone = zones.get(&subnet.zone).copied().unwrap_or(ZoneIndex(0));
             let acl = subnet.network_acl.as_ref().and_then(|id| self.memory.acls.get(id));
             let acl = Arc::clone(acl.unwrap_or(&self.memory.open_acl));
-            let router_mac = router_mac(&subnet.id);
-            *slot = SubnetExits { vni, zone, routes: Arc::clone(routes), acl, router_mac };
+            let router_v4 = subnet.cidr4.map(|block| Ipv4Addr::from_bits(block.network().to_bits() | 1));
+            let (router_mac, routes) = (router_mac(&subnet.id), Arc::clone(routes));
+            *slot = SubnetExits { vni, zone, routes, acl, router_mac, router_v4 };
         }
         subnets.into()
     }

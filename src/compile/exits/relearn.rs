@@ -59,9 +59,7 @@ impl Builder<'_> {
                 continue;
             }
             any = true;
-            let routes: HashMap<_, _> = self.transit_routes(table, Some(&destinations)).into_iter().collect();
-            let compiled = self.memory.transit_tables.entry_ref(&table.id).or_default();
-            *compiled = compiled.apply(destinations.iter().map(|to| (*to, routes.get(to).copied())));
+            self.change_transit_table(table, &destinations);
         }
         if !any {
             return;

@@ -11,7 +11,7 @@ use crate::{
         effective::{State, blocks},
         effective_transit::effective_transit_to,
     },
-    model::{self, AttachmentKind as Stated, Id, Model, TransitAttachment},
+    model::{self, AttachmentKind as Stated, Destination, Id, Model, TransitAttachment, TransitRoute},
     packet::Vni,
     tables::{
         Attachment, AttachmentIndex, AttachmentKind, GatewayIndex, Lpm, SubnetIndex, TransitTable,
@@ -103,6 +103,31 @@ impl TransitIndex {
 }
 
 impl Builder<'_> {
+    /// Compiles the transit gateways' route tables: where no more than static routes has changed, at their destinations.
+    pub(super) fn update_transit_tables(&mut self) {
+        let model = self.model;
+        let changes = self.old.and_then(|old| restated(old, model));
+        match changes.filter(|_| !self.memory.equals.are_many()) {
+            None => self.transit_tables(),
+            Some(changes) => {
+                changes
+                    .iter()
+                    .for_each(|(table, destinations)| self.change_transit_table(table, destinations));
+            }
+        }
+    }
+
+    /// Decides a transit gateway's route table anew, at some destinations.
+    pub(super) fn change_transit_table(
+        &mut self,
+        table: &model::TransitRouteTable,
+        destinations: &HashSet<IpNet>,
+    ) {
+        let routes: HashMap<_, _> = self.transit_routes(table, Some(destinations)).into_iter().collect();
+        let compiled = self.memory.transit_tables.entry_ref(&table.id).or_default();
+        *compiled = compiled.apply(destinations.iter().map(|to| (*to, routes.get(to).copied())));
+    }
+
     /// Compiles every transit gateway's route table; each shares what is the same with its last.
     pub(super) fn transit_tables(&mut self) {
         let model = self.model;
@@ -181,4 +206,36 @@ impl Builder<'_> {
         };
         attachments.into_iter().map(attachment).collect()
     }
+}
+
+/// The destinations of the static routes that differ, by table; `None` if anything else that the tables are made of differs.
+fn restated<'m>(old: &Model, new: &'m Model) -> Option<Vec<(&'m model::TransitRouteTable, HashSet<IpNet>)>> {
+    let same = old.transit_gateways == new.transit_gateways
+        && old.transit_attachments == new.transit_attachments
+        && old.vpcs == new.vpcs
+        && old.prefix_lists == new.prefix_lists
+        && old.circuits == new.circuits
+        && old.vpn_connections == new.vpn_connections
+        && old.virtual_interfaces == new.virtual_interfaces
+        && old.direct_connect_gateways == new.direct_connect_gateways
+        && old.transit_tables.len() == new.transit_tables.len();
+    let table = |now: &'m model::TransitRouteTable| {
+        let before = old.transit_tables.get(&now.id)?;
+        let alike = before.gateway == now.gateway && before.propagations == now.propagations;
+        alike.then(|| (now, differing(new, &before.routes, &now.routes)))
+    };
+    if same { new.transit_tables.values().map(table).collect() } else { None }
+}
+
+/// The destinations of the routes that are among the ones or the others only.
+fn differing(model: &Model, before: &[TransitRoute], now: &[TransitRoute]) -> HashSet<IpNet> {
+    let (old, new): (HashSet<_>, HashSet<_>) = (before.iter().collect(), now.iter().collect());
+    let routes = old.symmetric_difference(&new);
+    let destinations = routes.flat_map(|route| match &route.destination {
+        Destination::Block(block) => std::slice::from_ref(block),
+        Destination::PrefixList(id) => {
+            model.prefix_lists.get(id).map(|list| list.entries.as_slice()).unwrap_or_default()
+        }
+    });
+    destinations.copied().collect()
 }

@@ -16,6 +16,7 @@ mod key;
 mod logging;
 mod record;
 mod shares;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +24,9 @@ use std::{sync::Arc, time::Duration};
 
 pub use key::{Ends, Key, Short};
 pub use logging::Logged;
-pub use record::{Cold, Hot, Way};
+pub use record::{Cold, Follows, Hot, Origin, Way};
 pub use shares::{PortStats, Tenant};
+pub use shown::{FlowState, Shown};
 
 use logging::Logging;
 use record::Class;
@@ -44,13 +46,17 @@ pub fn clock(now: Duration) -> u32 {
     millis(now) as u32
 }
 
-/// Whether a packet, by [`crate::packet::Plain`], is one of TCP that may change its connection's state: by FIN, SYN or RST.
+/// The flags of a packet that is [`crate::packet::Plain`], if it is one of TCP; 0 otherwise.
 #[inline(always)]
-pub fn tells(protocol: u8, frame: &[u8]) -> bool {
+pub fn tcp_flags(protocol: u8, frame: &[u8]) -> u8 {
     const FLAGS: usize = 47;
-    const TELLING: u8 = 0x07;
-    protocol == protocol::TCP && frame.get(FLAGS).is_none_or(|flags| flags & TELLING != 0)
+    if protocol == protocol::TCP { frame.get(FLAGS).copied().unwrap_or(SYN) } else { 0 }
 }
+
+/// Flags of TCP (RFC 9293 §3.1).
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
 
 /// What a connection takes, in bytes: its entry, its place in the index, and its places on the wheel and among those of its
 /// port.
@@ -408,6 +414,16 @@ impl Connections {
         }
     }
 
+    /// A packet passes as decided that [`Follows::Tracked`] says of: counts it, and takes the connection's state on.
+    #[inline(never)]
+    pub fn follow(&mut self, entry: u32, now: Duration, timeouts: &Timeouts, packet: &Logged) {
+        let side = self.hot(entry).map(|hot| hot.side(packet.direction));
+        if let Some(side) = side {
+            self.track(entry, now, timeouts, side, packet.tcp_flags);
+            self.count(entry, packet);
+        }
+    }
+
     /// Whether a packet that a side sends is one to be expected: any is where its segment is not checked, as `segment` says by
     /// `None`. One that isn't has to be dropped, and must change nothing.
     pub fn expects(&mut self, entry: u32, side: Side, segment: Option<&Segment>) -> bool {
@@ -439,10 +455,13 @@ impl Connections {
         }
     }
 
-    /// Notes that what comes in may, as decided under tables of a generation.
-    pub fn decide_ingress(&mut self, entry: u32, generation: u32) {
+    /// Notes that what comes in may, as decided under tables of a generation for a packet from there.
+    pub fn decide_ingress(&mut self, entry: u32, generation: u32, origin: Option<&Origin>) {
         if let Some(hot) = self.hot.get_mut(entry as usize) {
             hot.decide_ingress(generation);
+            if let Some(origin) = origin {
+                hot.come_from(origin);
+            }
         }
     }
 

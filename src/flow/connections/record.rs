@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Ends, Key, Opening, Side, Tcp, Timeouts};
+use super::{Ends, FIN, Key, Opening, RST, SYN, Side, Tcp, Timeouts};
 use crate::{
     flow::{Phase, Windows},
     packet::{Mac, protocol},
@@ -23,6 +23,17 @@ pub struct Way {
     pub rewrites: bool,
 }
 
+/// Where a packet to an ENI came from, as the check of its origin found right (P-4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The underlay's IPv4 address of the host that sent it; 0 if it was another underlay, or said more of its sender than that.
+    pub host: u32,
+    /// Its source MAC.
+    pub mac: Mac,
+    /// Whether that is the router's MAC of the ENI's subnet.
+    pub routed: bool,
+}
+
 /// What every packet of a connection reads and writes: a cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -41,6 +52,8 @@ pub struct Hot {
     to: Location,
     mac: Mac,
     router: Mac,
+    /// [`Origin::host`] of what comes in; 0 if it is not known.
+    from: u32,
     /// By direction; moved to [`Cold`] before they overflow.
     packets: [u16; 2],
     bytes: [u32; 2],
@@ -62,6 +75,15 @@ pub struct Cold {
     pub began: u32,
     /// Of TCP, where each segment is looked at: which are expected.
     pub(super) windows: Option<Windows>,
+}
+
+/// What a packet that passes as decided does to its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// It lives on.
+    Settled,
+    /// It may get into another state: [`super::Connections::follow`].
+    Tracked,
 }
 
 /// What an entry is worth, when there is no room for all.
@@ -90,6 +112,8 @@ const TRACKED: u8 = 1 << 3;
 const FROM_ENI: u8 = 1 << 4;
 /// What goes out gets the MACs of the decision.
 const REWRITE: u8 = 1 << 5;
+/// What comes in has the router's MAC as its source; if not, the MAC that what goes out has as its destination.
+const ROUTED: u8 = 1 << 6;
 /// Each of its segments is checked, so that it is never settled.
 const CHECKED: u8 = 1 << 7;
 
@@ -111,6 +135,7 @@ impl Hot {
         to: Location::UNATTACHED,
         mac: Mac::ZERO,
         router: Mac::ZERO,
+        from: 0,
         packets: [0; 2],
         bytes: [0; 2],
     };
@@ -163,14 +188,22 @@ impl Hot {
         self.due.wrapping_sub(now) as i32 > 0
     }
 
-    /// Whether the usual packet of a direction passes as decided: nothing of it has to be decided or tracked.
+    /// How a packet of a direction passes as decided for one before; `None` if it has to be decided about.
     #[inline(always)]
-    pub fn passes(&self, direction: Direction, generation: u32, now: u32) -> bool {
-        let bits = SETTLED | 1 << direction as u8;
-        self.bits & bits == bits && self.generation == generation && self.lives(now)
+    pub fn follows(&self, direction: Direction, generation: u32, now: u32, tcp_flags: u8) -> Option<Follows> {
+        if !self.is_decided(direction, generation) || !self.lives(now) {
+            None
+        } else if self.bits & SETTLED != 0 && tcp_flags & (FIN | SYN | RST) == 0 {
+            Some(Follows::Settled)
+        } else if self.bits & CHECKED == 0 && tcp_flags & SYN == 0 {
+            Some(Follows::Tracked)
+        } else {
+            None
+        }
     }
 
     /// Whether there is a decision for a direction.
+    #[inline(always)]
     pub fn is_decided(&self, direction: Direction, generation: u32) -> bool {
         self.bits & (1 << direction as u8) != 0 && self.generation == generation
     }
@@ -203,12 +236,16 @@ impl Hot {
         if self.generation != generation {
             self.generation = generation;
             self.bits &= !(EGRESS | INGRESS);
+            self.from = 0;
         }
     }
 
     /// Notes where what goes out goes.
     pub(super) fn decide_egress(&mut self, generation: u32, way: &Way) {
         self.renew(generation);
+        if self.bits & ROUTED == 0 && self.mac != way.mac {
+            self.from = 0;
+        }
         (self.to, self.mac, self.router) = (way.to, way.mac, way.router);
         self.bits |= EGRESS;
         self.bits = if way.rewrites { self.bits | REWRITE } else { self.bits & !REWRITE };
@@ -224,6 +261,23 @@ impl Hot {
     pub(super) fn decide_ingress(&mut self, generation: u32) {
         self.renew(generation);
         self.bits |= INGRESS;
+    }
+
+    /// Notes where a packet that may come in came from, if the entry has its source MAC.
+    #[inline]
+    pub fn come_from(&mut self, origin: &Origin) {
+        if origin.routed {
+            (self.from, self.bits) = (origin.host, self.bits | ROUTED);
+        } else if self.bits & EGRESS != 0 && self.mac == origin.mac {
+            (self.from, self.bits) = (origin.host, self.bits & !ROUTED);
+        }
+    }
+
+    /// Whether a packet comes from where those came from whose origin was found right under the tables of the decision.
+    #[inline(always)]
+    pub fn comes_from(&self, origin: &Origin) -> bool {
+        let mac = if self.bits & ROUTED != 0 { origin.routed } else { self.mac == origin.mac };
+        mac && self.from == origin.host && origin.host != 0
     }
 
     /// Takes the state on by a packet.

@@ -312,7 +312,8 @@ fn what_is_checked_is_never_settled_until_it_is_checked_no_longer() {
     let now = clock(START);
     let way = Way { to: Location::UNATTACHED, mac: Mac::ZERO, router: Mac::ZERO, rewrites: false };
     table.decide_egress(entry, 1, &way);
-    let passes = |table: &mut Connections| table.hot(entry).unwrap().passes(Direction::Egress, 1, now);
+    let passes =
+        |table: &mut Connections| table.hot(entry).unwrap().follows(Direction::Egress, 1, now, ACK).is_some();
     assert!(!passes(&mut table));
     assert!(table.expects(entry, I, None) && passes(&mut table));
     // Switched on again, in the middle.

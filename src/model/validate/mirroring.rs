@@ -178,6 +178,14 @@ fn sessions(sources: &[Source<'_>], state: &mut Validation) {
         if target.eni == *eni_id {
             let problem = format!("{eni_id} would receive the copies of its own packets");
             item.wrong("TrafficMirrorTargetId", problem, "choose another target", errors);
+        } else if let Some(is) = model.mirror_targets.values().find(|target| target.eni == *eni_id) {
+            let problem = format!("{eni_id} receives copies, as {}", is.id);
+            item.wrong(
+                "NetworkInterfaceId",
+                problem,
+                "mirror another ENI, or make another the target",
+                errors,
+            );
         }
         if eni.primary4.is_none() && !eni.addresses6.is_empty() {
             let problem = format!("{} has no IPv4 block (MIR-7)", eni.subnet);

@@ -24,32 +24,35 @@ pub(super) struct Border {
     host: Node<Mbuf>,
     from: PortIndex,
     generator: Generator,
-    tx: TxQueue,
+    outputs: [Option<TxQueue>; 3],
     burst: Burst<Mbuf>,
 }
 
 impl Border {
-    /// A host of the fleet, whose packets come from one port and leave at another.
+    /// A host of the fleet, with the queues of its ports.
     pub(super) fn new(
         fleet: &Fleet,
-        from: PortIndex,
-        generator: Generator,
-        tx: TxQueue,
+        (from, generator): (PortIndex, Generator),
+        outputs: [Option<TxQueue>; 3],
     ) -> Result<Self, String> {
         let host = host(fleet)?;
         let worker = host.worker(0, |_| None).ok_or("the host's worker is taken")?;
         let worker = Called::new(worker, host.config().ports.len());
-        Ok(Self { worker, host, from, generator, tx, burst: Burst::new() })
+        Ok(Self { worker, host, from, generator, outputs, burst: Burst::new() })
     }
 
     /// One round.
     #[inline]
     pub(super) fn round(&mut self, most: usize, clock: Clock) -> usize {
-        let Self { worker, generator, tx, burst, from, .. } = self;
+        let Self { worker, generator, outputs, burst, from, .. } = self;
         generator.receive(burst, most);
         let found = burst.len();
         let now = clock.now().time.as_nanos() as u64;
-        worker.process(*from, burst, now, |_, burst| tx.transmit(burst));
+        worker.process(*from, burst, now, |port, burst| {
+            if let Some(Some(tx)) = outputs.get_mut(usize::from(port.0)) {
+                tx.transmit(burst);
+            }
+        });
         found
     }
 

@@ -17,7 +17,7 @@ use std::sync::{
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use self::generator::Generator;
+use self::generator::{Generator, Traffic};
 use super::worker::{Plan, Transmit, Worker, WorkerCounters};
 use super::{
     clock::{Clock, measure_cycles},
@@ -50,6 +50,9 @@ pub enum Case {
     #[value(name = "stateful-in")]
     #[serde(rename = "stateful-in")]
     StatefulIn,
+    /// New connections, with the rules of `stateful`: the first instance opens TCP connections to others of other hosts, which
+    /// close them, six packets each. `--flows`: how many come before the first comes again, at least a million.
+    Connect,
     /// As `encap`, through the C API.
     #[value(name = "encap-api")]
     #[serde(rename = "encap-api")]
@@ -67,18 +70,46 @@ pub enum Case {
 impl Case {
     /// Whether its ENIs have rules and connections.
     fn is_stateful(self) -> bool {
-        matches!(self, Self::Stateful | Self::StatefulIn)
+        matches!(self, Self::Stateful | Self::StatefulIn | Self::Connect)
     }
 
-    /// The port that its packets come from, if it is measured through the C API.
-    fn through_api(self) -> Option<PortIndex> {
-        match self {
-            Self::EncapApi => Some(fleet::FIRST),
-            Self::DecapApi => Some(fleet::UPLINK),
-            _ => None,
-        }
+    /// The traffic, by the port that it comes from.
+    fn traffic(self, fleet: &Fleet, options: &Options) -> Vec<(PortIndex, Traffic)> {
+        let size = options.size;
+        let connections = self.connections(options);
+        let (port, stamp) = match self {
+            Self::Encap | Self::EncapApi | Self::Bare | Self::Move => {
+                (fleet::FIRST, Stamp::encapsulate(fleet, size))
+            }
+            Self::Local => (fleet::FIRST, Stamp::local(fleet, size)),
+            Self::Decap | Self::DecapApi => (fleet::UPLINK, Stamp::decapsulate(fleet, size)),
+            Self::Stateful => (fleet::FIRST, Stamp::connected(fleet, size, connections)),
+            Self::StatefulIn => (fleet::UPLINK, Stamp::connected_in(fleet, size, connections)),
+            Self::Connect => {
+                let client = Stamp::connected(fleet, size, connections);
+                let server = Stamp::connected_in(fleet, size, connections);
+                return vec![
+                    (fleet::FIRST, Traffic::in_rounds(client, &[SYN, ACK, FIN | ACK])),
+                    (fleet::UPLINK, Traffic::in_rounds(server, &[SYN | ACK, FIN | ACK, ACK])),
+                ];
+            }
+        };
+        vec![(port, Traffic::of(stamp))]
+    }
+
+    /// The connections of a case that has some.
+    fn connections(self, options: &Options) -> Connections {
+        let (serves, random) = (self == Self::StatefulIn, self != Self::Connect);
+        let count = if random { options.flows } else { options.flows.max(1 << 20) };
+        Connections { count, serves, random }
     }
 }
+
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+/// Packets of a connection in [`Case::Connect`].
+const PACKETS_PER_CONNECTION: f64 = 6.0;
 
 /// Rules of an ENI's security groups in each direction, and routes, in the `stateful` cases.
 const RULES: usize = 1000;
@@ -149,6 +180,9 @@ struct Line {
     driver_cycles_per_packet_median: f64,
     mpps: f64,
     mpps_median: f64,
+    /// Of [`Case::Connect`]: millions of connections a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections_mps: Option<f64>,
     hugepages: bool,
     table_bytes: usize,
 }
@@ -195,7 +229,7 @@ fn print(line: &Line, json: bool) {
         println!("{}", serde_json::to_string(line).unwrap_or_default());
     } else {
         println!(
-            "{:?}: {} entries, {} bytes, bursts of {}: {:.1} cycles per packet (median {:.1}), of which the driver {:.1} (median {:.1}); {:.2} Mpps per core{}",
+            "{:?}: {} entries, {} bytes, bursts of {}: {:.1} cycles per packet (median {:.1}), of which the driver {:.1} (median {:.1}); {:.2} Mpps per core{}{}",
             line.case,
             line.entries,
             line.size,
@@ -205,6 +239,8 @@ fn print(line: &Line, json: bool) {
             line.driver_cycles_per_packet,
             line.driver_cycles_per_packet_median,
             line.mpps,
+            line.connections_mps
+                .map_or_else(String::new, |mps| format!(", {mps:.2} million connections a second")),
             if line.hugepages { "" } else { " (no hugepages: not to be quoted)" },
         );
     }
@@ -280,7 +316,7 @@ enum Work {
 struct Bench {
     case: Case,
     work: Work,
-    baseline: (Generator, TxQueue),
+    baseline: Vec<(Generator, TxQueue)>,
     table_bytes: usize,
     flows: usize,
     /// Packets after which they come again.
@@ -294,37 +330,41 @@ struct Bench {
 
 impl Bench {
     fn new(case: Case, machine: &Machine, fleet: &Fleet, options: &Options) -> Result<Self, String> {
-        let stamp = || match case {
-            Case::Decap | Case::DecapApi => Stamp::decapsulate(fleet, options.size),
-            Case::Local => Stamp::local(fleet, options.size),
-            Case::Stateful => Stamp::connected(fleet, options.size, Connections(options.flows)),
-            Case::StatefulIn => Stamp::connected_in(fleet, options.size, Connections(options.flows)),
-            Case::Encap | Case::EncapApi | Case::Bare | Case::Move => Stamp::encapsulate(fleet, options.size),
-        };
         let name = format!("{case:?}").to_lowercase();
-        let stamped = Arc::new(stamp());
-        let (source, rx, tx) = machine.null(&format!("{name}0"), stamped.frame().len())?;
-        let (sink, _, other_tx) = machine.null(&format!("{name}1"), 64)?;
-        let (base, base_rx, base_tx) = machine.null(&format!("{name}2"), stamped.frame().len())?;
-        let generator = Generator::new(rx, Arc::clone(&stamped));
-        let baseline = (Generator::new(base_rx, Arc::clone(&stamped)), base_tx);
+        let traffic = case.traffic(fleet, options);
+        let mut devices = Vec::new();
+        let mut baseline = Vec::new();
+        let mut receivers = Vec::new();
+        let mut outputs = [None, None, None];
+        for (port, traffic) in &traffic {
+            let len = traffic.stamp().frame().len();
+            let (device, rx, tx) = machine.null(&format!("{name}{}", port.0), len)?;
+            let (base, base_rx, base_tx) = machine.null(&format!("{name}{}base", port.0), len)?;
+            receivers.push((*port, Generator::new(rx, traffic.clone())));
+            outputs[usize::from(port.0)] = Some(tx);
+            baseline.push((Generator::new(base_rx, traffic.clone()), base_tx));
+            devices.extend([device, base]);
+        }
+        for (number, output) in outputs.iter_mut().enumerate().filter(|(_, output)| output.is_none()) {
+            let (device, _, tx) = machine.null(&format!("{name}{number}"), 64)?;
+            *output = Some(tx);
+            devices.push(device);
+        }
+        let stamps = traffic.iter().map(|(_, traffic)| traffic.stamp());
+        let (flows, period) = stamps.map(|stamp| (stamp.flows(), stamp.period())).max().unwrap_or_default();
         let (work, table_bytes) = if case == Case::Bare {
-            let bare = bare::Bare::new(fleet, generator, other_tx);
+            let from = receivers.pop().zip(outputs[usize::from(fleet::UPLINK.0)].take());
+            let ((_, generator), tx) = from.ok_or("no traffic")?;
+            let bare = bare::Bare::new(fleet, generator, tx);
             let bytes = bare.table_bytes();
             (Work::Bare(Box::new(bare)), bytes)
-        } else if let Some(from) = case.through_api() {
-            (Work::Border(Box::new(border::Border::new(fleet, from, generator, other_tx)?)), 0)
+        } else if matches!(case, Case::EncapApi | Case::DecapApi) {
+            let from = receivers.pop().ok_or("no traffic")?;
+            (Work::Border(Box::new(border::Border::new(fleet, from, outputs)?)), 0)
         } else {
-            let connections = 2 * stamped.flows().max(1) as u32;
-            let mut set_up = worker(case, fleet, generator, tx, other_tx, (options.burst, connections));
-            if case.is_stateful() {
-                establish(
-                    &mut set_up,
-                    fleet,
-                    Connections(options.flows),
-                    case == Case::StatefulIn,
-                    machine.clock,
-                );
+            let mut set_up = worker(fleet, receivers, outputs, (options.burst, 2 * flows.max(1) as u32));
+            if case.is_stateful() && case != Case::Connect {
+                establish(&mut set_up, fleet, case.connections(options), machine.clock);
             }
             let bytes = set_up.tables.current().bytes();
             (Work::Worker(Box::new(set_up.worker), set_up.counters), bytes)
@@ -334,12 +374,12 @@ impl Bench {
             work,
             baseline,
             table_bytes,
-            flows: stamped.flows(),
-            period: stamped.period(),
+            flows,
+            period,
             burst: options.burst,
             cycles: Vec::new(),
             driver: Vec::new(),
-            _ports: vec![source, sink, base],
+            _ports: devices,
         })
     }
 
@@ -390,6 +430,8 @@ impl Bench {
     fn line(self, options: &Options, machine: &Machine) -> Line {
         let (cycles, driver) = (Figure::of(self.cycles), Figure::of(self.driver));
         let mpps = |cycles: f64| (machine.cycles_per_second / cycles / 1e4).round() / 100.0;
+        let connects = self.case == Case::Connect;
+        let connections_mps = connects.then(|| mpps(cycles.best * PACKETS_PER_CONNECTION));
         Line {
             case: self.case,
             entries: options.entries,
@@ -403,6 +445,7 @@ impl Bench {
             driver_cycles_per_packet_median: driver.median,
             mpps: mpps(cycles.best),
             mpps_median: mpps(cycles.median),
+            connections_mps,
             hugepages: machine.hugepages,
             table_bytes: self.table_bytes,
         }
@@ -410,15 +453,17 @@ impl Bench {
 }
 
 /// Receives, stamps and sends; returns cycles per packet.
-fn baseline((generator, tx): &mut (Generator, TxQueue), burst: usize) -> f64 {
+fn baseline(ports: &mut [(Generator, TxQueue)], burst: usize) -> f64 {
     use super::worker::Receive;
     let mut packets = Burst::new();
     let start = cycles();
     let mut count = 0;
     while count < PACKETS {
-        generator.receive(&mut packets, burst);
-        count += packets.len();
-        tx.transmit(&mut packets);
+        for (generator, tx) in &mut *ports {
+            generator.receive(&mut packets, burst);
+            count += packets.len();
+            tx.transmit(&mut packets);
+        }
     }
     (cycles() - start) as f64 / count as f64
 }
@@ -430,13 +475,11 @@ struct SetUp {
     counters: Arc<WorkerCounters>,
 }
 
-/// The worker of a node with two instance ports and an uplink, of which one has traffic.
+/// The worker of a node with two instance ports and an uplink.
 fn worker(
-    case: Case,
     fleet: &Fleet,
-    generator: Generator,
-    tx: TxQueue,
-    other_tx: TxQueue,
+    receivers: Vec<(PortIndex, Generator)>,
+    outputs: [Option<TxQueue>; 3],
     (burst, connections): (usize, u32),
 ) -> SetUp {
     let mut compiler = Compiler::new(fleet.site());
@@ -444,31 +487,22 @@ fn worker(
     let (tables, mut readers) = Publisher::new(tables, 1);
     let counters = Arc::new(WorkerCounters::new(3));
     let plan = Arc::new(Plan::new(vec![0; 3].into(), 1));
-    let (from, outputs) = match case {
-        Case::Decap | Case::StatefulIn => (fleet::UPLINK, [Some(other_tx), None, Some(tx)]),
-        Case::Local => (fleet::FIRST, [Some(tx), Some(other_tx), None]),
-        Case::Encap | Case::EncapApi | Case::DecapApi | Case::Stateful | Case::Move | Case::Bare => {
-            (fleet::FIRST, [Some(tx), None, Some(other_tx)])
-        }
-    };
     let reader = readers.remove(0);
-    let worker = Worker::new(0, vec![(from, generator)], outputs, plan, reader, Arc::clone(&counters), burst)
+    let worker = Worker::new(0, receivers, outputs, plan, reader, Arc::clone(&counters), burst)
         .with_connections(flow::Connections::new(connections));
     SetUp { worker, tables, counters }
 }
 
 /// Makes the connections of a `stateful` case, all established, as their packets alone would not.
-fn establish(set_up: &mut SetUp, fleet: &Fleet, connections: Connections, serves: bool, clock: Clock) {
-    const SYN: u8 = 0x02;
-    const ACK: u8 = 0x10;
+fn establish(set_up: &mut SetUp, fleet: &Fleet, connections: Connections, clock: Clock) {
     // The first round settles who has which room.
     set_up.worker.round(clock.now());
     let now = clock.now().time;
     let stay = set_up.tables.current().local_eni(fleet::FIRST).map_or(0, |eni| eni.stay);
-    let direction = if serves { Direction::Ingress } else { Direction::Egress };
+    let direction = if connections.serves { Direction::Ingress } else { Direction::Egress };
     let timeouts = flow::Timeouts::DEFAULT;
     let table = set_up.worker.connections();
-    for ends in connections.ends(fleet, serves) {
+    for ends in connections.ends(fleet) {
         let key = table.key(fleet::FIRST, &ends);
         let opening = Opening { direction, tracked: true, tcp_flags: SYN, eni: stay, flow: 0, segment: None };
         if let Ok(entry) = table.open(&key, now, &timeouts, &opening) {

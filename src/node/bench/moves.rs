@@ -9,9 +9,12 @@ use std::{
 use serde_json::json;
 
 use super::{
-    super::{fleet::Fleet, traffic::Stamp},
+    super::{
+        fleet::{self, Fleet},
+        traffic::Stamp,
+    },
     Case, Figure, Machine, Options, Shared,
-    generator::Generator,
+    generator::{Generator, Traffic},
     worker,
 };
 use crate::{
@@ -25,9 +28,9 @@ use crate::{
 pub(super) fn run(machine: &Machine, fleet: &Fleet, options: &Options, cpus: &[usize]) -> Result<(), String> {
     let (_source, rx, tx) = machine.null("move0", options.size)?;
     let (_sink, _, other_tx) = machine.null("move1", 64)?;
-    let generator = Generator::new(rx, Arc::new(Stamp::encapsulate(fleet, options.size)));
-    let set_up =
-        worker(Case::Move, fleet, generator, tx, other_tx, (options.burst, 2 * fleet.count() as u32));
+    let generator = Generator::new(rx, Traffic::of(Stamp::encapsulate(fleet, options.size)));
+    let (receivers, outputs) = (vec![(fleet::FIRST, generator)], [Some(tx), None, Some(other_tx)]);
+    let set_up = worker(fleet, receivers, outputs, (options.burst, 2 * fleet.count() as u32));
     let (mut worker, mut publisher) = (set_up.worker, set_up.tables);
     let shared = Arc::new(Shared::default());
     let (eal, seen, cpu) = (machine.eal.clone(), Arc::clone(&shared), options.cpu);

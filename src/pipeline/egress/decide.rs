@@ -13,7 +13,7 @@ use crate::{
         set_macs, strip_vlan,
     },
     pipeline::{
-        Check, Context, Notes, Packet, Reason, Sink, Step, local, mtu,
+        Check, Context, Notes, Packet, Reason, Sink, Step, early, local, mirror, mtu,
         security::{self, Seen},
     },
     services::nd,
@@ -60,7 +60,7 @@ impl From<Reason> for Otherwise {
 
 /// Takes a packet of an ENI to where it goes, and remembers the way for those that follow it.
 #[inline(never)]
-pub(super) fn decide<B: Buffer, S: Sink<B>>(
+pub(in crate::pipeline) fn decide<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     vlan: VlanMode,
@@ -76,15 +76,19 @@ pub(super) fn decide<B: Buffer, S: Sink<B>>(
     let found = find(tables, eni, class, frame.data(), ctx.sink);
     if let Err(Otherwise::Refused(Reason::Service)) = found {
         // SEC-17, NACL-5: what is for the node is nothing of theirs.
+        mirror::copy(ctx, port, eni, Direction::Egress, &frame);
         return local::serve(ctx, port, eni, class, Reason::Service, frame);
     }
     match permit(ctx, port, eni, &headers, &found, &frame) {
         Ok(packet) => match found {
-            Ok(to) => forward(ctx, port, eni, class, &packet, to, frame),
+            Ok(to) => {
+                mirror::copy(ctx, port, eni, Direction::Egress, &frame);
+                forward(ctx, port, eni, class, &packet, to, frame);
+            }
             Err(Otherwise::Routed(target)) => gateway::leave(ctx, port, eni, &packet, target, frame),
             Err(Otherwise::Refused(reason)) => local::serve(ctx, port, eni, class, reason, frame),
         },
-        Err(reason) => ctx.drop(port, reason, frame),
+        Err(reason) => early::turn_away(ctx, Direction::Egress, (port, eni.vni), reason, frame),
     }
 }
 
@@ -106,10 +110,10 @@ fn permit<B: Buffer, S: Sink<B>>(
     let flow = flow_hash(frame.data(), headers);
     let entry = match found {
         Err(Otherwise::Refused(_)) => security::judge(ctx, eni, &seen).map(|_| None)?,
-        Ok(_) => security::admit(ctx, port, eni, &seen, flow, false)?,
+        Ok(_) => security::admit(ctx, port, eni, &seen, flow, || false)?,
         Err(Otherwise::Routed(target)) => {
-            let always_tracked = gateway::always_tracked(ctx.tables, *target);
-            security::admit(ctx, port, eni, &seen, flow, always_tracked)?
+            let tables = ctx.tables;
+            security::admit(ctx, port, eni, &seen, flow, || gateway::always_tracked(tables, *target))?
         }
     };
     if let Ok(to) = found

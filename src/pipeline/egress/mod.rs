@@ -7,14 +7,14 @@ mod decide;
 
 use arrayvec::ArrayVec;
 
-use super::{Burst, Context, MAX_BURST, Reason, Sink, Step, ingress, mtu};
+use super::{Burst, Context, MAX_BURST, Reason, Sink, Step, ingress, mtu, security, watch};
 use crate::{
     flow::connections::{self, Short},
     packet::{Buffer, Plain, Sender, Vni, macs, set_macs},
     tables::{Direction, Host, LocalEni, Place, PortIndex, VlanMode},
 };
 
-pub(super) use decide::{Class, is_dhcp, is_router, parse_frame};
+pub(super) use decide::{Class, decide as again, is_dhcp, is_router, parse_frame};
 
 /// How far ahead of the packet in work the next packets' first bytes are asked for.
 const AHEAD: usize = 4;
@@ -40,6 +40,13 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     eni: &LocalEni,
     burst: &mut Burst<B>,
 ) {
+    if eni.watched {
+        watch::leave(ctx, port, eni, burst);
+        if eni.mirrors.is_some() {
+            // Each is looked at by itself, and copied when it has passed.
+            return burst.drain(..).for_each(|frame| decide::decide(ctx, port, vlan, eni, frame));
+        }
+    }
     burst.iter().take(AHEAD).for_each(Buffer::prefetch);
     let mut usual: ArrayVec<Option<Usual>, MAX_BURST> = ArrayVec::new();
     for index in 0..burst.len() {
@@ -96,25 +103,19 @@ fn decided<B: Buffer, S: Sink<B>>(
 ) -> Option<(Place, u32)> {
     let generation = ctx.tables.generation;
     let hot = ctx.connections.confirm(packet.entry, &packet.key)?;
-    if !hot.passes(Direction::Egress, generation, now) {
-        return None;
-    }
     let data = frame.data_mut();
-    if connections::tells(packet.protocol, data) {
-        return None;
-    }
+    let tcp_flags = connections::tcp_flags(packet.protocol, data);
+    let follows = hot.follows(Direction::Egress, generation, now, tcp_flags)?;
     let way = hot.way();
     match (way.rewrites, packet.routed) {
         (true, true) => set_macs(data, way.mac, way.router),
         (false, false) if macs(data).0 == way.mac => {}
         _ => return None,
     }
-    let flow = hot.flow;
-    hot.live(now, &eni.timeouts);
-    if hot.count(Direction::Egress, packet.ip_len.into()) {
-        ctx.connections.sum_up(packet.entry);
-    }
-    Some((way.to.place(), flow))
+    let decision = (way.to.place(), hot.flow);
+    let passed = security::Passed { direction: Direction::Egress, bytes: packet.ip_len, tcp_flags };
+    passed.follow(ctx, packet.entry, now, eni, follows);
+    Some(decision)
 }
 
 /// Sends a packet that stays in its VPC.

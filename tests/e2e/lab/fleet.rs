@@ -71,6 +71,12 @@ impl Site {
         self
     }
 
+    /// Which writes flow logs, into `flow-logs` in its folder.
+    pub fn flow_logs(mut self) -> Self {
+        self.sections += "[flow_logs]\nfolder = \"flow-logs\"\n";
+        self
+    }
+
     /// An edge node, with the port `wan` to the internet.
     pub fn edge(mut self, number: u8) -> Self {
         self.is_edge = true;

@@ -10,6 +10,8 @@ pub mod fleet;
 #[cfg(feature = "dpdk")]
 pub mod frr;
 #[cfg(feature = "dpdk")]
+pub mod gre;
+#[cfg(feature = "dpdk")]
 pub mod inside;
 #[cfg(feature = "dpdk")]
 pub mod iperf;
@@ -20,6 +22,8 @@ pub mod netns;
 #[cfg(feature = "dpdk")]
 pub mod outside;
 pub mod packets;
+#[cfg(feature = "dpdk")]
+pub mod python;
 #[cfg(feature = "dpdk")]
 pub mod setup;
 pub mod state;

@@ -154,7 +154,8 @@ fn fl_11_ports_are_those_of_tcp_and_udp() {
     for n in [0, 1, 2] {
         lab.refused(LOGGED, ends(n), packet(false, 40, 0));
     }
-    lab.wait(1_500);
+    // In steps of 100 ms, going through all takes more than a turn.
+    lab.wait(2_000);
     let mut ports: Vec<_> =
         lab.told().iter().map(|told| (told.protocol, told.source_port, told.destination_port)).collect();
     ports.sort_unstable();

@@ -1,0 +1,208 @@
+//! What a worker remembers of a connection is what it would decide anew: a host that has to decide about each packet does with
+//! it what one does that remembers.
+
+use proptest::{collection::vec, prelude::*, sample::select};
+use warren::{
+    model::{AclEntry, Attachment, Destination, Model, NetworkAcl, Peer, Permission, Route, Target, Traffic},
+    packet::Mac,
+    tables::PortIndex,
+};
+
+use crate::{
+    frames::{Outer, icmp_echo, ip, packet, udp},
+    lab::*,
+};
+
+/// Who takes part: the address, the MAC, the router's MAC in the subnet, and the port on host-a; or none on host-b.
+type End = (&'static str, Mac, Mac, Option<PortIndex>);
+
+fn ends() -> Vec<End> {
+    vec![
+        ("10.0.1.10", A, r1(), Some(AT_A)),
+        ("10.0.1.21", B2, r1(), Some(AT_B2)),
+        ("10.0.2.20", C2, r2(), Some(AT_C2)),
+        ("10.0.1.30", FW, r1(), Some(AT_FW)),
+        ("10.0.1.20", B, r1(), None),
+        ("10.0.2.10", C, r2(), None),
+    ]
+}
+
+/// What happens to a host.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A packet from one end to another, over a protocol, between two ports. That of an end elsewhere arrives from a host, which
+    /// may be a wrong one.
+    Packet { from: End, to: End, protocol: u8, flags: u8, ports: [u16; 2], long: bool, host: u8 },
+    /// The groups' rules become these: what comes in, what goes out.
+    Rules(Vec<Permission>, Vec<Permission>),
+    /// The network ACL of subnet S2 becomes this.
+    Acl(Vec<AclEntry>),
+    /// The route to S2's C gets another target, or goes.
+    Route(Option<&'static str>),
+    /// An ENI is somewhere else.
+    Move(&'static str, &'static str, &'static str),
+    /// An ENI's check is turned round.
+    Check(&'static str),
+    /// Nothing, for so many seconds.
+    Wait(u64),
+}
+
+fn traffic() -> impl Strategy<Value = Traffic> {
+    prop_oneof![
+        Just(Traffic::All),
+        (select(vec![6u8, 17]), 79u16..82, 0u16..3).prop_map(|(protocol, from, more)| Traffic::Ports {
+            protocol,
+            from,
+            to: from + more,
+        }),
+        Just(Traffic::Icmp { protocol: 1, kind: Some(8), code: None }),
+    ]
+}
+
+fn block() -> impl Strategy<Value = &'static str> {
+    select(vec!["0.0.0.0/0", "10.0.0.0/16", "10.0.1.0/24", "10.0.2.0/24", "10.0.1.20/32"])
+}
+
+fn rules() -> impl Strategy<Value = Vec<Permission>> {
+    vec((traffic(), block()), 0..3).prop_map(|rules| {
+        let of = |(traffic, block): (_, &str)| Permission {
+            ranges4: vec![Peer { peer: block.parse().unwrap(), description: None }],
+            ..Permission::new(traffic)
+        };
+        rules.into_iter().map(of).collect()
+    })
+}
+
+fn entries() -> impl Strategy<Value = Vec<AclEntry>> {
+    vec((any::<bool>(), any::<bool>(), traffic(), block()), 0..4).prop_map(|entries| {
+        let of = |(number, (egress, allow, traffic, block)): (_, (_, _, _, &str))| AclEntry {
+            number,
+            egress,
+            allow,
+            traffic,
+            block: block.parse().unwrap(),
+        };
+        let mut entries: Vec<AclEntry> = (1..).zip(entries).map(of).collect();
+        entries.sort_by_key(|entry| (entry.egress, entry.number));
+        entries
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    const FIN: u8 = 0x01;
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
+    const ACK: u8 = 0x10;
+    let flags = select(vec![SYN, SYN | ACK, ACK, ACK, ACK, FIN | ACK, RST]);
+    let ports = select(vec![[1025, 80], [80, 1025], [1026, 81], [81, 1026]]);
+    let protocol = select(vec![1u8, 6, 6, 17, 17]);
+    let host = select(vec![2u8, 2, 2, 3]);
+    let packet = (select(ends()), select(ends()), protocol, flags, ports, any::<bool>(), host);
+    let eni = select(vec!["eni-a", "eni-b2", "eni-c2", "eni-fw", "eni-b", "eni-c"]);
+    let at = select(vec![("host-a", "vm5"), ("host-b", "vm4"), ("host-b", "vm5"), ("host-c", "vm5")]);
+    prop_oneof![
+        30 => packet.prop_map(|(from, to, protocol, flags, ports, long, host)| {
+            Step::Packet { from, to, protocol, flags, ports, long, host }
+        }),
+        1 => (rules(), rules()).prop_map(|(ingress, egress)| Step::Rules(ingress, egress)),
+        1 => entries().prop_map(Step::Acl),
+        1 => prop::option::of(select(vec!["eni-fw", "eni-fw2"])).prop_map(Step::Route),
+        1 => (eni.clone(), at).prop_map(|(eni, (host, port))| Step::Move(eni, host, port)),
+        1 => eni.prop_map(Step::Check),
+        2 => (0u64..400).prop_map(Step::Wait),
+    ]
+}
+
+/// What an IP packet carries.
+fn payload(protocol: u8, flags: u8, ports: [u16; 2], long: bool) -> Vec<u8> {
+    let data = vec![0; if long { 1000 } else { 10 }];
+    match protocol {
+        6 => {
+            let mut tcp = ports.map(u16::to_be_bytes).concat();
+            tcp.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 4, 0, 0, 0, 0, 0]);
+            [tcp, data].concat()
+        }
+        17 => udp(ports[0], ports[1], &data),
+        _ => icmp_echo(if ports[0] > 1000 { 8 } else { 0 }, 7),
+    }
+}
+
+/// The frame of a packet, and the port that it comes in through.
+fn frame(from: End, to: End, protocol: u8, payload: &[u8], host: u8) -> (PortIndex, Vec<u8>) {
+    let routed = from.2 != to.2;
+    let addresses = (ip(from.0), ip(to.0));
+    match from.3 {
+        Some(port) => {
+            (port, packet(if routed { from.2 } else { to.1 }, from.1, addresses, protocol, payload))
+        }
+        None => {
+            let inner = packet(to.1, if routed { to.2 } else { from.1 }, addresses, protocol, payload);
+            (UPLINK, Outer::new(VXLAN, host, V, None).around(&inner))
+        }
+    }
+}
+
+/// Makes a change, as far as the model stays one that `load` would accept.
+fn change(model: &mut Model, step: &Step) {
+    match step {
+        Step::Rules(ingress, egress) => {
+            let group = model.security_groups.get_mut("sg-v").unwrap();
+            (group.ingress, group.egress) = (ingress.clone(), egress.clone());
+        }
+        Step::Acl(entries) => {
+            let acl = NetworkAcl {
+                id: "acl-s2".into(),
+                vpc: "vpc-v".into(),
+                is_default: false,
+                entries: entries.clone(),
+                subnets: vec!["subnet-s2".into()],
+                descriptive: None,
+            };
+            model.network_acls.insert("acl-s2".into(), acl);
+            model.subnets.get_mut("subnet-s2").unwrap().network_acl = Some("acl-s2".into());
+        }
+        Step::Route(target) => {
+            let main = model.route_tables.values_mut().find(|table| &*table.vpc == "vpc-v" && table.main);
+            let routes = &mut main.unwrap().routes;
+            let destination = Destination::Block("10.0.2.10/32".parse().unwrap());
+            routes.retain(|route| route.destination != destination);
+            let target = target.map(|eni| Target::Eni(eni.into()));
+            routes.extend(target.map(|target| Route { destination, target }));
+        }
+        Step::Move(eni, host, port) => {
+            let at = Attachment::new((*host).into(), (*port).into());
+            if model.enis.values().all(|other| other.attachment.as_ref() != Some(&at)) {
+                model.enis.get_mut(*eni).unwrap().attachment = Some(at);
+            }
+        }
+        Step::Check(eni) => {
+            let eni = model.enis.get_mut(*eni).unwrap();
+            eni.source_dest_check = !eni.source_dest_check;
+        }
+        Step::Packet { .. } | Step::Wait(_) => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    /// SEC-11, design §2: any packets, rules and changes of the tables in between.
+    #[test]
+    fn what_is_remembered_is_what_would_be_decided(steps in vec(step(), 1..120)) {
+        let (mut remembers, mut forgets) = (Lab::new(VXLAN), Lab::new(VXLAN));
+        for step in &steps {
+            for lab in [&mut remembers, &mut forgets] {
+                match step {
+                    Step::Packet { .. } => {}
+                    Step::Wait(seconds) => lab.pass(*seconds),
+                    other => lab.change(|model| change(model, other)),
+                }
+            }
+            if let &Step::Packet { from, to, protocol, flags, ports, long, host } = step {
+                let (port, frame) = frame(from, to, protocol, &payload(protocol, flags, ports, long), host);
+                forgets.decide_anew();
+                prop_assert_eq!(remembers.send(port, &frame), forgets.send(port, &frame), "{:?}", step);
+            }
+        }
+    }
+}
