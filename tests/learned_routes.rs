@@ -1,5 +1,5 @@
 //! Many routes by BGP: what each costs in memory, with all that the host of a gateway's zebra keeps of it (what zebra said, what
-//! that means, the workers' table, what other hosts are told), and how long they take from zebra's frames to the tables.
+//! that means, the workers' table, what other hosts are told), and how much of a processor's time they take from zebra's frames to the tables.
 //!
 //! `WARREN_ROUTES=1000000 cargo test --release --test learned_routes -- --nocapture` prints the figures of a million.
 //! One test only: the count is of the whole process.
@@ -53,6 +53,22 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// Processor time of this thread: other programs' does not count.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is one, and may be written to.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(failed, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// The processor time that something takes.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let begin = processor_time();
+    let done = work();
+    (done, processor_time() - begin)
+}
 
 /// The far end of one of a few circuits, of the family of what is behind it.
 fn peer(circuit: u8, v6: bool) -> IpAddr {
@@ -210,12 +226,15 @@ impl Gateway {
 
     fn put_in_force(&mut self) -> Duration {
         let changes = self.rib.take_changes();
-        let begin = Instant::now();
-        self.manager.learn(vec![Heard::Zebra(ATTACHMENT.into(), changes)]);
-        for (gateway, changes) in self.manager.take_tell() {
-            self.feed.tell(&gateway, changes);
-        }
-        begin.elapsed()
+        let put = || {
+            self.manager.learn(vec![Heard::Zebra(ATTACHMENT.into(), changes)]);
+            for (gateway, changes) in self.manager.take_tell() {
+                self.feed.tell(&gateway, changes);
+            }
+            // As the daemon does in its rounds: what no worker has any more is freed.
+            self.manager.collect();
+        };
+        timed(put).1
     }
 
     /// The table that the workers have.
@@ -232,7 +251,7 @@ fn bytes() -> isize {
 }
 
 #[track_caller]
-fn check(count: u32, share_of_v6: u32, most: isize) {
+fn check(count: u32, share_of_v6: u32, most: isize, longest: Duration) {
     let v6 = count / 100 * share_of_v6;
     let wanted = || prefixes(count - v6, false).chain(prefixes(v6, true));
     let stream = |up: bool| -> Vec<u8> {
@@ -241,9 +260,7 @@ fn check(count: u32, share_of_v6: u32, most: isize) {
     let (up, down) = (stream(true), stream(false));
     let mut gateway = Gateway::new();
     let before = bytes();
-    let begin = Instant::now();
-    let slowest = gateway.hear(&up);
-    let load = begin.elapsed();
+    let (slowest, load) = timed(|| gateway.hear(&up));
     let routes = gateway.table().len();
     let each = (bytes() - before) / routes as isize;
     assert_eq!(routes, gateway.rib.len());
@@ -262,19 +279,18 @@ fn check(count: u32, share_of_v6: u32, most: isize) {
     changes.sort_unstable();
     let (change, worst) = (changes[changes.len() / 2], changes[changes.len() - 1]);
 
-    let begin = Instant::now();
-    let reaction = gateway.hear(&down);
-    let withdrawn = begin.elapsed();
+    let (reaction, withdrawn) = timed(|| gateway.hear(&down));
     assert!(gateway.table().is_empty() && gateway.rib.is_empty());
     println!(
         "{routes} routes, {share_of_v6} % of them IPv6: {each} bytes each ({fib} in the workers' table), \
-         loaded in {load:?} (at once for {slowest:?} at most), a change takes {change:?} ({worst:?} at most), all are \
-         withdrawn in {withdrawn:?} (at once for {reaction:?} at most)"
+         loaded in {load:?} (at once for {slowest:?} at most), a change, or a withdrawal, takes {change:?} ({worst:?} at most), all are \
+         withdrawn in {withdrawn:?} (at once for {reaction:?} at most); times are the processor's"
     );
     assert!(each <= most, "{each} bytes a route");
     if cfg!(not(debug_assertions)) {
-        assert!(load < Duration::from_secs(10), "{load:?}");
-        assert!(change < Duration::from_millis(50), "{change:?}");
+        assert!(load < longest, "{load:?}");
+        // What is left of 100 ms is for the workers' round and a busy machine.
+        assert!(worst < Duration::from_millis(50), "{worst:?}");
     }
 }
 
@@ -283,7 +299,7 @@ fn check(count: u32, share_of_v6: u32, most: isize) {
 #[test]
 fn bgp_1_a_learned_route_takes_at_most_100_bytes() {
     let count = std::env::var("WARREN_ROUTES").map_or(20_000, |count| count.parse().expect("WARREN_ROUTES"));
-    for (share_of_v6, most) in [(0, 100), (20, 100), (100, 140)] {
-        check(count, share_of_v6, most);
+    for (share_of_v6, most, seconds) in [(0, 100, 10), (20, 100, 10), (100, 140, 20)] {
+        check(count, share_of_v6, most, Duration::from_secs(seconds));
     }
 }

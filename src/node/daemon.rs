@@ -43,7 +43,7 @@ use crate::{
     gateway::Flows,
     model::{self, Model},
     packet::{HEADROOM, Mac, OuterChecksum},
-    pipeline::{Burst, MAX_BURST, Reason},
+    pipeline::{Burst, EARLY, MAX_BURST, Reason},
     rcu::Reader,
     tables::{PortIndex, Tables},
 };
@@ -137,7 +137,7 @@ fn buffers(config: &HostConfig) -> u32 {
     let workers = config.workers.cores.len();
     let descriptors: usize =
         config.ports.iter().map(|port| 2 * port.queues_for(workers) * usize::from(port.descriptors)).sum();
-    let at_work = workers * ((config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST + held::FRAGMENTS);
+    let at_work = workers * ((config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST + held::DATAGRAMS * EARLY);
     // One less than a power of two is the size that the ring below wastes least on.
     ((descriptors + at_work + (workers + 1) * 2 * POOL_CACHE as usize).next_power_of_two() - 1) as u32
 }

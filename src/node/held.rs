@@ -10,14 +10,11 @@ use arrayvec::{ArrayVec, CapacityError};
 use crate::pipeline::{Due, EARLY, Early};
 
 /// Datagrams of which a worker holds fragments.
-const DATAGRAMS: usize = 32;
+pub(super) const DATAGRAMS: usize = 32;
 /// Those of a port.
 const OF_A_PORT: usize = 8;
 /// How long they wait.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Fragments that a worker holds at most.
-pub(super) const FRAGMENTS: usize = DATAGRAMS * EARLY;
 
 /// The fragments of a datagram.
 struct Waiting<B> {

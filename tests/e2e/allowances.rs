@@ -38,7 +38,8 @@ fn bandwidth_is_what_arrives_and_the_rest_is_counted() {
     let (bytes, packets, lost) = send(&client, &server, nics[1].v4());
     let (per_packet, arrived) = (bytes / packets, packets - lost);
     println!("{packets} datagrams of {per_packet} bytes, {lost} lost, {} exceeded", exceeded("bw_out"));
-    assert!(exceeded("bw_out") > 0 && lost >= exceeded("bw_out"));
+    // iperf3's own connection may lose segments too, and what is lost at the end is not known to be.
+    assert!(lost > 0 && lost.abs_diff(exceeded("bw_out")) <= lost / 20);
     assert_eq!((exceeded("bw_in"), exceeded("pps")), (0, 0));
     // Frames have 42 bytes more; three seconds, up to a tenth more on a busy machine, and the burst.
     let megabits = arrived as f64 * (per_packet + 42) as f64 * 8.0 / 1e6;

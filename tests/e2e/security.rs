@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
     thread,
     time::Duration,
@@ -18,7 +18,7 @@ use crate::lab::{
     inside::{Flow, Server, within},
     iperf::{self, Transfer},
     netns::Netns,
-    tool, wait_for,
+    run, tool, wait_for,
 };
 
 /// A client and a stranger in one subnet and on one host; a server in another, on another.
@@ -152,6 +152,31 @@ fn sec_4_sec_6_untracked_iperf3_stops_with_its_rule() {
     // By rules alone it also begins again.
     setup.fleet.apply(&cloud(&[anywhere()]));
     transfer.resumes();
+}
+
+const FRAGMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/lab/fragments.py");
+
+/// SEC-15: a datagram arrives whose later fragment is on the way first, though a rule has to know its ports.
+#[test]
+fn sec_15_a_datagram_arrives_whose_fragments_come_the_other_way_round() {
+    let setup = Setup::new(&cloud(&[rule("udp", 53..=53, "10.1.0.0/16")]));
+    let [client, _, server] = nics();
+    let socket = within(&setup.server, || UdpSocket::bind(("0.0.0.0", 53)).unwrap());
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let send = |port: &str, order: &str| {
+        let mut fragments = setup.client.command(tool("python3", "python3-minimal"));
+        let (from, to) = (client.v4().to_string(), server.v4().to_string());
+        run(fragments.args([FRAGMENTS, &from, &to, port, order])).ok();
+    };
+    send("53", "10");
+    let mut data = [0; 100];
+    assert_eq!(socket.recv(&mut data).unwrap(), 64);
+    assert_eq!(setup.drops("frag_orphan"), 0);
+    // One that is alone waits a second, one that may not pass goes with its first.
+    send("53", "1");
+    wait_for("the end of its wait", || setup.drops("frag_orphan") == 1);
+    send("54", "10");
+    wait_for("two drops", || setup.drops("sg_in") >= 2);
 }
 
 const FLOOD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/lab/flood.py");
