@@ -73,8 +73,7 @@ pub struct Permission {
 }
 
 impl Permission {
-    /// Some traffic, with nobody yet.
-    /// Of a kind of traffic, with nobody.
+    /// Of a kind of traffic, with nobody yet.
     pub const fn new(traffic: Traffic) -> Self {
         Self {
             traffic,
