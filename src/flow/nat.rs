@@ -390,7 +390,8 @@ impl Nat {
     fn addresses<'a>(&self, inside: &Key, pool: Pool<'a>) -> impl Iterator<Item = u128> + use<'a> {
         let Flow { gateway, source, .. } = inside.flow;
         let hash = self.secret.mix((source.address >> 64) as u64 ^ u64::from(gateway), source.address as u64);
-        pool.addresses_for(hash)
+        // Once more: under some secrets neighbours would leave out an address of few.
+        pool.addresses_for(self.secret.mix(hash, 0))
     }
 
     /// A place at an address of a pool. If there is none, the group whose block has just been found full, unless that

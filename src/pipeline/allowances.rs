@@ -72,8 +72,8 @@ impl Allowances {
             interval: Duration::from_secs(1) * workers.max(1) / allowance.per_second(),
         };
         let port = |workers| Allowance::ALL.map(|allowance| bucket(allowance, workers));
-        let (ports, stated) = workers.into_iter().map(|workers| (port(workers), Left::new(workers))).unzip();
-        let (ports, stated): (Vec<_>, Vec<_>) = (ports, stated);
+        let (ports, stated): (Vec<_>, Vec<_>) =
+            workers.into_iter().map(|workers| (port(workers), Left::new(workers))).unzip();
         Self { ports: ports.into(), stated: stated.into() }
     }
 

@@ -131,6 +131,16 @@ impl Left {
     }
 }
 
+/// The allowances of an ENI that has some, and what is left of them.
+fn of<'c, S>(
+    ctx: &'c mut Context<'_, S>,
+    port: PortIndex,
+    eni: &'c LocalEni,
+) -> Option<(&'c Limits, &'c mut Left)> {
+    let limits = eni.limits.as_deref()?;
+    Some((limits, ctx.allowances.left(port)?.of(eni.stay)))
+}
+
 /// Uses what a frame of an ENI costs, if that is left.
 ///
 /// # Errors
@@ -143,12 +153,9 @@ pub(super) fn pass<S>(
     direction: Direction,
     bytes: usize,
 ) -> Result<(), Reason> {
-    match (&eni.limits, ctx.allowances.left(port)) {
-        (Some(limits), Some(left)) => {
-            left.of(eni.stay).pass(limits, direction, (bytes, Keep::Nothing), ctx.now)
-        }
-        _ => Ok(()),
-    }
+    let now = ctx.now;
+    let Some((limits, left)) = of(ctx, port, eni) else { return Ok(()) };
+    left.pass(limits, direction, (bytes, Keep::Nothing), now)
 }
 
 /// Uses what a copy of an ENI's packet costs, if more than half of what that is taken from is left.
@@ -162,12 +169,9 @@ pub(super) fn spare<S>(
     eni: &LocalEni,
     bytes: usize,
 ) -> Result<(), Reason> {
-    match (&eni.limits, ctx.allowances.left(port)) {
-        (Some(limits), Some(left)) => {
-            left.of(eni.stay).pass(limits, Direction::Egress, (bytes, Keep::Half), ctx.now)
-        }
-        _ => Ok(()),
-    }
+    let now = ctx.now;
+    let Some((limits, left)) = of(ctx, port, eni) else { return Ok(()) };
+    left.pass(limits, Direction::Egress, (bytes, Keep::Half), now)
 }
 
 /// Uses one of the connections that an ENI may begin, if one is left.
@@ -176,11 +180,9 @@ pub(super) fn spare<S>(
 ///
 /// `connections_limited`.
 pub(super) fn connect<S>(ctx: &mut Context<'_, S>, port: PortIndex, eni: &LocalEni) -> Result<(), Reason> {
-    let has = match (&eni.limits, ctx.allowances.left(port)) {
-        (Some(limits), Some(left)) => left.of(eni.stay).connect(limits, ctx.now),
-        _ => true,
-    };
-    if has { Ok(()) } else { Err(Reason::ConnectionsLimited) }
+    let now = ctx.now;
+    let Some((limits, left)) = of(ctx, port, eni) else { return Ok(()) };
+    if left.connect(limits, now) { Ok(()) } else { Err(Reason::ConnectionsLimited) }
 }
 
 #[cfg(test)]

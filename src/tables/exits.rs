@@ -108,7 +108,7 @@ pub struct SubnetExits {
     pub acl: Arc<Acl>,
     /// The router's MAC.
     pub router_mac: Mac,
-    /// The router's address: the IPv4 block's base plus one.
+    /// The router's address, of a subnet with an IPv4 block.
     pub router_v4: Option<Ipv4Addr>,
 }
 

@@ -45,7 +45,7 @@ pub use policy::{
     Acl, AclVerdict, Grant, GroupIndex, GroupRules, GroupSetIndex, GroupSets, Policy, Rule, RuleIndex,
     RuleName, RulePeer, RulePeers, Shown,
 };
-pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode};
+pub use ports::{Addresses, LocalEni, Port, Role, Uplink, VlanMode, router_of};
 pub use routes::{Lpm, RouteTable, Target};
 pub use services::{Asker, LinkLocal, Position, ServicePort};
 pub use sharded::{SHARD_SLOTS, Secret, ShardedMap, Slot};

@@ -212,15 +212,20 @@ pub struct LocalEni {
     pub acl: Arc<Acl>,
 }
 
+/// The address of a subnet's router: the block's base plus one (L2-11).
+pub fn router_of(block: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from_bits(block.network().to_bits() | 1)
+}
+
 impl LocalEni {
     /// What it may have of a table of connections.
     pub fn tenant(&self) -> Tenant {
         Tenant { stay: self.stay, most: self.most_connections, reserved: self.reserved_connections }
     }
 
-    /// The subnet router's IPv4 address: the block's base plus one.
+    /// The subnet router's IPv4 address ([`router_of`]).
     pub fn router_v4(&self) -> Option<Ipv4Addr> {
-        self.subnet_v4.map(|net| Ipv4Addr::from_bits(net.network().to_bits() | 1))
+        self.subnet_v4.map(router_of)
     }
 
     /// Whether the address is the subnet router's: the block's base plus one (L2-11, L2-21).

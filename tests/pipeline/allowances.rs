@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use warren::{
-    model::{Allowance, AttachmentOptions, Peer},
+    model::{Allowance, AttachmentOptions},
     pipeline::Reason,
 };
 
@@ -13,19 +13,6 @@ use crate::{
 };
 
 const OPTIONS: AttachmentOptions = AttachmentOptions::NOTHING_STATED;
-
-/// A lab where the attachment of eni-a has options, and connections are tracked (SEC-4).
-fn lab(options: AttachmentOptions) -> Lab {
-    let mut lab = Lab::new(VXLAN);
-    lab.change(|model| {
-        for permission in &mut model.security_groups.get_mut("sg-v").unwrap().ingress {
-            permission.ranges4 = vec![Peer { peer: "10.0.0.0/16".parse().unwrap(), description: None }];
-        }
-        let at = model.enis.get_mut("eni-a").unwrap().attachment.as_mut().unwrap();
-        at.options = Some(Box::new(options));
-    });
-    lab
-}
 
 /// So many of a second, and as many at once.
 fn a_second(rate: u64) -> Option<Allowance> {
@@ -45,8 +32,11 @@ fn back() -> Vec<u8> {
 #[test]
 fn bandwidth_is_of_frames_by_direction_and_comes_back_with_time() {
     let bits = out().len() as u64 * 8;
-    let mut lab =
-        lab(AttachmentOptions { bandwidth_out: a_second(3 * bits), bandwidth_in: a_second(bits), ..OPTIONS });
+    let mut lab = Lab::tracking(AttachmentOptions {
+        bandwidth_out: a_second(3 * bits),
+        bandwidth_in: a_second(bits),
+        ..OPTIONS
+    });
     for _ in 0..3 {
         lab.sends(AT_A, &out(), AT_B2, &out());
     }
@@ -67,7 +57,7 @@ fn bandwidth_is_of_frames_by_direction_and_comes_back_with_time() {
 
 #[test]
 fn packets_are_of_both_directions_and_whatever_becomes_of_them() {
-    let mut lab = lab(AttachmentOptions { packets: a_second(4), ..OPTIONS });
+    let mut lab = Lab::tracking(AttachmentOptions { packets: a_second(4), ..OPTIONS });
     lab.sends(AT_A, &out(), AT_B2, &out());
     lab.sends(AT_B2, &back(), AT_A, &back());
     // What A is refused, costs it; what others are refused on the way to A, does not.
@@ -81,7 +71,7 @@ fn packets_are_of_both_directions_and_whatever_becomes_of_them() {
 
 #[test]
 fn a_burst_passes_as_far_as_the_allowance_goes_in_order() {
-    let mut lab = lab(AttachmentOptions { packets: a_second(5), ..OPTIONS });
+    let mut lab = Lab::tracking(AttachmentOptions { packets: a_second(5), ..OPTIONS });
     let numbered = |port: u16| packet(B2, A, (ip("10.0.1.10"), ip("10.0.1.21")), 17, &udp(port, 9, b""));
     let frames: Vec<_> = (1..=9).map(numbered).collect();
     let outcomes = lab.burst(AT_A, frames.iter().map(|frame| warren::packet::HeapBuffer::new(frame)));
@@ -92,7 +82,7 @@ fn a_burst_passes_as_far_as_the_allowance_goes_in_order() {
 
 #[test]
 fn new_connections_are_limited_and_known_ones_are_not() {
-    let mut lab = lab(AttachmentOptions { connections: a_second(2), ..OPTIONS });
+    let mut lab = Lab::tracking(AttachmentOptions { connections: a_second(2), ..OPTIONS });
     let to = |port: u16| packet(B2, A, (ip("10.0.1.10"), ip("10.0.1.21")), 17, &udp(4000, port, b""));
     for port in [1, 2] {
         lab.sends(AT_A, &to(port), AT_B2, &to(port));
@@ -120,7 +110,7 @@ fn what_is_not_tracked_is_no_connection() {
 
 #[test]
 fn a_changed_allowance_holds_at_once_and_none_ends_it() {
-    let mut lab = lab(AttachmentOptions { packets: a_second(1), ..OPTIONS });
+    let mut lab = Lab::tracking(AttachmentOptions { packets: a_second(1), ..OPTIONS });
     lab.sends(AT_A, &out(), AT_B2, &out());
     lab.drops(AT_A, &out(), Reason::Pps);
     lab.change(|model| {

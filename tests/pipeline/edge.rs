@@ -252,10 +252,6 @@ pub(crate) fn segment(protocol: u8, (from, to): (u16, u16), flags: u8) -> Vec<u8
     }
 }
 
-pub(crate) const SYN: u8 = 2;
-pub(crate) const RST: u8 = 4;
-pub(crate) const ACK: u8 = 16;
-
 /// From the client to a server.
 pub(crate) fn request(protocol: u8, ports: (u16, u16), flags: u8) -> Vec<u8> {
     sound(r1(), A, (CLIENT, SERVER), protocol, &segment(protocol, ports, flags))

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use warren::{model::BlockPublicAccess, pipeline::Reason, tables::GatewayKind};
 
-use crate::{edge::*, frames::readdressed, lab::*};
+use crate::{
+    edge::*,
+    frames::{ACK, RST, SYN, readdressed},
+    lab::*,
+};
 
 fn request6(protocol: u8, ports: (u16, u16), flags: u8) -> Vec<u8> {
     sound(r1(), A, (CLIENT6, SERVER6), protocol, &segment(protocol, ports, flags))

@@ -6,6 +6,12 @@ use warren::packet::{Encapsulation, Mac};
 
 use crate::lab::{self, Wire};
 
+/// Flags of TCP (RFC 9293 §3.1).
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const ACK: u8 = 0x10;
+
 /// An address in a test.
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().expect(text)

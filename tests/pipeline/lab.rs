@@ -16,7 +16,7 @@ use warren::{
     flow::Connections,
     flowlogs::FlowRing,
     gateway::{Flows, resume},
-    model::{Document, Model, diff, load, router_mac},
+    model::{AttachmentOptions, Document, Model, Peer, diff, load, router_mac},
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
     pipeline::{
         Allowances, AtGateway, Burst, Context, Counters, News, Notes, Reason, Sink, deliver, process,
@@ -234,6 +234,19 @@ impl Lab {
     /// host-a.
     pub(crate) fn new(wire: Wire) -> Self {
         Self::of(wire, site(wire, 1), Neighbours(true))
+    }
+
+    /// host-a, where ENIs are open to the addresses of the VPC, so that connections are tracked (SEC-4); eni-a has options.
+    pub(crate) fn tracking(options: AttachmentOptions) -> Self {
+        let mut lab = Self::new(VXLAN);
+        lab.change(|model| {
+            for permission in &mut model.security_groups.get_mut("sg-v").unwrap().ingress {
+                permission.ranges4 = vec![Peer { peer: "10.0.0.0/16".parse().unwrap(), description: None }];
+            }
+            let at = model.enis.get_mut("eni-a").unwrap().attachment.as_mut().unwrap();
+            at.options = Some(Box::new(options));
+        });
+        lab
     }
 
     /// Any host, as the site describes it.

@@ -15,7 +15,7 @@ use warren::{
 
 use crate::{
     edge::*,
-    frames::{datagram, fix_ipv4, ip, packet, set_ttl, udp},
+    frames::{ACK, RST, SYN, datagram, fix_ipv4, ip, packet, set_ttl, udp},
     lab::*,
 };
 

@@ -6,7 +6,7 @@ use warren::{packet::HeapBuffer, pipeline::Reason, tables::GatewayKind};
 
 use crate::{
     edge::*,
-    frames::{fix_ipv4, set_ttl, udp},
+    frames::{ACK, RST, SYN, fix_ipv4, set_ttl, udp},
     lab::*,
 };
 

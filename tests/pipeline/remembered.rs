@@ -9,7 +9,7 @@ use warren::{
 };
 
 use crate::{
-    frames::{Outer, icmp_echo, ip, packet, udp},
+    frames::{ACK, FIN, Outer, RST, SYN, icmp_echo, ip, packet, udp},
     lab::*,
 };
 
@@ -89,10 +89,6 @@ fn entries() -> impl Strategy<Value = Vec<AclEntry>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    const FIN: u8 = 0x01;
-    const SYN: u8 = 0x02;
-    const RST: u8 = 0x04;
-    const ACK: u8 = 0x10;
     let flags = select(vec![SYN, SYN | ACK, ACK, ACK, ACK, FIN | ACK, RST]);
     let ports = select(vec![[1025, 80], [80, 1025], [1026, 81], [81, 1026]]);
     let protocol = select(vec![1u8, 6, 6, 17, 17]);

@@ -1,34 +1,11 @@
 //! How connections are tracked: SEC-10, SEC-11 and the check of TCP's sequence numbers.
 
-use warren::{
-    model::{AttachmentOptions, Peer},
-    packet::Mac,
-    pipeline::Reason,
-    tables::PortIndex,
-};
+use warren::{model::AttachmentOptions, packet::Mac, pipeline::Reason, tables::PortIndex};
 
 use crate::{
-    frames::{ip, packet},
+    frames::{ACK, FIN, RST, SYN, ip, packet},
     lab::*,
 };
-
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
-
-/// A lab whose ENIs are open to the addresses of the VPC, so that connections are tracked (SEC-4); eni-a has options.
-fn lab(options: AttachmentOptions) -> Lab {
-    let mut lab = Lab::new(VXLAN);
-    lab.change(|model| {
-        for permission in &mut model.security_groups.get_mut("sg-v").unwrap().ingress {
-            permission.ranges4 = vec![Peer { peer: "10.0.0.0/16".parse().unwrap(), description: None }];
-        }
-        let at = model.enis.get_mut("eni-a").unwrap().attachment.as_mut().unwrap();
-        at.options = Some(Box::new(options));
-    });
-    lab
-}
 
 const OPTIONS: AttachmentOptions = AttachmentOptions::NOTHING_STATED;
 
@@ -60,7 +37,7 @@ fn open(lab: &mut Lab, port: u16) {
 
 #[test]
 fn sec_10_a_new_connection_beyond_the_quota_is_refused_and_the_old_ones_stay() {
-    let mut lab = lab(AttachmentOptions { connections_max: Some(2), ..OPTIONS });
+    let mut lab = Lab::tracking(AttachmentOptions { connections_max: Some(2), ..OPTIONS });
     open(&mut lab, 1);
     open(&mut lab, 2);
     let (from, third) = segment(true, 3, SYN, 100, 0);
@@ -79,7 +56,7 @@ fn sec_10_a_new_connection_beyond_the_quota_is_refused_and_the_old_ones_stay() {
 
 #[test]
 fn sec_11_connections_go_with_their_eni() {
-    let mut lab = lab(OPTIONS);
+    let mut lab = Lab::tracking(OPTIONS);
     (1..=100).for_each(|port| open(&mut lab, port));
     lab.change(|model| model.enis.get_mut("eni-a").unwrap().attachment = None);
     let (from, frame) = segment(false, 1, ACK, 901, 101);
@@ -92,7 +69,7 @@ fn sec_11_connections_go_with_their_eni() {
 
 #[test]
 fn a_segment_that_nobody_expects_is_dropped_where_windows_are_checked() {
-    let mut lab = lab(AttachmentOptions { tcp_window_check: true, ..OPTIONS });
+    let mut lab = Lab::tracking(AttachmentOptions { tcp_window_check: true, ..OPTIONS });
     open(&mut lab, 1);
     for sequence in [1 << 20, 1 << 31] {
         let (from, blind) = segment(false, 1, RST, sequence, 0);
@@ -107,7 +84,7 @@ fn a_segment_that_nobody_expects_is_dropped_where_windows_are_checked() {
 
 #[test]
 fn sec_9_ends_that_are_used_again_open_a_new_connection() {
-    let mut lab = lab(OPTIONS);
+    let mut lab = Lab::tracking(OPTIONS);
     open(&mut lab, 1);
     passes(&mut lab, segment(false, 1, RST, 901, 0));
     open(&mut lab, 1);

@@ -10,7 +10,7 @@ mod relearn;
 mod route_tables;
 mod transit;
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
@@ -29,7 +29,7 @@ use crate::{
     tables::{
         Acl, AttachmentIndex, Blocks, CircuitIndex, CircuitSet, Exits, Fib, GatewayIndex, HostIndex, Lpm,
         Peer, PeerIndex, PortIndex, Private, RouteTable, Seat, SubnetExits, Target, TransitTable, VpcExits,
-        Wire, ZoneIndex,
+        Wire, ZoneIndex, router_of,
     },
 };
 
@@ -260,8 +260,8 @@ impl Builder<'_> {
             let zone = zones.get(&subnet.zone).copied().unwrap_or(ZoneIndex(0));
             let acl = subnet.network_acl.as_ref().and_then(|id| self.memory.acls.get(id));
             let acl = Arc::clone(acl.unwrap_or(&self.memory.open_acl));
-            let router_v4 = subnet.cidr4.map(|block| Ipv4Addr::from_bits(block.network().to_bits() | 1));
-            let (router_mac, routes) = (router_mac(&subnet.id), Arc::clone(routes));
+            let (router_mac, router_v4) = (router_mac(&subnet.id), subnet.cidr4.map(router_of));
+            let routes = Arc::clone(routes);
             *slot = SubnetExits { vni, zone, routes, acl, router_mac, router_v4 };
         }
         subnets.into()
