@@ -16,10 +16,11 @@ archive=${CARGO_TARGET_DIR:-target}/$profile/libwarren_plugin.a
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' src/plugin/Cargo.toml | head -n1)
 mkdir -p "$dest/lib/pkgconfig" "$dest/include"
 
-# DPDK's libraries are the program's: the loader takes those that it has anyway.
+# DPDK's libraries are the program's: the loader takes those that it has anyway. Threads of control clients may outlive the last
+# host, so that the library is never unloaded.
 read -ra dpdk <<<"$(pkg-config --libs-only-L libdpdk) -lrte_ethdev -lrte_mbuf -lrte_mempool -lrte_eal"
 gcc -shared -o "$dest/lib/libwarren.so.$version" \
-    -Wl,-soname,libwarren.so.0 -Wl,--version-script=src/plugin/warren.map -Wl,--gc-sections -Wl,-z,defs -Wl,-z,now \
+    -Wl,-soname,libwarren.so.0 -Wl,--version-script=src/plugin/warren.map -Wl,--gc-sections -Wl,-z,defs -Wl,-z,now -Wl,-z,nodelete \
     -Wl,--whole-archive "$archive" -Wl,--no-whole-archive \
     "${dpdk[@]}" -lpcap -lgcc_s -lm -lc
 ln -sf "libwarren.so.$version" "$dest/lib/libwarren.so.0"

@@ -29,7 +29,7 @@
 #define DESCRIPTORS 256
 /* Room for the largest packet of an instance, 9001 bytes, in any encapsulation, and for the rings of net_af_packet. */
 #define ROOM (RTE_PKTMBUF_HEADROOM + 10240)
-#define PATIENCE 64 /* walks without packets until the worker sleeps */
+#define WALKS 64 /* of which none found packets, before the worker sleeps between them */
 
 static uint16_t devices[RTE_MAX_ETHPORTS], roles[RTE_MAX_ETHPORTS], ports;
 static struct rte_mempool *pool;
@@ -124,15 +124,18 @@ static int work(void *argument)
 	struct warren_worker *worker = argument;
 	struct rte_graph *graph = rte_graph_lookup(GRAPH);
 	uint64_t before = 0, now;
+	bool idle = true;
 
 	while (!stop) {
-		for (int walk = 0; walk < PATIENCE; walk++)
+		for (int walk = 0; walk < WALKS; walk++) {
 			rte_graph_walk(graph);
-		now = received();
-		if (now == before) {
-			warren_quiesce(worker);
-			nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+			if (idle) {
+				warren_quiesce(worker);
+				nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+			}
 		}
+		now = received();
+		idle = now == before;
 		before = now;
 	}
 	return warren_worker_close(worker);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crossbeam::{
-    channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded},
+    channel::{Receiver, RecvTimeoutError, Sender, unbounded},
     utils::CachePadded,
 };
 
@@ -269,13 +269,9 @@ impl<B: Buffer + Send + 'static> Node<B> {
         })
     }
 
-    /// Puts a validated model in force, as `warren apply` does.
-    pub fn apply(&self, model: Model) -> Reply {
-        let (reply, replied) = bounded(1);
-        let sent = self.calls.send(Call::Apply(Box::new(model), reply)).ok();
-        sent.and_then(|()| replied.recv().ok()).unwrap_or_else(|| {
-            Reply::Failed("the management thread ended by a panic; open the host anew".into())
-        })
+    /// Puts a validated model in force, as `warren apply` does; `None` if the management thread has ended by a panic.
+    pub fn apply(&self, model: Model) -> Option<Reply> {
+        server::ask(&self.calls, |reply| Call::Apply(Box::new(model), reply))
     }
 
     /// What was counted at a port, by all workers and the management thread together.

@@ -51,7 +51,7 @@ static inline void give(struct rte_graph *graph, struct rte_node *node, struct w
 	const struct warren_burst *burst;
 	int32_t bursts = warren_process(worker, port, mbufs, count, now, &burst);
 
-	/* A packet of a port that is another worker's, or broken code: nothing that a node could mend. */
+	/* A packet of a port that is nobody's or another worker's, or broken code: nothing that a node could mend. */
 	if (unlikely(bursts < 0))
 		rte_panic("%s: warren_process() returned %d for port %u\n", node->name, bursts, port);
 	for (; bursts > 0; bursts--, burst++)
@@ -64,13 +64,15 @@ static uint16_t take(struct rte_graph *graph, struct rte_node *node, void **objs
 	struct rte_mbuf **mbufs = (struct rte_mbuf **)objs;
 	struct warren_graph *to = known(node);
 	uint64_t now = nanoseconds();
-	uint16_t first = 0, end;
+	uint16_t first = 0, end, port;
 
 	while (first < count) {
 		for (end = first + 1; end < count && end - first < (int)WARREN_BURST; end++)
 			if (mbufs[end]->port != mbufs[first]->port)
 				break;
-		give(graph, node, to->worker, to->ports[mbufs[first]->port], &mbufs[first], end - first, now);
+		port = mbufs[first]->port;
+		port = port < RTE_MAX_ETHPORTS ? to->ports[port] : UINT16_MAX;
+		give(graph, node, to->worker, port, &mbufs[first], end - first, now);
 		first = end;
 	}
 	return count;

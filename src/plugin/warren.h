@@ -89,7 +89,7 @@ struct rte_mempool;
 // in one program have nothing in common.
 struct warren;
 
-// A worker. It is used by one thread at a time, usually an lcore's, always the same.
+// A worker. One thread at a time uses it, usually an lcore's.
 struct warren_worker;
 
 // A port of the host file.
@@ -213,11 +213,12 @@ extern "C" {
 uint32_t warren_version(void);
 
 // Opens a host: reads the host file and the state, has the program open the ports' devices, and starts the management
-// thread. Writes the host to `*host`; NULL where it fails.
+// thread. Writes the host to `*host`; NULL where it fails. The devices are the program's, also then.
 int32_t warren_open(const struct warren_options *options, struct warren **host, struct warren_error *error);
 
-// Closes a host: its workers are closed before, and its mempools and the EAL live until then.
-int32_t warren_close(struct warren *host, struct warren_error *error);
+// Closes a host, which must not be used any more: its workers are closed before, and its mempools and the EAL live until then.
+int32_t warren_close(struct warren *host,
+                     struct warren_error *error);
 
 // How many workers the host has; 0 if it is NULL.
 uint32_t warren_workers(const struct warren *host);
@@ -274,12 +275,13 @@ int32_t warren_worker_open(const struct warren *host,
                            struct warren_worker **worker,
                            struct warren_error *error);
 
-// Closes a worker. What others have for it is lost; it can't be opened again.
+// Closes a worker, which must not be used any more; its number can't be opened again. What others have for it is lost.
 int32_t warren_worker_close(struct warren_worker *worker);
 
 // Takes `count` packets, WARREN_BURST at most, that came from a port of the host file, and returns how many bursts there are to send,
 // of this worker's packets and of what other workers and the management thread have for it; `*bursts` is the first. The
-// packets are the worker's from the call on: each comes back in a burst, here or at another worker, or is freed and counted.
+// packets are the worker's from the call on: each comes back in a burst, here or at another worker, or is freed and counted. They are
+// direct mbufs with a reference count of 1 and RTE_PKTMBUF_HEADROOM bytes of headroom.
 //
 // `now` is the time in nanoseconds, of any beginning, the same clock for all workers; it does not go back.
 //

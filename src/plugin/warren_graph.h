@@ -27,20 +27,21 @@
 
 struct warren_graph {
 	struct warren_worker *worker;
-	/* By device, which mbufs name: the port of the host file. */
+	/* By device, which mbufs name: the port of the host file, or UINT16_MAX. */
 	uint16_t ports[RTE_MAX_ETHPORTS];
 };
 
 static const char *const warren_graph_nodes[] = {"warren-instance", "warren-uplink", "warren-poll"};
 
 /*
- * Makes the nodes of a graph that is created after. devices[P] is the device of the host file's port P; "ethdev_tx-DEVICE" sends to it.
- * Returns 0, or a negative errno: ENOENT where libwarren_graph.so is not loaded, or there is no ethdev_tx node (rte_node_eth_config()).
+ * Makes the nodes of a graph that is created after, or anew after it was destroyed. devices[P] is the device of the host file's port P;
+ * "ethdev_tx-DEVICE" sends to it. A packet of any other device ends the program. Returns 0, or a negative errno: ENOENT where
+ * libwarren_graph.so is not loaded, or there is no ethdev_tx node (rte_node_eth_config()).
  */
 static inline int warren_graph_bind(const char *graph, struct warren_worker *worker, const uint16_t *devices,
 		uint16_t ports)
 {
-	char zone_name[RTE_MEMZONE_NAMESIZE], names[RTE_MAX_ETHPORTS][RTE_NODE_NAMESIZE];
+	char name[RTE_NODE_NAMESIZE], names[RTE_MAX_ETHPORTS][RTE_NODE_NAMESIZE];
 	const char *edges[RTE_MAX_ETHPORTS];
 	const struct rte_memzone *zone;
 	struct warren_graph *bound;
@@ -48,13 +49,18 @@ static inline int warren_graph_bind(const char *graph, struct warren_worker *wor
 
 	if (ports > RTE_MAX_ETHPORTS || strlen(graph) > WARREN_GRAPH_NAME)
 		return -EINVAL;
-	snprintf(zone_name, sizeof(zone_name), WARREN_GRAPH_ZONE, graph);
-	zone = rte_memzone_reserve(zone_name, sizeof(*bound), SOCKET_ID_ANY, 0);
+	snprintf(name, sizeof(name), WARREN_GRAPH_ZONE, graph);
+	zone = rte_memzone_lookup(name);
+	if (zone == NULL)
+		zone = rte_memzone_reserve(name, sizeof(*bound), SOCKET_ID_ANY, 0);
 	if (zone == NULL)
 		return -ENOMEM;
 	bound = (struct warren_graph *)zone->addr;
 	bound->worker = worker;
+	memset(bound->ports, 0xff, sizeof(bound->ports));
 	for (port = 0; port < ports; port++) {
+		if (devices[port] >= RTE_MAX_ETHPORTS)
+			return -EINVAL;
 		bound->ports[devices[port]] = port;
 		snprintf(names[port], sizeof(names[port]), "ethdev_tx-%u", devices[port]);
 		edges[port] = names[port];
@@ -62,11 +68,15 @@ static inline int warren_graph_bind(const char *graph, struct warren_worker *wor
 			return -ENOENT;
 	}
 	for (size_t i = 0; i < sizeof(warren_graph_nodes) / sizeof(warren_graph_nodes[0]); i++) {
-		rte_node_t node = rte_node_from_name(warren_graph_nodes[i]);
+		rte_node_t original = rte_node_from_name(warren_graph_nodes[i]), node;
 
-		if (node == RTE_NODE_ID_INVALID)
+		if (original == RTE_NODE_ID_INVALID)
 			return -ENOENT;
-		node = rte_node_clone(node, graph);
+		/* Nodes are never removed. */
+		snprintf(name, sizeof(name), "%s-%s", warren_graph_nodes[i], graph);
+		node = rte_node_from_name(name);
+		if (node == RTE_NODE_ID_INVALID)
+			node = rte_node_clone(original, graph);
 		if (node == RTE_NODE_ID_INVALID || rte_node_edge_update(node, 0, edges, ports) != ports)
 			return -EINVAL;
 	}

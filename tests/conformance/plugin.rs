@@ -4,6 +4,7 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 /// A program of `examples/`, built.
@@ -15,17 +16,11 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Builds libwarren.so, unless `WARREN_PLUGIN` names a folder with one (`ci/build-plugin.sh`), and `examples/NAME.c`.
+    /// Builds `examples/NAME.c`, and libwarren.so before.
     pub fn build(name: &str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let built = env::var_os("WARREN_PLUGIN").map_or_else(|| folder.join("plugin"), PathBuf::from);
-        if env::var_os("WARREN_PLUGIN").is_none() {
-            done(Command::new(root.join("ci/build-plugin.sh")).arg("--debug").arg(&built));
-        }
-        let program = folder.join(name);
-        done(Command::new(root.join("ci/build-example.sh")).arg(&built).arg(name).arg(&program));
-        Self { graph: name == "vpc-graph", program, libraries: built.join("lib") }
+        let program = folder().join(name);
+        done(Command::new(root().join("ci/build-example.sh")).arg(library()).arg(name).arg(&program));
+        Self { graph: name == "vpc-graph", program, libraries: library().join("lib") }
     }
 
     /// To run it as host number `number`, with its host file in a folder.
@@ -42,6 +37,30 @@ impl Plugin {
             .env("LD_LIBRARY_PATH", &self.libraries);
         command
     }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// For what is built here.
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// Where `ci/build-plugin.sh` has put libwarren.so: `WARREN_PLUGIN`, if that is set, else it is built, once.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        env::var_os("WARREN_PLUGIN").map_or_else(
+            || {
+                let built = folder().join("plugin");
+                done(Command::new(root().join("ci/build-plugin.sh")).arg("--debug").arg(&built));
+                built
+            },
+            PathBuf::from,
+        )
+    })
 }
 
 fn done(command: &mut Command) {

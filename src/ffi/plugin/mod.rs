@@ -43,6 +43,25 @@ pub struct rte_mempool {
 /// SONAME; one of an older minor version may lack functions.
 pub const WARREN_VERSION: u32 = 0x00_01_00;
 
+/// It is the package's. cbindgen wants the number itself.
+const _: () = {
+    const fn part(text: &str) -> u32 {
+        match u32::from_str_radix(text, 10) {
+            Ok(part) if part < 256 => part,
+            _ => panic!("a version of three bytes"),
+        }
+    }
+    let [major, minor, patch] = [
+        part(env!("CARGO_PKG_VERSION_MAJOR")),
+        part(env!("CARGO_PKG_VERSION_MINOR")),
+        part(env!("CARGO_PKG_VERSION_PATCH")),
+    ];
+    assert!(
+        WARREN_VERSION == major << 16 | minor << 8 | patch,
+        "WARREN_VERSION is not the package's version"
+    );
+};
+
 /// The most packets that warren_process() takes at once.
 pub const WARREN_BURST: u32 = 1024;
 

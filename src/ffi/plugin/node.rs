@@ -15,8 +15,8 @@ use super::{
     WARREN_CONTROL_SOCKET, WARREN_ROLE_CONTROL, WARREN_ROLE_GATEWAY, WARREN_ROLE_INSTANCE,
     WARREN_ROLE_SERVICE, WARREN_ROLE_UPLINK, WARREN_VERSION,
     error::{
-        Failure, WARREN_BUSY, WARREN_DEVICE, WARREN_HOST, WARREN_PORT, WARREN_STATE, WARREN_SYSTEM, guarded,
-        warren_error,
+        Failure, WARREN_BUSY, WARREN_DEVICE, WARREN_HOST, WARREN_PANIC, WARREN_PORT, WARREN_STATE,
+        WARREN_SYSTEM, guarded, warren_error,
     },
     log, warren_applied, warren_counters, warren_device, warren_options, warren_port,
 };
@@ -43,6 +43,12 @@ pub struct warren {
     pub(super) open: Arc<AtomicUsize>,
 }
 
+/// Any thread may use it, several at once.
+const _: fn() = || {
+    const fn shared<T: Send + Sync>() {}
+    shared::<warren>();
+};
+
 /// The library's version; see WARREN_VERSION.
 #[unsafe(no_mangle)]
 pub extern "C" fn warren_version() -> u32 {
@@ -50,7 +56,7 @@ pub extern "C" fn warren_version() -> u32 {
 }
 
 /// Opens a host: reads the host file and the state, has the program open the ports' devices, and starts the management
-/// thread. Writes the host to `*host`; NULL where it fails.
+/// thread. Writes the host to `*host`; NULL where it fails. The devices are the program's, also then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn warren_open(
     options: *const warren_options,
@@ -71,7 +77,7 @@ pub unsafe extern "C" fn warren_open(
     unsafe { guarded(error, open) }
 }
 
-/// Closes a host: its workers are closed before, and its mempools and the EAL live until then.
+/// Closes a host, which must not be used any more: its workers are closed before, and its mempools and the EAL live until then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn warren_close(host: *mut warren, error: *mut warren_error) -> i32 {
     let close = || {
@@ -261,7 +267,13 @@ unsafe fn open(options: &warren_options) -> Result<warren, Failure> {
     let mut devices = Vec::new();
     for ((port, names), index) in config.ports.iter().zip(&names).zip(0..) {
         // SAFETY: as the caller promises.
-        devices.push(unsafe { open_port(options, &port_info(port, names, index, workers))? });
+        let device = unsafe { open_port(options, &port_info(port, names, index, workers)) };
+        devices.push(device.map_err(|code| {
+            let name = &port.name;
+            let text =
+                format!("port `{name}`: the program did not open its device: open_port returned {code}");
+            Failure::new(WARREN_DEVICE, text)
+        })?);
     }
     let cpus = if options.cpus.is_null() {
         Vec::new()
@@ -286,20 +298,18 @@ unsafe fn open(options: &warren_options) -> Result<warren, Failure> {
     Ok(warren { node, names, open: Arc::default() })
 }
 
+/// Has the program open a device; what it returns if it doesn't.
+///
 /// # Safety
 ///
 /// As [`open`].
-unsafe fn open_port(options: &warren_options, port: &warren_port) -> Result<Device, Failure> {
+unsafe fn open_port(options: &warren_options, port: &warren_port) -> Result<Device, i32> {
     let mut device = warren_device { mac: port.mac, segments: 0, udp_checksum: 0 };
     if let Some(open) = options.open_port {
         // SAFETY: the program's function, called as the header says.
         let code = unsafe { open(options.user, port, &raw mut device) };
         if code != 0 {
-            // SAFETY: `port_info` made it of a string.
-            let name = unsafe { CStr::from_ptr(port.name) }.to_string_lossy();
-            let text =
-                format!("port `{name}`: the program did not open its device: open_port returned {code}");
-            return Err(Failure::new(WARREN_DEVICE, text));
+            return Err(code);
         }
     }
     Ok(Device {
@@ -346,7 +356,10 @@ unsafe fn put_in_force(host: &warren, model: Model, applied: *mut warren_applied
         // SAFETY: as the caller promises.
         Some(unsafe { sized_mut(applied, "applied", "warren_applied")? })
     };
-    let done = match host.node.apply(model) {
+    let reply = host.node.apply(model).ok_or_else(|| {
+        Failure::new(WARREN_PANIC, "the management thread ended by a fault of Warren's: open the host anew")
+    })?;
+    let done = match reply {
         Reply::Applied(done) => done,
         Reply::Failed(problem) => return Err(Failure::new(WARREN_STATE, problem)),
         other => return Err(Failure::new(WARREN_STATE, format!("{other:?} to a state"))),

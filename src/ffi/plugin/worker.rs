@@ -27,7 +27,7 @@ use crate::{
     tables::PortIndex,
 };
 
-/// A worker. It is used by one thread at a time, usually an lcore's, always the same.
+/// A worker. One thread at a time uses it, usually an lcore's.
 pub struct warren_worker {
     handle: Handle<Mbuf>,
     /// As long as there are ports, so that it never grows.
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn warren_worker_open(
     unsafe { guarded(error, open) }
 }
 
-/// Closes a worker. What others have for it is lost; it can't be opened again.
+/// Closes a worker, which must not be used any more; its number can't be opened again. What others have for it is lost.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn warren_worker_close(worker: *mut warren_worker) -> i32 {
     if worker.is_null() {
@@ -94,7 +94,8 @@ pub unsafe extern "C" fn warren_worker_close(worker: *mut warren_worker) -> i32 
 
 /// Takes `count` packets, WARREN_BURST at most, that came from a port of the host file, and returns how many bursts there are to send,
 /// of this worker's packets and of what other workers and the management thread have for it; `*bursts` is the first. The
-/// packets are the worker's from the call on: each comes back in a burst, here or at another worker, or is freed and counted.
+/// packets are the worker's from the call on: each comes back in a burst, here or at another worker, or is freed and counted. They are
+/// direct mbufs with a reference count of 1 and RTE_PKTMBUF_HEADROOM bytes of headroom.
 ///
 /// `now` is the time in nanoseconds, of any beginning, the same clock for all workers; it does not go back.
 ///
@@ -149,9 +150,15 @@ pub unsafe extern "C" fn warren_quiesce(worker: *mut warren_worker) -> i32 {
     if worker.broken {
         return WARREN_PANIC;
     }
-    worker.handle.quiesce();
-    WARREN_OK
+    let rest = || worker.handle.quiesce();
+    catch_unwind(AssertUnwindSafe(rest)).map_or(WARREN_PANIC, |()| WARREN_OK)
 }
+
+/// A worker may be opened, used and closed by several threads, one after the other.
+const _: fn() = || {
+    const fn moves<T: Send>() {}
+    moves::<Handle<Mbuf>>();
+};
 
 impl warren_worker {
     /// The worker of a host with so many ports, of which `open` counts the open ones.
