@@ -14,7 +14,10 @@ use warren::{
         connections::{Ends, Follows, Opening, Short, Way, clock},
         nat::{BLOCKS, IDLE, Key, Nat, Pool},
     },
-    packet::{Mac, mapped, protocol},
+    packet::{
+        Mac, mapped, protocol,
+        tcp::{ACK, FIN, SYN},
+    },
     tables::{Direction, Location, PortIndex},
 };
 
@@ -142,9 +145,6 @@ fn create(c: &mut Criterion) {
     group.finish();
 }
 
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
-const FIN: u8 = 0x01;
 const PORT: PortIndex = PortIndex(0);
 const GENERATION: u32 = 1;
 

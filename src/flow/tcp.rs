@@ -1,9 +1,6 @@
 //! How far a TCP connection is, told by the flags of the packets that pass (RFC 6146 §3.5.2, RFC 7857 §2).
 
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
+use crate::packet::tcp::{ACK, FIN, RST, SYN};
 
 /// Who sent a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! sends is not (RFC 5961 §1.2). After G. van Rooij, "Real Stateful TCP Packet Filtering in IP Filter" (2001).
 
 use super::{Side, Tcp};
-use crate::packet::tcp::Segment;
+use crate::packet::tcp::{ACK, SYN, Segment};
 
 /// What is known of the sequence numbers of a connection's ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,9 +158,6 @@ impl Windows {
     }
 }
 
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
-
 /// Whether a segment's end is near what its side has sent.
 fn within(end: u32, own: &End, distance: u32) -> bool {
     end.wrapping_sub(own.next).wrapping_add(distance) <= 2 * distance
@@ -178,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    const RST: u8 = 0x04;
+    use crate::packet::tcp::RST;
     use Side::{Initiator as I, Responder as R};
 
     fn segment(flags: u8, sequence: u32, acknowledgment: u32, len: u32) -> Segment {

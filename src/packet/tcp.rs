@@ -11,12 +11,16 @@ use super::{
     macs,
 };
 
-/// Flags octet of the header, and its flags.
+/// Flags octet of the header.
 const FLAGS: usize = 13;
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
+/// The sender has sent its last octet. Flags are as in RFC 9293 §3.1.
+pub const FIN: u8 = 0x01;
+/// The sender's first sequence number.
+pub const SYN: u8 = 0x02;
+/// The connection is no more.
+pub const RST: u8 = 0x04;
+/// The acknowledgment number counts.
+pub const ACK: u8 = 0x10;
 
 /// Octets of a header without options.
 const HEADER: usize = 20;
@@ -30,6 +34,15 @@ pub fn flags(frame: &[u8], headers: &Headers) -> u8 {
     }
     let [flags] = get(frame, usize::from(headers.l4) + FLAGS).unwrap_or_default();
     flags
+}
+
+/// [`flags`] of a frame that is [`super::Plain`], by its protocol. Of one cut short, which such a frame is not, those of no usual one.
+#[inline(always)]
+pub fn plain_flags(protocol: u8, frame: &[u8]) -> u8 {
+    match protocol {
+        protocol::TCP => frame.get(ETHERNET + 20 + FLAGS).copied().unwrap_or(SYN),
+        _ => 0,
+    }
 }
 
 /// Whether a packet opens a TCP connection, so that it may tell a maximum segment size.

@@ -5,12 +5,11 @@
 
 mod usual;
 
+use std::{net::IpAddr, num::NonZeroU32};
+
 use arrayvec::ArrayVec;
 
 use self::usual::Usual;
-
-use std::net::IpAddr;
-
 use super::{
     Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, early,
     egress::parse_frame,
@@ -19,11 +18,12 @@ use super::{
     watch,
 };
 use crate::{
-    flow::connections::{self, Origin},
+    flow::connections::{self, Logged, Origin},
     gateway::{self, multicast},
     packet::{
         Buffer, Checked, Headers, Mac, Network, Outer, Plain, Sender, Vni, endpoints, ethertype,
-        ethertype_of, flow_hash, igmp, ipv4_addresses, ipv6_addresses, macs, parse, strip_outer, unmapped,
+        ethertype_of, flow_hash, igmp, ipv4_addresses, ipv6_addresses, macs, parse, strip_outer, tcp,
+        unmapped,
     },
     services::{Answer, Learned, Station, arp, nd},
     tables::{
@@ -47,8 +47,8 @@ enum Class {
 /// What the first stage leaves of an outer header. Scalars, each read as it was written (see `egress`).
 struct Arrived {
     host: HostIndex,
-    /// [`Origin::host`].
-    from: u32,
+    /// [`Origin::host`], where that is all that is known of its sender.
+    from: Option<NonZeroU32>,
     vni: Vni,
     sender: Option<Sender>,
     /// Offset of the inner frame, and of what is behind it.
@@ -112,7 +112,7 @@ fn process_others<B: Buffer, S: Sink<B>>(
     for (class, mut frame) in classified.iter().zip(burst.drain(..)) {
         match class {
             Class::Overlay(arrived) => match receive(tables, arrived, &mut frame, ctx.sink) {
-                Ok(Receiver::Port(receiver)) => take(ctx, receiver, arrived.vni, Some(arrived.from), frame),
+                Ok(Receiver::Port(receiver)) => take(ctx, receiver, arrived.vni, arrived.from, frame),
                 Ok(Receiver::Gateway(index)) => gateway::from_underlay(ctx, port, arrived.vni, index, frame),
                 Ok(Receiver::Group) => multicast::receive(ctx, port, arrived.vni, frame),
                 Ok(Receiver::Memberships) => match ctx.sink.punt(port, frame) {
@@ -167,8 +167,8 @@ fn classify<B: Buffer>(
     let mac = sender.map_or(macs(inner).1, |sender| sender.mac);
     prefetch_sender(tables, vni, mac, network, inner);
     let from = match unmapped(outer.source) {
-        IpAddr::V4(address) if sender.is_none() => address.to_bits(),
-        _ => 0,
+        IpAddr::V4(address) if sender.is_none() => NonZeroU32::new(address.to_bits()),
+        _ => None,
     };
     Ok(Class::Overlay(Arrived { host, from, vni, sender, inner: start, end, ecn, network }))
 }
@@ -373,7 +373,7 @@ fn take<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     to: PortIndex,
     vni: Vni,
-    host: Option<u32>,
+    host: Option<NonZeroU32>,
     frame: B,
 ) {
     if !ctx.sink.owns(to) {
@@ -437,13 +437,13 @@ fn decided<S>(
     let entry = ctx.connections.candidate(&key);
     let (generation, now) = (ctx.tables.generation, connections::clock(ctx.now));
     let hot = ctx.connections.confirm(entry, &key)?;
-    let tcp_flags = connections::tcp_flags(protocol, frame);
+    let tcp_flags = tcp::plain_flags(protocol, frame);
     let follows = hot.follows(Direction::Ingress, generation, now, tcp_flags)?;
     if let Some(origin) = origin {
         hot.come_from(origin);
     }
-    let passed = security::Passed { direction: Direction::Ingress, bytes: ip_len, tcp_flags };
-    passed.follow(ctx, entry, now, eni, follows);
+    let logged = Logged { direction: Direction::Ingress, bytes: ip_len.into(), tcp_flags, path: 0 };
+    security::follow(ctx, eni, entry, now, follows, &logged);
     Some(())
 }
 

@@ -12,7 +12,7 @@ use crate::{
         Datagram, Phase, Side, Tcp, Told,
         connections::{Ends, Follows, Logged, Opening},
     },
-    flowlogs::{Action, path},
+    flowlogs::Action,
     packet::{
         Address, Fragment, Headers, Network, Tuple, fragment::identification, ipv4_addresses, macs, parse,
         protocol, quoted, tcp, unmapped,
@@ -139,8 +139,8 @@ impl Seen {
     }
 
     /// What network ACLs say of a packet to an ENI, if it comes from another subnet: it was routed, and not by an ENI's own
-    /// to the router for another of the subnet (NACL-3). Returns whether it does. To a group nothing is routed; whether a copy leaves the sender's
-    /// subnet is known only here, so that both subnets' ACLs are asked (MC-7).
+    /// to the router for another of the subnet (NACL-3). To a group nothing is routed; whether a copy leaves the sender's subnet
+    /// is known only here, so that both subnets' ACLs are asked (MC-7). Returns whether one was asked, or allows everything.
     ///
     /// # Errors
     ///
@@ -405,40 +405,26 @@ pub(super) fn judge<S: Notes>(
     }
 }
 
-/// A packet that passes as decided for one of its connection before.
-pub(super) struct Passed {
-    pub(super) direction: Direction,
-    /// From the IP header on.
-    pub(super) bytes: u16,
-    pub(super) tcp_flags: u8,
-}
-
-impl Passed {
-    /// Counts it, and notes what it does to its connection.
-    #[inline(always)]
-    pub(super) fn follow<S>(
-        &self,
-        ctx: &mut Context<'_, S>,
-        entry: u32,
-        now: u32,
-        eni: &LocalEni,
-        follows: Follows,
-    ) {
-        let &Self { direction, bytes, tcp_flags } = self;
-        let Some(hot) = ctx.connections.hot(entry) else { return };
-        match follows {
-            Follows::Settled => {
-                hot.live(now, &eni.timeouts);
-                if hot.count(direction, bytes.into()) {
-                    ctx.connections.sum_up(entry);
-                }
-            }
-            Follows::Tracked => {
-                let path = if direction == Direction::Egress { path::SAME_VPC } else { 0 };
-                let packet = Logged { direction, bytes: bytes.into(), tcp_flags, path };
-                ctx.connections.follow(entry, ctx.now, &eni.timeouts, &packet);
+/// Counts a packet that passes as decided for one of its connection before, and notes what it does to the connection. `now` is as
+/// [`clock`](crate::flow::connections::clock) has it.
+#[inline(always)]
+pub(super) fn follow<S>(
+    ctx: &mut Context<'_, S>,
+    eni: &LocalEni,
+    entry: u32,
+    now: u32,
+    follows: Follows,
+    packet: &Logged,
+) {
+    let Some(hot) = ctx.connections.hot(entry) else { return };
+    match follows {
+        Follows::Settled => {
+            hot.live(now, &eni.timeouts);
+            if hot.count(packet.direction, packet.bytes) {
+                ctx.connections.sum_up(entry);
             }
         }
+        Follows::Tracked => ctx.connections.follow(entry, ctx.now, &eni.timeouts, packet),
     }
 }
 

@@ -36,7 +36,7 @@ use super::{Index, Side, Tcp, Wheel, Windows, millis, rings::Rings};
 use crate::{
     ffi::{HugeSlice, prefetch},
     flowlogs::{Action, FlowRing},
-    packet::{protocol, tcp::Segment},
+    packet::tcp::Segment,
     tables::{Direction, PortIndex, Secret},
 };
 
@@ -45,18 +45,6 @@ use crate::{
 pub fn clock(now: Duration) -> u32 {
     millis(now) as u32
 }
-
-/// The flags of a packet that is [`crate::packet::Plain`], if it is one of TCP; 0 otherwise.
-#[inline(always)]
-pub fn tcp_flags(protocol: u8, frame: &[u8]) -> u8 {
-    const FLAGS: usize = 47;
-    if protocol == protocol::TCP { frame.get(FLAGS).copied().unwrap_or(SYN) } else { 0 }
-}
-
-/// Flags of TCP (RFC 9293 §3.1).
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
 
 /// What a connection takes, in bytes: its entry, its place in the index, and its places on the wheel and among those of its
 /// port.

@@ -1,11 +1,17 @@
 //! What is remembered of a connection.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU32,
+};
 
-use super::{Ends, FIN, Key, Opening, RST, SYN, Side, Tcp, Timeouts};
+use super::{Ends, Key, Opening, Side, Tcp, Timeouts};
 use crate::{
     flow::{Phase, Windows},
-    packet::{Mac, protocol},
+    packet::{
+        Mac, protocol,
+        tcp::{FIN, RST, SYN},
+    },
     tables::{Direction, Location, PortIndex},
 };
 
@@ -26,8 +32,8 @@ pub struct Way {
 /// Where a packet to an ENI came from, as the check of its origin found right (P-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The underlay's IPv4 address of the host that sent it; 0 if it was another underlay, or said more of its sender than that.
-    pub host: u32,
+    /// The underlay's IPv4 address of the host that sent it.
+    pub host: NonZeroU32,
     /// Its source MAC.
     pub mac: Mac,
     /// Whether that is the router's MAC of the ENI's subnet.
@@ -52,8 +58,8 @@ pub struct Hot {
     to: Location,
     mac: Mac,
     router: Mac,
-    /// [`Origin::host`] of what comes in; 0 if it is not known.
-    from: u32,
+    /// [`Origin::host`] of what comes in, if that is known.
+    from: Option<NonZeroU32>,
     /// By direction; moved to [`Cold`] before they overflow.
     packets: [u16; 2],
     bytes: [u32; 2],
@@ -135,7 +141,7 @@ impl Hot {
         to: Location::UNATTACHED,
         mac: Mac::ZERO,
         router: Mac::ZERO,
-        from: 0,
+        from: None,
         packets: [0; 2],
         bytes: [0; 2],
     };
@@ -236,7 +242,7 @@ impl Hot {
         if self.generation != generation {
             self.generation = generation;
             self.bits &= !(EGRESS | INGRESS);
-            self.from = 0;
+            self.from = None;
         }
     }
 
@@ -244,7 +250,7 @@ impl Hot {
     pub(super) fn decide_egress(&mut self, generation: u32, way: &Way) {
         self.renew(generation);
         if self.bits & ROUTED == 0 && self.mac != way.mac {
-            self.from = 0;
+            self.from = None;
         }
         (self.to, self.mac, self.router) = (way.to, way.mac, way.router);
         self.bits |= EGRESS;
@@ -267,9 +273,9 @@ impl Hot {
     #[inline]
     pub fn come_from(&mut self, origin: &Origin) {
         if origin.routed {
-            (self.from, self.bits) = (origin.host, self.bits | ROUTED);
+            (self.from, self.bits) = (Some(origin.host), self.bits | ROUTED);
         } else if self.bits & EGRESS != 0 && self.mac == origin.mac {
-            (self.from, self.bits) = (origin.host, self.bits & !ROUTED);
+            (self.from, self.bits) = (Some(origin.host), self.bits & !ROUTED);
         }
     }
 
@@ -277,7 +283,7 @@ impl Hot {
     #[inline(always)]
     pub fn comes_from(&self, origin: &Origin) -> bool {
         let mac = if self.bits & ROUTED != 0 { origin.routed } else { self.mac == origin.mac };
-        mac && self.from == origin.host && origin.host != 0
+        mac && self.from == Some(origin.host)
     }
 
     /// Takes the state on by a packet.

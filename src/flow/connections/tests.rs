@@ -6,14 +6,16 @@ use std::{
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{flow::SLOT_MILLIS, packet::Mac, tables::Location};
+use crate::{
+    flow::SLOT_MILLIS,
+    packet::{
+        Mac, protocol,
+        tcp::{ACK, FIN, RST, SYN},
+    },
+    tables::Location,
+};
 
 mod room;
-
-const SYN: u8 = 0x02;
-const FIN: u8 = 0x01;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
 
 const PORT: PortIndex = PortIndex(1);
 const T: Timeouts = Timeouts::DEFAULT;

@@ -29,6 +29,7 @@ use crate::{
     dpdk::{self, Eal, EalConfig, Mbuf, Mempool, Port, TxQueue, reserve_hugepages},
     ffi::{allowed_cpus, cycles, pin_to_cpus},
     flow::{self, Side, connections::Opening},
+    packet::tcp::{ACK, FIN, SYN},
     pipeline::{Burst, MAX_BURST, Reason},
     rcu::Publisher,
     tables::{Direction, PortIndex, Tables},
@@ -68,9 +69,14 @@ pub enum Case {
 }
 
 impl Case {
+    /// Whether its connections are there before it counts.
+    fn is_established(self) -> bool {
+        matches!(self, Self::Stateful | Self::StatefulIn)
+    }
+
     /// Whether its ENIs have rules and connections.
     fn is_stateful(self) -> bool {
-        matches!(self, Self::Stateful | Self::StatefulIn | Self::Connect)
+        self.is_established() || self == Self::Connect
     }
 
     /// The traffic, by the port that it comes from.
@@ -105,9 +111,6 @@ impl Case {
     }
 }
 
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
 /// Packets of a connection in [`Case::Connect`].
 const PACKETS_PER_CONNECTION: f64 = 6.0;
 
@@ -363,7 +366,7 @@ impl Bench {
             (Work::Border(Box::new(border::Border::new(fleet, from, outputs)?)), 0)
         } else {
             let mut set_up = worker(fleet, receivers, outputs, (options.burst, 2 * flows.max(1) as u32));
-            if case.is_stateful() && case != Case::Connect {
+            if case.is_established() {
                 establish(&mut set_up, fleet, case.connections(options), machine.clock);
             }
             let bytes = set_up.tables.current().bytes();

@@ -9,8 +9,9 @@ use arrayvec::ArrayVec;
 
 use super::{Burst, Context, MAX_BURST, Reason, Sink, Step, ingress, mtu, security, watch};
 use crate::{
-    flow::connections::{self, Short},
-    packet::{Buffer, Plain, Sender, Vni, macs, set_macs},
+    flow::connections::{self, Logged, Short},
+    flowlogs::path,
+    packet::{Buffer, Plain, Sender, Vni, macs, set_macs, tcp},
     tables::{Direction, Host, LocalEni, Place, PortIndex, VlanMode},
 };
 
@@ -104,7 +105,7 @@ fn decided<B: Buffer, S: Sink<B>>(
     let generation = ctx.tables.generation;
     let hot = ctx.connections.confirm(packet.entry, &packet.key)?;
     let data = frame.data_mut();
-    let tcp_flags = connections::tcp_flags(packet.protocol, data);
+    let tcp_flags = tcp::plain_flags(packet.protocol, data);
     let follows = hot.follows(Direction::Egress, generation, now, tcp_flags)?;
     let way = hot.way();
     match (way.rewrites, packet.routed) {
@@ -113,8 +114,9 @@ fn decided<B: Buffer, S: Sink<B>>(
         _ => return None,
     }
     let decision = (way.to.place(), hot.flow);
-    let passed = security::Passed { direction: Direction::Egress, bytes: packet.ip_len, tcp_flags };
-    passed.follow(ctx, packet.entry, now, eni, follows);
+    let bytes = packet.ip_len.into();
+    let logged = Logged { direction: Direction::Egress, bytes, tcp_flags, path: path::SAME_VPC };
+    security::follow(ctx, eni, packet.entry, now, follows, &logged);
     Some(decision)
 }
 

@@ -1,10 +1,12 @@
 //! The usual frame of an uplink: VXLAN over IPv4 around a packet of a connection, for which two things are at hand: that it may come in,
 //! and that such packets come from this host.
 
+use std::{net::IpAddr, num::NonZeroU32};
+
 use crate::{
-    flow::connections::{self, Origin, Short},
-    packet::{Buffer, Checked, Encapsulation, Plain, PlainOuter, macs, mapped, strip_outer},
-    pipeline::{Context, Sink, security::Passed},
+    flow::connections::{self, Logged, Origin, Short},
+    packet::{Buffer, Checked, Encapsulation, Plain, PlainOuter, macs, mapped, strip_outer, tcp},
+    pipeline::{Context, Sink, security},
     tables::{Direction, PortIndex, Uplink},
 };
 
@@ -14,7 +16,7 @@ pub(super) struct Usual {
     /// The entry that the connection probably has, or [`connections::NONE`].
     entry: u32,
     /// [`Origin::host`].
-    host: u32,
+    host: NonZeroU32,
     /// The port of the ENI that it is for.
     port: PortIndex,
     /// Offset of what is behind the inner frame.
@@ -33,8 +35,9 @@ pub(super) fn classify<B: Buffer, S>(ctx: &Context<'_, S>, uplink: &Uplink, fram
         PlainOuter::of(data, frame.ip_checksum())?;
     let inner = data.get(PlainOuter::LEN..end.into())?;
     let Plain { source, destination, ports, ip_len, protocol } = Plain::of(inner)?;
+    let host = NonZeroU32::new(host)?;
     let usual = macs(data).0 == uplink.mac
-        && mapped(std::net::IpAddr::V4(here.into())) == uplink.mapped
+        && mapped(IpAddr::V4(here.into())) == uplink.mapped
         && ctx.tables.encapsulation == Encapsulation::Vxlan
         && ecn != CE
         && frame.l4_checksum() != Checked::Bad
@@ -75,14 +78,15 @@ impl Usual {
         let inner = frame.data().get(PlainOuter::LEN..)?;
         let (_, mac) = macs(inner);
         let origin = Origin { host: self.host, mac, routed: mac == eni.router_mac };
-        let tcp_flags = connections::tcp_flags(self.protocol, inner);
+        let tcp_flags = tcp::plain_flags(self.protocol, inner);
         let follows = hot.follows(Direction::Ingress, generation, now, tcp_flags)?;
         if !hot.comes_from(&origin) || !ctx.sink.owns(self.port) {
             return None;
         }
         strip_outer(frame, PlainOuter::LEN as u16, self.end, self.ecn).ok()?;
-        let passed = Passed { direction: Direction::Ingress, bytes: self.ip_len, tcp_flags };
-        passed.follow(ctx, self.entry, now, eni, follows);
+        let bytes = self.ip_len.into();
+        let logged = Logged { direction: Direction::Ingress, bytes, tcp_flags, path: 0 };
+        security::follow(ctx, eni, self.entry, now, follows, &logged);
         Some(self.port)
     }
 }
