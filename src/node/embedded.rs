@@ -1,6 +1,6 @@
 //! A node inside another program, which owns the devices, the packet buffers and the threads that poll: it gives each worker bursts
 //! and gets bursts back. Workers run the daemon's loop ([`super::worker`]), the one thread made here the daemon's duties
-//! ([`super::management`]). Nothing is shared between two nodes.
+//! (`management`). Nothing is shared between two nodes.
 
 use std::{
     io,

@@ -453,11 +453,13 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
     }
 
     /// Its receive queues, with the ports that they are of.
+    #[cfg(feature = "dpdk")]
     pub(super) fn inputs(&mut self) -> &mut [(PortIndex, R)] {
         &mut self.inputs
     }
 
     /// Its transmit queue of a port, if it has one.
+    #[cfg(feature = "dpdk")]
     pub(super) fn output(&mut self, port: PortIndex) -> Option<&mut T> {
         self.outputs.ports.get_mut(usize::from(port.0))?.queue.as_mut()
     }
