@@ -156,7 +156,7 @@ fn multicast(c: &mut Criterion) {
     let mut bench = Bench {
         pool,
         counters: Counters::new(3),
-        allowances: Allowances::new([1; 3]),
+        allowances: Allowances::new(3),
         flows: Flows::new(0),
         connections: Connections::new(4096),
         group: to_group(stamp.frame()),

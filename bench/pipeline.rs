@@ -44,7 +44,7 @@ impl Loop {
     fn new(fleet: &Fleet, from: PortIndex, stamp: Stamp) -> Self {
         let tables = Compiler::new(fleet.site()).build(fleet.model(), &fleet.neighbours());
         let burst = (0..BURST).map(|_| HeapBuffer::new(stamp.frame())).collect();
-        let (counters, allowances, flows) = (Counters::new(3), Allowances::new([1; 3]), Flows::new(0));
+        let (counters, allowances, flows) = (Counters::new(3), Allowances::new(3), Flows::new(0));
         let connections = Connections::new(2 * fleet.count() as u32);
         Self {
             tables,

@@ -1,8 +1,7 @@
 //! What benchmarks of the pipeline have in common.
 
 use warren::{
-    packet::Vni,
-    pipeline::{AtGateway, News, Notes, Sink},
+    pipeline::{AtEni, AtGateway, News, Notes, Sink},
     tables::PortIndex,
 };
 
@@ -17,11 +16,11 @@ impl<B, T: Extend<B>> Sink<B> for Alone<T> {
         self.0.extend([frame]);
     }
 
-    fn owns(&self, _port: PortIndex) -> bool {
+    fn owns(&self, _port: PortIndex, _part: u8) -> bool {
         true
     }
 
-    fn hand_over(&mut self, _port: PortIndex, _vni: Vni, frame: B) {
+    fn hand_over(&mut self, _part: u8, _at: AtEni, frame: B) {
         self.0.extend([frame]);
     }
 

@@ -61,7 +61,8 @@ impl Compiler {
         let v4 = eni.primary4.iter().chain(&eni.secondary4).map(|address| address.to_bits());
         let v6 =
             eni.addresses6.iter().map(|address| address.to_bits()).chain([eni.mac.link_local().to_bits()]);
-        let limits = Limits::of(attachment.options()).map(Box::new);
+        let workers = attachment.options().workers.min(self.site.workers).max(1);
+        let limits = Limits::of(attachment.options(), workers).map(Box::new);
         let mirrors = mirrors::of(model, &self.site, eni, mtu).map(Arc::new);
         Some(LocalEni {
             id: Arc::clone(&eni.id),
@@ -78,6 +79,7 @@ impl Compiler {
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
             resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),
             metadata_hop_limit: attachment.metadata_hop_limit,
+            workers,
             timeouts: timeouts(&eni.tracking),
             strict_icmp: attachment.options().strict_icmp,
             tcp_window_check: attachment.options().tcp_window_check,

@@ -17,6 +17,8 @@ pub struct Site {
     pub host: Id,
     /// The encapsulation of the overlay.
     pub encapsulation: Encapsulation,
+    /// How many workers it has, or 255 of more.
+    pub workers: u8,
     /// Its ports, in the order of the host file.
     pub ports: Vec<SitePort>,
 }

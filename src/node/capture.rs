@@ -23,10 +23,10 @@ use std::{
 use arrayvec::ArrayVec;
 use crossbeam::{queue::ArrayQueue, utils::CachePadded};
 
-use super::worker::{Handed, Outputs, Transmit};
+use super::worker::{Outputs, Transmit};
 use crate::{
-    packet::{Buffer, Vni},
-    pipeline::{AtGateway, Due, Early, News, Notes, Reason, Sink},
+    packet::Buffer,
+    pipeline::{AtEni, AtGateway, Due, Early, News, Notes, Reason, Sink},
     tables::PortIndex,
 };
 
@@ -437,8 +437,8 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Tapped<'_, B, T> {
         outputs.enqueue(port, frame, &mut refusals(taps, *now));
     }
 
-    fn owns(&self, port: PortIndex) -> bool {
-        self.outputs.owns(port)
+    fn owns(&self, port: PortIndex, part: u8) -> bool {
+        self.outputs.owns(port, part)
     }
 
     fn workers(&self) -> (usize, usize) {
@@ -449,7 +449,8 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Tapped<'_, B, T> {
         self.outputs.hand_share(share, at, frame);
     }
 
-    fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B) {
+    fn hand_over(&mut self, part: u8, at: AtEni, frame: B) {
+        let port = at.port;
         for tap in self.taps.iter_mut() {
             if let Some(mut packet) = tap.pending.take() {
                 packet.settle(Verdict::HandedOver(port));
@@ -458,7 +459,7 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Tapped<'_, B, T> {
                 tap.pending = Some(packet);
             }
         }
-        self.outputs.hand(port, Handed::Deliver(port, vni, frame), &mut refusals(self.taps, self.now));
+        self.outputs.hand_part(part, at, frame, &mut refusals(self.taps, self.now));
     }
 
     fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {

@@ -429,6 +429,7 @@ impl HostConfig {
         Site {
             host: Arc::clone(&self.host),
             encapsulation: self.encapsulation,
+            workers: self.workers.cores.len().min(u8::MAX.into()) as u8,
             ports: self.ports.iter().zip(0..).map(port).collect(),
         }
     }

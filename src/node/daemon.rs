@@ -212,8 +212,6 @@ impl Node {
             .map_err(|problems| RunError(problems.join("\n")))?;
         let propagation = Propagation::start(&config).map_err(RunError)?;
         let owners = ports.iter().map(|port| port.owner).collect();
-        let receivers =
-            ports.iter().map(|port| u32::from(port.setup.rx_queues).min(workers as u32)).collect();
         let cycles_per_second = measure_cycles();
         let clock = Clock::new(cycles_per_second);
         let flow_logs = config.flow_logs.as_ref().map(|logs| {
@@ -224,7 +222,7 @@ impl Node {
         if let Some(flow_logs) = &flow_logs {
             flow_logs.set_state(manager.tables(), manager.model());
         }
-        let plan = Plan { receivers, ..Plan::new(owners, workers) };
+        let plan = Plan::new(owners, workers);
         let mut node = Self {
             management: Management::new(manager, plan, workers, flow_logs.is_some()),
             propagation,

@@ -30,6 +30,7 @@ use crate::{
         server::{self, Call, Server},
         show::{self, Snapshot},
     },
+    compile::Site,
     ffi::{pin_to_cpus, without_signals},
     flow::Connections,
     gateway::Flows,
@@ -140,13 +141,11 @@ impl<B: Buffer + Send + 'static> Node<B> {
         let log = log.unwrap_or_else(tracing::Dispatch::none);
         let mac = |port: PortIndex| devices.get(usize::from(port.0)).map_or(Mac::default(), |it| it.mac);
         fall_back(&mut config, &devices);
-        let site = config.site(mac);
+        let site = Site { workers: workers as u8, ..config.site(mac) };
         let (manager, readers) =
             Manager::new(&config, site, model, workers).map_err(|it| OpenError::Host(it.join("\n")))?;
         let owners = (0..config.ports.len()).map(|port| port % workers).collect();
-        let receivers =
-            config.ports.iter().map(|port| port.queues_for(workers).min(workers) as u32).collect();
-        let plan = Plan { receivers, ..Plan::new(owners, workers) };
+        let plan = Plan::new(owners, workers);
         let management =
             tracing::dispatcher::with_default(&log, || Management::new(manager, plan, workers, false));
         let cycles_per_second = measure_cycles();

@@ -185,6 +185,7 @@ impl Fleet {
         Site {
             host: "host-0".into(),
             encapsulation: Encapsulation::Vxlan,
+            workers: 1,
             ports: vec![
                 port("vm0", SiteRole::Instance),
                 port("vm1", SiteRole::Instance),

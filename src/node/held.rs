@@ -44,7 +44,7 @@ impl<B> Held<B> {
         if let Some(waiting) = known {
             return waiting.frames.try_push(frame).map_err(CapacityError::element);
         }
-        let of_port = self.0.iter().filter(|waiting| waiting.early.port == early.port).count();
+        let of_port = self.0.iter().filter(|waiting| waiting.early.at.port == early.at.port).count();
         if self.0.is_full() || of_port >= OF_A_PORT {
             return Err(frame);
         }
@@ -69,12 +69,14 @@ mod tests {
     use crate::{
         flow::Datagram,
         packet::Vni,
+        pipeline::AtEni,
         tables::{Direction, PortIndex},
     };
 
     fn early(port: u16, identification: u32) -> Early {
         let datagram = Datagram { scope: 0, source: 1, destination: 2, identification, protocol: 17 };
-        Early { datagram, port: PortIndex(port), direction: Direction::Egress, vni: Vni::FIRST }
+        let at = AtEni { port: PortIndex(port), direction: Direction::Egress, vni: Vni::FIRST };
+        Early { datagram, at }
     }
 
     #[test]

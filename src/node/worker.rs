@@ -29,10 +29,10 @@ use crate::{
     ffi::cycles,
     flow::Connections,
     gateway::{self, Flows},
-    packet::{Buffer, Vni},
+    packet::Buffer,
     pipeline::{
-        self, Allowances, AtGateway, Burst, Context, Counter, Counters, Due, Early, MAX_BURST, News, Notes,
-        Reason, Sink,
+        self, Allowances, AtEni, AtGateway, Burst, Context, Counter, Counters, Due, Early, MAX_BURST, News,
+        Notes, Reason, Sink,
     },
     rcu::Reader,
     tables::{PortIndex, Tables, worker_of_share},
@@ -52,8 +52,8 @@ pub trait Transmit<B> {
 
 /// A frame for another worker.
 pub enum Handed<B> {
-    /// To be delivered to the ENI behind a port, in a VPC.
-    Deliver(PortIndex, Vni, B),
+    /// To be taken on at an ENI.
+    Eni(AtEni, B),
     /// To be sent out of a port.
     Transmit(PortIndex, B),
     /// To be taken on in a gateway.
@@ -119,12 +119,10 @@ impl WorkerCounters {
 
 /// Which worker does what, the same for all workers of a node.
 pub struct Plan<B> {
-    /// By port: the worker that owns the ENI behind it, and sends for workers which have no queue on it.
+    /// By port: the worker that owns the ENI behind it, or the first part of its flows, and sends for workers which have no queue on it.
     pub owners: Box<[usize]>,
     /// By worker.
     pub inboxes: Box<[Inbox<B>]>,
-    /// By port: the workers that receive from it.
-    pub receivers: Box<[u32]>,
     /// To the management thread: packets that it answers.
     pub punted: ArrayQueue<(PortIndex, B)>,
     /// To the management thread: what it should know.
@@ -136,10 +134,9 @@ pub struct Plan<B> {
 }
 
 impl<B> Plan<B> {
-    /// A plan in which port `i` is owned by worker `owners[i]` of `workers`, which alone receives from it.
+    /// A plan in which port `i` is owned by worker `owners[i]` of `workers`.
     pub fn new(owners: Box<[usize]>, workers: usize) -> Self {
         Self {
-            receivers: vec![1; owners.len()].into(),
             owners,
             inboxes: (0..workers).map(|_| Inbox::new(INBOX_BURSTS)).collect(),
             punted: ArrayQueue::new(PUNTED),
@@ -153,6 +150,11 @@ impl<B> Plan<B> {
         self.owners.get(usize::from(port.0)).copied()
     }
 
+    /// The worker that has a part of the flows of the ENI behind a port: those behind the owner have the next ones, all round.
+    fn worker_of(&self, port: PortIndex, part: u8) -> Option<usize> {
+        Some((self.owner(port)? + usize::from(part)) % self.inboxes.len().max(1))
+    }
+
     /// Gives a frame to the worker that sends for a port; returns it where that worker's inbox is full.
     pub fn send(&self, port: PortIndex, frame: B) -> Result<(), B> {
         let Some(inbox) = self.owner(port).and_then(|owner| self.inboxes.get(owner)) else {
@@ -162,9 +164,9 @@ impl<B> Plan<B> {
         burst.push(Handed::Transmit(port, frame));
         match inbox.push(burst) {
             Err(mut burst) => match burst.pop() {
-                Some(
-                    Handed::Transmit(_, frame) | Handed::Deliver(_, _, frame) | Handed::Gateway(_, frame),
-                ) => Err(frame),
+                Some(Handed::Transmit(_, frame) | Handed::Eni(_, frame) | Handed::Gateway(_, frame)) => {
+                    Err(frame)
+                }
                 None => Ok(()),
             },
             Ok(()) => Ok(()),
@@ -221,7 +223,10 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
     ) {
         let Some(output) = self.ports.get_mut(usize::from(port.0)) else { return };
         if output.queue.is_none() {
-            return self.hand(port, Handed::Transmit(port, frame), refused);
+            if let Some(owner) = self.plan.owner(port) {
+                self.hand_to(owner, Handed::Transmit(port, frame), refused);
+            }
+            return;
         }
         output.waiting.push(frame);
         match output.waiting.len() {
@@ -231,16 +236,17 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         }
     }
 
-    /// Puts a frame where it waits for a port's owner.
+    /// Puts a frame of an ENI where it waits for the worker that has a part of its flows.
     #[inline]
-    pub(super) fn hand(
+    pub(super) fn hand_part(
         &mut self,
-        port: PortIndex,
-        item: Handed<B>,
+        part: u8,
+        at: AtEni,
+        frame: B,
         refused: &mut impl FnMut(PortIndex, Reason, &B),
     ) {
-        if let Some(owner) = self.plan.owner(port) {
-            self.hand_to(owner, item, refused);
+        if let Some(worker) = self.plan.worker_of(at.port, part) {
+            self.hand_to(worker, Handed::Eni(at, frame), refused);
         }
     }
 
@@ -267,7 +273,7 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
             self.counters.handed_over.add(pending.len() as u64);
             if let Err(burst) = inbox.push(std::mem::take(pending)) {
                 for item in &burst {
-                    let (Handed::Deliver(port, _, frame)
+                    let (Handed::Eni(AtEni { port, .. }, frame)
                     | Handed::Transmit(port, frame)
                     | Handed::Gateway(AtGateway { port, .. }, frame)) = item;
                     self.counters.ports.port(*port).drop(Reason::HandoffFull);
@@ -334,13 +340,13 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
     }
 
     #[inline]
-    fn owns(&self, port: PortIndex) -> bool {
-        self.plan.owner(port) == Some(self.worker)
+    fn owns(&self, port: PortIndex, part: u8) -> bool {
+        self.plan.worker_of(port, part) == Some(self.worker)
     }
 
     #[inline]
-    fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B) {
-        self.hand(port, Handed::Deliver(port, vni, frame), &mut unseen());
+    fn hand_over(&mut self, part: u8, at: AtEni, frame: B) {
+        self.hand_part(part, at, frame, &mut unseen());
     }
 
     #[inline]
@@ -414,10 +420,10 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             plan: Arc::clone(&plan),
             counters: Arc::clone(&counters),
         };
-        let allowances = Allowances::new(plan.receivers.iter().copied());
+        let allowances = Allowances::new(plan.owners.len());
         let (burst, most) = (Burst::new(), most.min(MAX_BURST));
         let (flows, connections) =
-            (Flows::new(0), Connections::new(CONNECTIONS).with_ports(plan.receivers.len()));
+            (Flows::new(0), Connections::new(CONNECTIONS).with_ports(plan.owners.len()));
         let (taps, walk) = (Taps::new(), Walk::default());
         Self {
             inputs,
@@ -444,7 +450,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
     /// With a table of connections.
     #[must_use]
     pub fn with_connections(self, connections: Connections) -> Self {
-        Self { connections: connections.with_ports(self.plan.receivers.len()), ..self }
+        Self { connections: connections.with_ports(self.plan.owners.len()), ..self }
     }
 
     /// Its table of connections.
@@ -615,20 +621,31 @@ impl<B: Buffer, R: Receive<B>> Queues<'_, B, R> {
         found
     }
 
+    /// Does what other workers handed over: what of an ENI came together, together.
     #[inline]
-    fn take_handed<S: Sink<B>>(&self, ctx: &mut Context<'_, S>) -> usize {
+    fn take_handed<S: Sink<B>>(&mut self, ctx: &mut Context<'_, S>) -> usize {
         let Some(inbox) = self.plan.inboxes.get(self.worker) else { return 0 };
+        let together = &mut *self.burst;
         let mut found = 0;
         // No more than were there at the start of the round: others fill it while it is emptied.
         for _ in 0..inbox.len() {
             let Some(burst) = inbox.pop() else { break };
             found += burst.len();
+            let mut whose = None;
             for item in burst {
+                let at = if let Handed::Eni(at, _) = &item { Some(*at) } else { None };
+                if let Some(before) = whose.filter(|_| whose != at) {
+                    pipeline::take_over(ctx, before, together);
+                }
+                whose = at;
                 match item {
+                    Handed::Eni(_, frame) => together.push(frame),
                     Handed::Transmit(port, frame) => ctx.sink.transmit(port, frame),
-                    Handed::Deliver(port, vni, frame) => pipeline::deliver(ctx, port, vni, frame),
                     Handed::Gateway(at, frame) => gateway::resume(ctx, at, frame),
                 }
+            }
+            if let Some(at) = whose {
+                pipeline::take_over(ctx, at, together);
             }
         }
         found

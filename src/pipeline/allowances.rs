@@ -1,7 +1,7 @@
 //! How much an instance may ask of the node itself: answers, ICMP errors, link-local services.
 //!
 //! What the node does for an instance beyond forwarding costs more than forwarding, so that each ENI has an allowance of
-//! it, at each worker that receives from its port. Beyond it, a request is dropped before anything of it is worked on.
+//! it, at each of its workers. Beyond it, a request is dropped before anything of it is worked on.
 
 use std::time::Duration;
 
@@ -47,8 +47,9 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn take(&mut self, now: Duration) -> bool {
-        let full_at = self.full_at.max(now) + self.interval;
+    /// Takes a token of so many that there are in all, of which this bucket holds an equal part.
+    fn take(&mut self, now: Duration, parts: u8) -> bool {
+        let full_at = self.full_at.max(now) + self.interval * parts.into();
         let fits = full_at <= now + Duration::from_secs(1);
         if fits {
             self.full_at = full_at;
@@ -57,7 +58,7 @@ impl Bucket {
     }
 }
 
-/// The allowances of the ENIs behind the ports that a worker receives from.
+/// The allowances of the ENIs behind ports, as a worker has them.
 pub struct Allowances {
     ports: Box<[[Bucket; Allowance::ALL.len()]]>,
     /// What is left of those that the ENIs' attachments state.
@@ -65,16 +66,14 @@ pub struct Allowances {
 }
 
 impl Allowances {
-    /// Full allowances. `workers` says for each port how many workers receive from it: each has that part of the whole.
-    pub fn new(workers: impl IntoIterator<Item = u32>) -> Self {
-        let bucket = |allowance: Allowance, workers: u32| Bucket {
+    /// Full allowances, for so many ports.
+    pub fn new(ports: usize) -> Self {
+        let bucket = |allowance: Allowance| Bucket {
             full_at: Duration::ZERO,
-            interval: Duration::from_secs(1) * workers.max(1) / allowance.per_second(),
+            interval: Duration::from_secs(1) / allowance.per_second(),
         };
-        let port = |workers| Allowance::ALL.map(|allowance| bucket(allowance, workers));
-        let (ports, stated): (Vec<_>, Vec<_>) =
-            workers.into_iter().map(|workers| (port(workers), Left::new(workers))).unzip();
-        Self { ports: ports.into(), stated: stated.into() }
+        let buckets = vec![Allowance::ALL.map(bucket); ports];
+        Self { ports: buckets.into(), stated: vec![Left::FULL; ports].into() }
     }
 
     /// What is left of those that the attachment of the ENI behind a port states.
@@ -84,8 +83,13 @@ impl Allowances {
 
     /// Uses one of a port's allowance at a time; `false` if there is none left.
     pub fn take(&mut self, port: PortIndex, allowance: Allowance, now: Duration) -> bool {
-        let buckets = self.ports.get_mut(usize::from(port.0));
-        buckets.and_then(|buckets| buckets.get_mut(allowance as usize)).is_some_and(|bucket| bucket.take(now))
+        self.take_part(port, allowance, now, 1)
+    }
+
+    /// Uses one of this worker's part of a port's allowance, of which so many workers have a part each.
+    pub fn take_part(&mut self, port: PortIndex, allowance: Allowance, now: Duration, workers: u8) -> bool {
+        let bucket = self.ports.get_mut(usize::from(port.0)).and_then(|of| of.get_mut(allowance as usize));
+        bucket.is_some_and(|bucket| bucket.take(now, workers.max(1)))
     }
 }
 
@@ -93,22 +97,21 @@ impl Allowances {
 mod tests {
     use super::*;
 
-    fn taken(allowances: &mut Allowances, port: u16, allowance: Allowance, now: Duration, asked: u32) -> u32 {
-        (0..asked).filter(|_| allowances.take(PortIndex(port), allowance, now)).count() as u32
-    }
-
     #[test]
     fn a_second_is_worth_a_second() {
-        let mut allowances = Allowances::new([1, 2]);
+        let mut allowances = Allowances::new(2);
         for allowance in Allowance::ALL {
             let rate = allowance.per_second();
-            let mut take = |port, now, asked| taken(&mut allowances, port, allowance, now, asked);
+            let mut take = |port, workers, now| {
+                let takes = |_: &u32| allowances.take_part(PortIndex(port), allowance, now, workers);
+                (0..100_000).filter(takes).count() as u32
+            };
             let start = Duration::from_secs(7);
-            assert_eq!(take(0, start, 100_000), rate);
-            assert_eq!(take(1, start, 100_000), rate / 2, "the port has another worker");
-            assert_eq!(take(0, start + Duration::from_millis(500), 100_000), rate / 2);
-            assert_eq!(take(0, start + Duration::from_secs(60), 100_000), rate);
-            assert_eq!(take(2, start, 1), 0, "no such port");
+            assert_eq!(take(0, 1, start), rate);
+            assert_eq!(take(1, 2, start), rate / 2, "another worker has the rest");
+            assert_eq!(take(0, 1, start + Duration::from_millis(500)), rate / 2);
+            assert_eq!(take(0, 1, start + Duration::from_secs(60)), rate);
+            assert_eq!(take(2, 1, start), 0, "no such port");
         }
     }
 }

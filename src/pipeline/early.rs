@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use super::{Context, Reason, Sink, egress, ingress, security};
-use crate::{
-    flow::Datagram,
-    packet::{Buffer, Vni},
-    tables::{Direction, PortIndex},
+use super::{
+    AtEni, Context, Reason, Sink, egress, ingress, security,
+    spread::{self, By},
 };
+use crate::{flow::Datagram, packet::Buffer, tables::Direction};
 
 /// Fragments of a datagram that wait at most.
 pub const EARLY: usize = 8;
@@ -19,12 +18,8 @@ pub const EARLY: usize = 8;
 pub struct Early {
     /// The datagram that they are of.
     pub datagram: Datagram,
-    /// The port of the ENI that would not let them pass by themselves.
-    pub port: PortIndex,
-    /// Which way they go there.
-    pub direction: Direction,
-    /// The ENI's VPC.
-    pub vni: Vni,
+    /// The ENI that would not let them pass by themselves.
+    pub at: AtEni,
 }
 
 /// Fragments of a datagram that need not wait any more.
@@ -42,19 +37,18 @@ pub struct Due<B> {
 #[inline(never)]
 pub(super) fn turn_away<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
-    direction: Direction,
-    (port, vni): (PortIndex, Vni),
+    at: AtEni,
     reason: Reason,
     frame: B,
 ) {
     let datagram = match reason {
-        Reason::FragOrphan => security::datagram_of(direction, port, frame.data()),
+        Reason::FragOrphan => security::datagram_of(at.direction, at.port, frame.data()),
         _ => None,
     };
-    let Some(datagram) = datagram else { return ctx.drop(port, reason, frame) };
+    let Some(datagram) = datagram else { return ctx.drop(at.port, reason, frame) };
     let now = ctx.now;
-    if let Err(frame) = ctx.sink.hold(Early { datagram, port, direction, vni }, now, frame) {
-        ctx.drop(port, reason, frame);
+    if let Err(frame) = ctx.sink.hold(Early { datagram, at }, now, frame) {
+        ctx.drop(at.port, reason, frame);
     }
 }
 
@@ -76,11 +70,17 @@ fn next<B, S: Sink<B>>(ctx: &mut Context<'_, S>) -> Option<Due<B>> {
 #[inline(never)]
 fn resume<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, due: Due<B>) {
     let tables = ctx.tables;
-    let Early { port, direction, vni, .. } = due.early;
+    let at = due.early.at;
+    let AtEni { port, direction, vni } = at;
     for frame in due.frames {
         match (direction, tables.port(port), tables.local_eni(port)) {
             _ if due.in_vain => ctx.drop(port, Reason::FragOrphan, frame),
-            (Direction::Egress, Some(from), Some(eni)) => egress::again(ctx, port, from.vlan, eni, frame),
+            (Direction::Egress, Some(from), Some(eni)) => {
+                match spread::elsewhere(ctx, at, Some(eni), By::Itself, frame.data()) {
+                    Some(part) => ctx.sink.hand_over(part, at, frame),
+                    None => egress::again(ctx, port, from.vlan, eni, frame),
+                }
+            }
             (Direction::Egress, ..) => ctx.drop(port, Reason::NoEni, frame),
             (Direction::Ingress, ..) => ingress::pass_on(ctx, port, vni, frame),
         }

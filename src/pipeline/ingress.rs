@@ -11,10 +11,11 @@ use arrayvec::ArrayVec;
 
 use self::usual::Usual;
 use super::{
-    Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, early,
+    AtEni, Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, early,
     egress::parse_frame,
     mirror,
     security::{self, Seen},
+    spread::{self, By},
     watch,
 };
 use crate::{
@@ -112,7 +113,9 @@ fn process_others<B: Buffer, S: Sink<B>>(
     for (class, mut frame) in classified.iter().zip(burst.drain(..)) {
         match class {
             Class::Overlay(arrived) => match receive(tables, arrived, &mut frame, ctx.sink) {
-                Ok(Receiver::Port(receiver)) => take(ctx, receiver, arrived.vni, arrived.from, frame),
+                Ok(Receiver::Port(receiver)) => {
+                    take(ctx, receiver, arrived.vni, By::Itself, arrived.from, frame);
+                }
                 Ok(Receiver::Gateway(index)) => gateway::from_underlay(ctx, port, arrived.vni, index, frame),
                 Ok(Receiver::Group) => multicast::receive(ctx, port, arrived.vni, frame),
                 Ok(Receiver::Memberships) => match ctx.sink.punt(port, frame) {
@@ -364,7 +367,17 @@ fn is_from_beyond(
 /// counted at its port.
 #[inline(always)]
 pub(crate) fn pass_on<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, to: PortIndex, vni: Vni, frame: B) {
-    take(ctx, to, vni, None, frame);
+    take(ctx, to, vni, By::Itself, None, frame);
+}
+
+/// Takes on frames that another worker handed over for the ENI behind the port `to`.
+pub(super) fn take_over<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    to: PortIndex,
+    vni: Vni,
+    burst: &mut Burst<B>,
+) {
+    burst.drain(..).for_each(|frame| take(ctx, to, vni, By::Worker, None, frame));
 }
 
 /// [`pass_on`] of a frame which may come from the underlay, of a host with that [`Origin::host`].
@@ -373,11 +386,14 @@ fn take<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     to: PortIndex,
     vni: Vni,
+    by: By,
     host: Option<NonZeroU32>,
     frame: B,
 ) {
-    if !ctx.sink.owns(to) {
-        return ctx.sink.hand_over(to, vni, frame);
+    let at = AtEni { port: to, direction: Direction::Ingress, vni };
+    let eni = ctx.tables.local_eni(to);
+    if let Some(part) = spread::elsewhere(ctx, at, eni, by, frame.data()) {
+        return ctx.sink.hand_over(part, at, frame);
     }
     let admitted = admit(ctx.tables, to, vni, frame.data(), ctx.sink);
     let passed = admitted.and_then(|eni| {
@@ -388,7 +404,7 @@ fn take<B: Buffer, S: Sink<B>>(
     });
     match passed {
         Ok(()) => ctx.sink.transmit(to, frame),
-        Err(reason) => early::turn_away(ctx, Direction::Ingress, (to, vni), reason, frame),
+        Err(reason) => early::turn_away(ctx, at, reason, frame),
     }
 }
 
@@ -469,11 +485,6 @@ fn decide<S: Notes>(
     }
     security::passed(ctx, eni, &seen, entry, 0);
     Ok(())
-}
-
-/// Delivers a frame that another worker handed over for the ENI behind `port`, in the VPC `vni`.
-pub fn deliver<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex, vni: Vni, frame: B) {
-    pass_on(ctx, port, vni, frame);
 }
 
 /// Last check before an instance gets a frame: that the ENI behind the port is still the one it was meant for (tables may

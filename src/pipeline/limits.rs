@@ -56,8 +56,6 @@ impl Bucket {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left {
     stay: Option<u32>,
-    /// How many workers take what comes from the port: each has that part of what does not only go there.
-    workers: u64,
     /// By [`Direction`].
     bandwidth: [Bucket; 2],
     packets: Bucket,
@@ -65,24 +63,18 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// Full allowances at a port.
-    pub(super) fn new(workers: u32) -> Self {
+    /// Full allowances.
+    pub(super) const FULL: Self = {
         let full = Bucket::FULL;
-        let workers = workers.max(1).into();
-        Self { stay: None, workers, bandwidth: [full; 2], packets: full, connections: full }
-    }
+        Self { stay: None, bandwidth: [full; 2], packets: full, connections: full }
+    };
 
     /// This, of a stay.
     fn of(&mut self, stay: u32) -> &mut Self {
         if self.stay != Some(stay) {
-            *self = Self { stay: Some(stay), ..Self::new(self.workers as u32) };
+            *self = Self { stay: Some(stay), ..Self::FULL };
         }
         self
-    }
-
-    fn part(&self, of: &Allowance) -> Allowance {
-        let part = |whole: u64| (whole / self.workers).max(1);
-        Allowance { rate: part(of.rate), burst: part(of.burst) }
     }
 
     /// Uses what a frame costs, if that is left.
@@ -100,21 +92,20 @@ impl Left {
         let bits = bytes as u64 * 8;
         let (bandwidth, reason) = match direction {
             Direction::Ingress => (limits.bandwidth[0], Reason::BwIn),
-            Direction::Egress => (limits.bandwidth[1].map(|whole| self.part(&whole)), Reason::BwOut),
+            Direction::Egress => (limits.bandwidth[1], Reason::BwOut),
         };
-        let packets = limits.packets.map(|whole| self.part(&whole));
         let [ingress, egress] = &mut self.bandwidth;
         let bucket = if direction == Direction::Ingress { ingress } else { egress };
         if bandwidth.is_some_and(|allowance| !bucket.has(&allowance, now, bits, keep)) {
             return Err(reason);
         }
-        if packets.is_some_and(|allowance| !self.packets.has(&allowance, now, 1, keep)) {
+        if limits.packets.is_some_and(|allowance| !self.packets.has(&allowance, now, 1, keep)) {
             return Err(Reason::Pps);
         }
         if bandwidth.is_some() {
             bucket.take(bits);
         }
-        if packets.is_some() {
+        if limits.packets.is_some() {
             self.packets.take(1);
         }
         Ok(())
@@ -122,7 +113,7 @@ impl Left {
 
     /// Uses a connection, if one is left.
     fn connect(&mut self, limits: &Limits, now: Duration) -> bool {
-        let Some(allowance) = limits.connections.map(|whole| self.part(&whole)) else { return true };
+        let Some(allowance) = limits.connections else { return true };
         let has = self.connections.has(&allowance, now, 1, Keep::Nothing);
         if has {
             self.connections.take(1);
@@ -227,7 +218,7 @@ mod tests {
     fn what_one_allowance_refuses_costs_nothing_of_another() {
         let second = |rate| Some(Allowance { rate, burst: rate });
         let limits = Limits { bandwidth: [None, second(8 * 1000)], packets: second(3), ..NOTHING };
-        let mut left = Left::new(1);
+        let mut left = Left::FULL;
         let mut pass = |bytes, at| {
             left.pass(&limits, Direction::Egress, (bytes, Keep::Nothing), Duration::from_millis(at))
         };
@@ -248,16 +239,15 @@ mod tests {
     }
 
     #[test]
-    fn a_new_stay_begins_with_full_allowances_and_workers_share_what_leaves() {
+    fn a_new_stay_begins_with_full_allowances() {
         let limits = Limits { connections: Some(Allowance { rate: 4, burst: 4 }), ..NOTHING };
         let connections = |left: &mut Left, stay| {
             (0..10).filter(|_| left.of(stay).connect(&limits, Duration::ZERO)).count()
         };
-        let mut left = Left::new(1);
+        let mut left = Left::FULL;
         assert_eq!(
             (connections(&mut left, 1), connections(&mut left, 1), connections(&mut left, 2)),
             (4, 0, 4)
         );
-        assert_eq!(connections(&mut Left::new(2), 1), 2);
     }
 }

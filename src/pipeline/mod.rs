@@ -25,6 +25,7 @@ mod mtu;
 mod reason;
 mod security;
 mod service;
+mod spread;
 mod step;
 mod subnet;
 mod watch;
@@ -37,7 +38,6 @@ pub use allowances::{Allowance, Allowances};
 pub use counters::{Counter, Counters, PortCounters};
 pub use early::{Due, EARLY, Early, resume_early};
 pub(crate) use egress::encapsulate_as;
-pub use ingress::deliver;
 pub(crate) use ingress::pass_on;
 pub(crate) use mirror::copy as mirror;
 pub(crate) use mtu::{fit, may_tell, tell};
@@ -45,12 +45,13 @@ pub use reason::Reason;
 pub(crate) use security::{Packet, cross, permits};
 pub use step::{Check, Connection, Notes, Request, Step};
 
+use self::spread::By;
 use crate::{
     flow::Connections,
     gateway::{self, Flows},
     packet::{Buffer, Mac, Vni},
     services::Learned,
-    tables::{GatewayIndex, PortIndex, Role, Tables},
+    tables::{Direction, GatewayIndex, PortIndex, Role, Tables},
 };
 
 /// The most packets that go through the stages together.
@@ -64,12 +65,12 @@ pub trait Sink<B>: Notes {
     /// Sends a finished frame out of a port.
     fn transmit(&mut self, port: PortIndex, frame: B);
 
-    /// Whether the ENI behind an instance port is this worker's.
-    fn owns(&self, port: PortIndex) -> bool;
+    /// Whether a part of the flows of the ENI behind an instance port is this worker's. There is one part for each of the ENI's
+    /// workers ([`crate::tables::LocalEni::workers`]); the first is that of the worker which owns the port.
+    fn owns(&self, port: PortIndex, part: u8) -> bool;
 
-    /// Gives a frame for the ENI behind an instance port, in the VPC `vni`, to the worker that owns it, which calls
-    /// [`deliver`].
-    fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B);
+    /// Gives a frame of an ENI to the worker that has a part of its flows, which calls [`take_over`].
+    fn hand_over(&mut self, part: u8, at: AtEni, frame: B);
 
     /// The number of this worker, and how many the node has: which one has the state of a gateway's flows goes by their share
     /// ([`crate::tables::worker_of_share`]).
@@ -102,6 +103,17 @@ pub trait Sink<B>: Notes {
     fn dropped(&mut self, port: PortIndex, reason: Reason, frame: &B) {
         let _ = (port, reason, frame);
     }
+}
+
+/// Where a packet of an ENI is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtEni {
+    /// The port of the ENI.
+    pub port: PortIndex,
+    /// Whether it comes from the ENI, or goes there.
+    pub direction: Direction,
+    /// The ENI's VPC.
+    pub vni: Vni,
 }
 
 /// Where a packet in a gateway is.
@@ -173,7 +185,7 @@ pub fn process<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex,
     let tables = ctx.tables;
     match tables.port(port) {
         Some(from) => match &from.role {
-            Role::Instance(Some(eni)) => egress::process(ctx, port, from.vlan, eni, burst),
+            Role::Instance(Some(eni)) => egress::process(ctx, port, from.vlan, eni, By::Itself, burst),
             Role::Instance(None) => burst.drain(..).for_each(|frame| ctx.drop(port, Reason::NoEni, frame)),
             Role::Uplink(uplink) => ingress::process(ctx, port, from.vlan, uplink, burst),
             Role::Service(services) => service::process(ctx, port, from.vlan, services, burst),
@@ -181,5 +193,19 @@ pub fn process<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, port: PortIndex,
             Role::Control(as_port) => burst.drain(..).for_each(|frame| ctx.sink.transmit(*as_port, frame)),
         },
         None => burst.clear(),
+    }
+}
+
+/// Takes packets of an ENI on that another worker handed over. Leaves the burst empty.
+pub fn take_over<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, at: AtEni, burst: &mut Burst<B>) {
+    let AtEni { port, direction, vni } = at;
+    let tables = ctx.tables;
+    match (direction, tables.port(port).zip(tables.local_eni(port))) {
+        (Direction::Ingress, _) => ingress::take_over(ctx, port, vni, burst),
+        (Direction::Egress, Some((from, eni))) if eni.vni == vni => {
+            egress::process(ctx, port, from.vlan, eni, By::Worker, burst);
+        }
+        // The ENI has left meanwhile.
+        (Direction::Egress, _) => burst.drain(..).for_each(|frame| ctx.drop(port, Reason::NoEni, frame)),
     }
 }

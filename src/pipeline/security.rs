@@ -128,6 +128,15 @@ impl Seen {
         Ok(Self { direction, subject, shown, port, ends, bytes, tcp_flags, segment })
     }
 
+    /// What [`crate::packet::flow_hash`] is of the unfragmented packets of its flow, or of that which it is about; `None` if it is
+    /// of none, or that is not known.
+    pub(super) fn flow_hash(&self) -> Option<u32> {
+        match &self.subject {
+            Subject::Flow(ends) | Subject::Error(ends) => ends.flow_hash(),
+            Subject::Single | Subject::Orphan => None,
+        }
+    }
+
     /// The address of the other end.
     pub(super) fn remote(&self) -> IpAddr {
         self.shown.remote
@@ -250,6 +259,22 @@ impl Ends {
             Direction::Ingress => (destination, source),
         };
         Self { local, remote, local_port, remote_port, protocol }
+    }
+
+    /// What [`crate::packet::flow_hash`] is of its packets; `None` if it has ends of two families.
+    fn flow_hash(&self) -> Option<u32> {
+        let &Self { local_port: source_port, remote_port: destination_port, protocol, .. } = self;
+        match (self.local, self.remote) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => {
+                let (source, destination) = (local.to_bits(), remote.to_bits());
+                Some(Tuple { source, destination, source_port, destination_port }.flow_hash(protocol))
+            }
+            (IpAddr::V6(local), IpAddr::V6(remote)) => {
+                let (source, destination) = (local.to_bits(), remote.to_bits());
+                Some(Tuple { source, destination, source_port, destination_port }.flow_hash(protocol))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn ask<B: Buffer, S: Sink<B>>(
     let Some((to, behind)) = ctx.tables.service(service) else {
         return ctx.drop(port, Reason::Service, frame);
     };
-    if !ctx.allowances.take(port, Allowance::LinkLocal, ctx.now) {
+    if !ctx.allowances.take_part(port, Allowance::LinkLocal, ctx.now, eni.workers) {
         return ctx.drop(port, Reason::DnsPps, frame);
     }
     ctx.sink.note(Step::Passed(Check::Allowance));

@@ -2,7 +2,7 @@
 
 use crate::model::{Allowance, AttachmentOptions};
 
-/// The allowances of an ENI, of which each may be missing: then anything passes.
+/// One worker's part of the allowances of an ENI, of which each may be missing: then anything passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bits to it and from it, by [`Direction`](super::Direction).
@@ -14,10 +14,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those that an attachment states, if it states any.
-    pub fn of(options: &AttachmentOptions) -> Option<Self> {
-        let bandwidth = [options.bandwidth_in, options.bandwidth_out];
-        let limits = Self { bandwidth, packets: options.packets, connections: options.connections };
+    /// The part that each of so many workers has of those that an attachment states, if it states any.
+    pub fn of(options: &AttachmentOptions, workers: u8) -> Option<Self> {
+        let part = |of: Allowance| {
+            let part = |whole: u64| (whole / u64::from(workers.max(1))).max(1);
+            Allowance { rate: part(of.rate), burst: part(of.burst) }
+        };
+        let bandwidth = [options.bandwidth_in, options.bandwidth_out].map(|of| of.map(part));
+        let (packets, connections) = (options.packets.map(part), options.connections.map(part));
+        let limits = Self { bandwidth, packets, connections };
         let stated = bandwidth.iter().chain([&limits.packets, &limits.connections]).any(Option::is_some);
         stated.then_some(limits)
     }

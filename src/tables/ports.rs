@@ -175,6 +175,8 @@ pub struct LocalEni {
     pub resolver: Option<u32>,
     /// The time to live of answers from the metadata service (ADDR-18).
     pub metadata_hop_limit: u8,
+    /// How many workers share its flows, at least 1 and no more than the node has.
+    pub workers: u8,
     /// How long its connections live without packets.
     pub timeouts: Timeouts,
     /// Whether ICMP errors need a rule even if they are about a connection that is tracked (SEC-14).
@@ -218,9 +220,11 @@ pub fn router_of(block: Ipv4Net) -> Ipv4Addr {
 }
 
 impl LocalEni {
-    /// What it may have of a table of connections.
+    /// What it may have of the table of connections of one of its workers: each of them has an equal part of its flows.
     pub fn tenant(&self) -> Tenant {
-        Tenant { stay: self.stay, most: self.most_connections, reserved: self.reserved_connections }
+        let part = |whole: u32| whole.div_ceil(self.workers.max(1).into());
+        let most = self.most_connections.map(part);
+        Tenant { stay: self.stay, most, reserved: part(self.reserved_connections) }
     }
 
     /// The subnet router's IPv4 address ([`router_of`]).

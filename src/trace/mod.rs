@@ -167,7 +167,7 @@ impl Node {
             tables: &self.tables,
             counters: &counters,
             now: Duration::ZERO,
-            allowances: &mut Allowances::new(vec![1; ports]),
+            allowances: &mut Allowances::new(ports),
             flows: &mut Flows::new(64),
             connections: &mut Connections::new(64),
             sink: &mut recorder,

@@ -8,7 +8,7 @@ use crate::{
     model::{self, Id},
     node::manager,
     packet::{Buffer, HeapBuffer, Mac, Outer, Vni, endpoints, macs, parse, unmapped},
-    pipeline::{AtGateway, Check, Connection, News, Notes, Reason, Request, Sink, Step},
+    pipeline::{AtEni, AtGateway, Check, Connection, News, Notes, Reason, Request, Sink, Step},
     tables::{
         AclVerdict, Destination, Direction, GatewayKind, LocalEni, Place, PortIndex, Role, Rule, RuleIndex,
         Target,
@@ -340,13 +340,12 @@ impl<B: Buffer> Sink<B> for Recorder<'_> {
         });
     }
 
-    fn owns(&self, _port: PortIndex) -> bool {
+    fn owns(&self, _port: PortIndex, _part: u8) -> bool {
         true
     }
 
-    fn hand_over(&mut self, port: PortIndex, _vni: Vni, frame: B) {
-        // No other worker is there: a port is always this one's.
-        self.transmit(port, frame);
+    fn hand_over(&mut self, _part: u8, _at: AtEni, _frame: B) {
+        // Every part is this worker's.
     }
 
     fn workers(&self) -> (usize, usize) {

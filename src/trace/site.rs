@@ -97,5 +97,5 @@ pub fn site_of(model: &Model, host: &str, encapsulation: Encapsulation) -> Optio
     });
     let uplink = port("uplink".into(), UPLINK_MTU, uplink);
     let ports = instances.chain([uplink]).chain(circuits).chain(internet).collect();
-    Some(Site { host: host.id.clone(), encapsulation, ports })
+    Some(Site { host: host.id.clone(), encapsulation, workers: 1, ports })
 }

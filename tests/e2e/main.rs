@@ -63,3 +63,5 @@ mod throughput;
 mod trace;
 #[cfg(feature = "dpdk")]
 mod two_edges;
+#[cfg(feature = "dpdk")]
+mod workers;

@@ -64,6 +64,7 @@ pub(crate) fn site() -> Site {
     Site {
         host: "host-a".into(),
         encapsulation: Encapsulation::Geneve,
+        workers: 1,
         ports: instances.into_iter().chain(others).collect(),
     }
 }

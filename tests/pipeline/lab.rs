@@ -19,7 +19,7 @@ use warren::{
     model::{AttachmentOptions, Document, Model, Peer, diff, load, router_mac},
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
     pipeline::{
-        Allowances, AtGateway, Burst, Context, Counters, News, Notes, Reason, Sink, deliver, process,
+        Allowances, AtEni, AtGateway, Burst, Context, Counters, News, Notes, Reason, Sink, process, take_over,
     },
     services::Learned,
     tables::{PortIndex, Tables, VlanMode},
@@ -131,6 +131,7 @@ pub(crate) fn site(wire: Wire, host: u8) -> Site {
     Site {
         host: ["host-a", "host-b", "host-c"][usize::from(host) - 1].into(),
         encapsulation: wire.encapsulation,
+        workers: 8,
         ports: instances.into_iter().chain([port("up0", SiteRole::Uplink(uplink))]).collect(),
     }
 }
@@ -148,8 +149,8 @@ pub(crate) fn uplink(site: &mut Site) -> &mut SiteUplink {
 pub(crate) enum Outcome {
     /// It left through a port.
     Sent(PortIndex, Vec<u8>),
-    /// It was given to the worker that owns a port.
-    HandedOver(PortIndex, Vni, Vec<u8>),
+    /// It was given to the worker that has a part of an ENI's flows.
+    HandedOver(u8, AtEni, Vec<u8>),
     /// It was given to the worker that has a share of a gateway's flows.
     HandedShare(u8, AtGateway, Vec<u8>),
     /// It was given to the management thread.
@@ -169,6 +170,8 @@ pub(crate) struct Recorder {
     pub(crate) busy: bool,
     /// Ports of another worker.
     pub(crate) foreign: Vec<PortIndex>,
+    /// Which part it has of each ENI's flows; all if `None`.
+    pub(crate) part: Option<u8>,
     /// Which worker this is, and of how many.
     pub(crate) worker: (usize, usize),
 }
@@ -180,12 +183,12 @@ impl<B: Buffer> Sink<B> for Recorder {
         self.outcomes.push(Outcome::Sent(port, frame.data().to_vec()));
     }
 
-    fn owns(&self, port: PortIndex) -> bool {
-        !self.foreign.contains(&port)
+    fn owns(&self, port: PortIndex, part: u8) -> bool {
+        !self.foreign.contains(&port) && self.part.is_none_or(|own| own == part)
     }
 
-    fn hand_over(&mut self, port: PortIndex, vni: Vni, frame: B) {
-        self.outcomes.push(Outcome::HandedOver(port, vni, frame.data().to_vec()));
+    fn hand_over(&mut self, part: u8, at: AtEni, frame: B) {
+        self.outcomes.push(Outcome::HandedOver(part, at, frame.data().to_vec()));
     }
 
     fn workers(&self) -> (usize, usize) {
@@ -254,7 +257,7 @@ impl Lab {
         let model = model(wire);
         let ports = site.ports.len();
         let counters = Counters::new(ports);
-        let allowances = Allowances::new(site.ports.iter().map(|_| 1));
+        let allowances = Allowances::new(ports);
         let mut compiler = Compiler::new(site);
         let tables = compiler.build(&model, &neighbours);
         let (sink, now) = (Recorder::default(), Duration::ZERO);
@@ -324,8 +327,9 @@ impl Lab {
     }
 
     /// What the pipeline does with a frame that another worker handed over.
-    pub(crate) fn deliver(&mut self, to: PortIndex, vni: u32, frame: &[u8]) -> Outcome {
-        only(self.observe(|ctx| deliver(ctx, to, vni_of(vni), HeapBuffer::new(frame))))
+    pub(crate) fn take_over(&mut self, at: AtEni, frame: &[u8]) -> Outcome {
+        let mut burst: Burst<HeapBuffer> = [HeapBuffer::new(frame)].into_iter().collect();
+        only(self.observe(|ctx| take_over(ctx, at, &mut burst)))
     }
 
     /// What the pipeline does with a packet in a gateway that another worker handed over.

@@ -21,3 +21,4 @@ mod remembered;
 mod services;
 mod tracking;
 mod update;
+mod workers;

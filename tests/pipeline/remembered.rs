@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// Who takes part: the address, the MAC, the router's MAC in the subnet, and the port on host-a; or none on host-b.
-type End = (&'static str, Mac, Mac, Option<PortIndex>);
+pub(crate) type End = (&'static str, Mac, Mac, Option<PortIndex>);
 
-fn ends() -> Vec<End> {
+pub(crate) fn ends() -> Vec<End> {
     vec![
         ("10.0.1.10", A, r1(), Some(AT_A)),
         ("10.0.1.21", B2, r1(), Some(AT_B2)),
@@ -110,7 +110,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// What an IP packet carries.
-fn payload(protocol: u8, flags: u8, ports: [u16; 2], long: bool) -> Vec<u8> {
+pub(crate) fn payload(protocol: u8, flags: u8, ports: [u16; 2], long: bool) -> Vec<u8> {
     let data = vec![0; if long { 1000 } else { 10 }];
     match protocol {
         6 => {
@@ -124,7 +124,7 @@ fn payload(protocol: u8, flags: u8, ports: [u16; 2], long: bool) -> Vec<u8> {
 }
 
 /// The frame of a packet, and the port that it comes in through.
-fn frame(from: End, to: End, protocol: u8, payload: &[u8], host: u8) -> (PortIndex, Vec<u8>) {
+pub(crate) fn frame(from: End, to: End, protocol: u8, payload: &[u8], host: u8) -> (PortIndex, Vec<u8>) {
     let routed = from.2 != to.2;
     let addresses = (ip(from.0), ip(to.0));
     match from.3 {

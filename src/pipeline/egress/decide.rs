@@ -13,7 +13,7 @@ use crate::{
         set_macs, strip_vlan,
     },
     pipeline::{
-        Check, Context, Notes, Packet, Reason, Sink, Step, early, local, mirror, mtu,
+        AtEni, Check, Context, Notes, Packet, Reason, Sink, Step, early, local, mirror, mtu,
         security::{self, Seen},
     },
     services::nd,
@@ -88,7 +88,10 @@ pub(in crate::pipeline) fn decide<B: Buffer, S: Sink<B>>(
             Err(Otherwise::Routed(target)) => gateway::leave(ctx, port, eni, &packet, target, frame),
             Err(Otherwise::Refused(reason)) => local::serve(ctx, port, eni, class, reason, frame),
         },
-        Err(reason) => early::turn_away(ctx, Direction::Egress, (port, eni.vni), reason, frame),
+        Err(reason) => {
+            let at = AtEni { port, direction: Direction::Egress, vni: eni.vni };
+            early::turn_away(ctx, at, reason, frame);
+        }
     }
 }
 

@@ -7,7 +7,11 @@ mod decide;
 
 use arrayvec::ArrayVec;
 
-use super::{Burst, Context, MAX_BURST, Reason, Sink, Step, ingress, mtu, security, watch};
+use super::{
+    AtEni, Burst, Context, MAX_BURST, Reason, Sink, Step, ingress, mtu, security,
+    spread::{self, By},
+    watch,
+};
 use crate::{
     flow::connections::{self, Logged, Short},
     flowlogs::path,
@@ -39,8 +43,12 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     port: PortIndex,
     vlan: VlanMode,
     eni: &LocalEni,
+    by: By,
     burst: &mut Burst<B>,
 ) {
+    if eni.workers > 1 || !ctx.sink.owns(port, 0) {
+        spread::leave(ctx, AtEni { port, direction: Direction::Egress, vni: eni.vni }, vlan, eni, by, burst);
+    }
     if eni.watched {
         watch::leave(ctx, port, eni, burst);
         if eni.mirrors.is_some() {

@@ -80,7 +80,7 @@ impl Usual {
         let origin = Origin { host: self.host, mac, routed: mac == eni.router_mac };
         let tcp_flags = tcp::plain_flags(self.protocol, inner);
         let follows = hot.follows(Direction::Ingress, generation, now, tcp_flags)?;
-        if !hot.comes_from(&origin) || !ctx.sink.owns(self.port) {
+        if !hot.comes_from(&origin) {
             return None;
         }
         strip_outer(frame, PlainOuter::LEN as u16, self.end, self.ecn).ok()?;

@@ -19,6 +19,8 @@ pub struct Site {
     devices: usize,
     /// More sections of the host file.
     sections: String,
+    /// The workers' CPUs.
+    cores: &'static str,
     /// More settings of the workers.
     workers: String,
     /// Ports over veths.
@@ -33,6 +35,7 @@ impl Site {
             ports: String::new(),
             devices: 0,
             sections: String::new(),
+            cores: "1",
             workers: String::new(),
             veths: Vec::new(),
             is_edge: false,
@@ -63,6 +66,11 @@ impl Site {
         );
         self.veths.push(name.into());
         self
+    }
+
+    /// With two workers.
+    pub fn two_workers(self) -> Self {
+        Self { cores: "0, 1", ..self }
     }
 
     /// With room for so many connections.
@@ -210,7 +218,7 @@ fn node(fabric: &Netns, cloud: &Cloud, site: &Site, number: usize) -> Node {
     let text = format!(
         r#"host = "{host}"
 state = "state.json"
-workers = {{ cores = [1], idle = "sleep"{workers} }}
+workers = {{ cores = [{cores}], idle = "sleep"{workers} }}
 control = {{ socket = {socket:?} }}
 eal = {{ args = ["--no-pci", "--in-memory"] }}
 {ports}
@@ -223,6 +231,7 @@ mtu = 9100
 {sections}
 "#,
         sections = site.sections,
+        cores = site.cores,
         workers = site.workers,
         host = site.host,
         socket = folder.path().join("warren.sock"),

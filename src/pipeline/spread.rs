@@ -1,0 +1,90 @@
+//! Which of its workers a packet of an ENI belongs to, where several share its flows (`Workers`).
+//!
+//! The flow decides, by a hash that is the same in both directions, and for an ICMP error the flow that it is about: so one worker
+//! has all there is to know of a connection. Later fragments do not tell their flow. All those of a datagram go to the worker that
+//! their addresses name; it learns the ports from the first one, and hands all to the worker that has the flow.
+
+use super::{AtEni, Burst, Context, Reason, Sink, egress::parse_frame, security::Seen};
+use crate::{
+    packet::{Buffer, Fragment, Plain, flow_hash, parse},
+    tables::{LocalEni, VlanMode},
+};
+
+/// How a packet came to this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// From a port, or from this worker's own work.
+    Itself,
+    /// From another worker, which found it to be this one's.
+    Worker,
+}
+
+/// Keeps what is this worker's of the packets that an ENI has sent, and hands over the rest.
+#[inline(never)]
+pub(super) fn leave<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    at: AtEni,
+    vlan: VlanMode,
+    eni: &LocalEni,
+    by: By,
+    burst: &mut Burst<B>,
+) {
+    for mut frame in std::mem::take(burst) {
+        if let Err(Reason::Vlan) = parse_frame(vlan, &mut frame)
+            && vlan == VlanMode::Strip
+        {
+            // A second tag, which nobody must take for the first.
+            ctx.drop(at.port, Reason::Vlan, frame);
+            continue;
+        }
+        match elsewhere(ctx, at, Some(eni), by, frame.data()) {
+            Some(part) => ctx.sink.hand_over(part, at, frame),
+            None => burst.push(frame),
+        }
+    }
+}
+
+/// The part of an ENI's flows that a packet is in, if another worker has it.
+#[inline]
+pub(super) fn elsewhere<B, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    at: AtEni,
+    eni: Option<&LocalEni>,
+    by: By,
+    frame: &[u8],
+) -> Option<u8> {
+    let Some(eni) = eni.filter(|eni| eni.workers > 1) else {
+        return (!ctx.sink.owns(at.port, 0)).then_some(0);
+    };
+    let part = match Plain::of(frame) {
+        Some(plain) => part(eni, plain.flow_hash()),
+        None => part_of_other(ctx, at, eni, by, frame)?,
+    };
+    (!ctx.sink.owns(at.port, part)).then_some(part)
+}
+
+/// Of so many equal parts, that of a hash.
+#[inline]
+fn part(eni: &LocalEni, hash: u32) -> u8 {
+    ((u64::from(hash) * u64::from(eni.workers)) >> 32) as u8
+}
+
+/// The part that a packet is in which is not [`Plain`]; `None`: it is this worker's.
+#[inline(never)]
+fn part_of_other<B, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    at: AtEni,
+    eni: &LocalEni,
+    by: By,
+    frame: &[u8],
+) -> Option<u8> {
+    let headers = parse(frame).ok()?;
+    let by_addresses = part(eni, flow_hash(frame, &headers));
+    if headers.fragment != Fragment::Whole && !ctx.sink.owns(at.port, by_addresses) {
+        // Whoever knows the ports has given it, or is to have it.
+        return (by == By::Itself).then_some(by_addresses);
+    }
+    let seen = Seen::of(ctx, at.direction, at.port, &headers, frame);
+    let flow = seen.ok().and_then(|seen| seen.flow_hash());
+    Some(flow.map_or(by_addresses, |hash| part(eni, hash)))
+}
