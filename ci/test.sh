@@ -52,20 +52,28 @@ need_component clippy clippy
 export CARGO_TERM_COLOR=never
 # Nothing is built twice here, and what incremental builds keep takes as much disk as the rest.
 export CARGO_INCREMENTAL=0
+# Link-time optimisation takes minutes, for every binary anew, and nothing here measures what it gains.
+export CARGO_PROFILE_RELEASE_LTO=off
 
 # In an order in which what one step builds, the next ones use. The two feature sets share all dependencies.
 heading "checking"
 step "format" cargo fmt --check
 step "lint" cargo clippy --locked --all-targets -- -D warnings
+# One by one: together their dependencies would have other features, and be built anew.
+step "lint the plugin" cargo clippy --locked -p warren-plugin -- -D warnings
+step "lint the plugin's tests" cargo clippy --locked -p warren-plugin-tests --all-targets -- -D warnings
 step "lint without DPDK" cargo clippy --locked --all-targets --no-default-features -- -D warnings
 step "documentation" env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
 heading "testing"
 # Some tests make network namespaces and TAP devices of their own, some allocate from hugepages: one after the other.
 reserve_hugepages 1024
+step "release build" cargo build --locked --release
+export WARREN_PLUGIN=${CARGO_TARGET_DIR:-$ROOT/target}/plugin
+step "plugin" ci/build-plugin.sh "$WARREN_PLUGIN"
+step "plugin's interface" cargo test --locked -p warren-plugin-tests
 step "tests without DPDK" cargo test --locked --no-default-features
 step "tests" cargo test --locked
-step "release build" cargo build --locked --release
 step "fair shares" cargo test --locked --release --test fair_share
 if [[ ${WARREN_LONG:-} ]]; then
     step "soak, ten minutes" env WARREN_SOAK=600 cargo test --locked --release --test soak -- --nocapture

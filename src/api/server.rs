@@ -3,13 +3,20 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::{
-        fs::{DirBuilderExt, PermissionsExt},
-        net::{UnixListener, UnixStream},
+    net::Shutdown,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{DirBuilderExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
-    sync::Arc,
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -57,9 +64,13 @@ impl Daemon {
     }
 }
 
-/// The socket, removed when dropped.
+/// The socket, and the thread that accepts connections; gone when dropped.
 pub struct Server {
     path: PathBuf,
+    /// The listening socket, as what can be shut down: this wakes the thread.
+    socket: UnixStream,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -80,8 +91,15 @@ impl Server {
         let _ = fs::remove_file(path);
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        thread::Builder::new().name("control".into()).spawn(move || {
-            for stream in listener.incoming().flatten() {
+        let socket = UnixStream::from(OwnedFd::from(listener.try_clone()?));
+        let stop = Arc::<AtomicBool>::default();
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("control".into()).spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                let Ok(stream) = stream else { continue };
                 let daemon = daemon.clone();
                 let serve = move || {
                     if let Err(error) = serve(stream, &daemon) {
@@ -93,13 +111,18 @@ impl Server {
                 }
             }
         })?;
-        Ok(Self { path: path.to_owned() })
+        Ok(Self { path: path.to_owned(), socket, stop, thread: Some(thread) })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let woken = self.socket.shutdown(Shutdown::Both).is_ok();
         let _ = fs::remove_file(&self.path);
+        if let Some(thread) = self.thread.take().filter(|_| woken) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -145,7 +168,8 @@ fn apply(documents: &[Document], calls: &Sender<Call>) -> Reply {
 }
 
 /// Asks the management thread; `None` if it has gone.
-fn ask<T>(calls: &Sender<Call>, call: impl FnOnce(Sender<T>) -> Call) -> Option<T> {
+/// Asks the management thread for something; `None` if it has gone.
+pub(crate) fn ask<T>(calls: &Sender<Call>, call: impl FnOnce(Sender<T>) -> Call) -> Option<T> {
     let (reply, replied) = bounded(1);
     calls.send(call(reply)).ok()?;
     replied.recv().ok()

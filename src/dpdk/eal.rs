@@ -141,8 +141,6 @@ impl Eal {
     ///
     /// On a second call in one process, and where EAL refuses the arguments or finds no memory.
     pub fn init(config: &EalConfig) -> Result<Self, EalError> {
-        static INITIALISED: AtomicBool = AtomicBool::new(false);
-
         let (hugepages, args) = config.arguments();
         let mut strings = Vec::with_capacity(args.len());
         for arg in &args {
@@ -213,6 +211,9 @@ impl EalInner {
     }
 }
 
+/// Whether the EAL was started here. A program that Warren is a part of starts, and cleans up, its own.
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
 /// How often threads that are not registered have begun, and ended, to give buffers back.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 static DONE: AtomicU64 = AtomicU64::new(0);
@@ -226,7 +227,7 @@ thread_local! {
 /// others count themselves in and out so that the EAL is not cleaned up under them.
 #[inline]
 pub(super) fn give_back(free: impl FnOnce()) {
-    if REGISTERED.get() {
+    if REGISTERED.get() || !INITIALISED.load(Ordering::Relaxed) {
         free();
     } else {
         BEGUN.fetch_add(1, Ordering::SeqCst);

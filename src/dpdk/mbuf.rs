@@ -42,6 +42,37 @@ impl Mbuf {
         Some(mbuf)
     }
 
+    /// Takes over the mbufs that `count` pointers of a C program from `first` on point to, as far as `burst` has room; returns
+    /// how many.
+    ///
+    /// # Safety
+    ///
+    /// Each pointer is to a valid `rte_mbuf`, and what it counts for this reference belongs to nobody else.
+    #[inline]
+    pub unsafe fn take_over<const N: usize>(
+        burst: &mut ArrayVec<Self, N>,
+        first: *const *mut c_void,
+        count: usize,
+    ) -> usize {
+        let len = burst.len();
+        let count = count.min(burst.remaining_capacity());
+        // SAFETY: as the caller promises; an `Mbuf` is the pointer it wraps, and so many fit behind the first `len`.
+        unsafe {
+            burst.as_mut_ptr().add(len).cast::<*mut c_void>().copy_from_nonoverlapping(first, count);
+            burst.set_len(len + count);
+        }
+        count
+    }
+
+    /// Gives the mbufs away, to a C program: returns where the pointers to them are, until `frames` is used again, and how many.
+    #[inline]
+    pub fn give_away(frames: &mut Vec<Self>) -> (*mut *mut c_void, usize) {
+        let given = (frames.as_mut_ptr().cast(), frames.len());
+        // SAFETY: nothing is longer than it was; the mbufs are the caller's from here.
+        unsafe { frames.set_len(0) };
+        given
+    }
+
     /// The port on which the frame was received; without meaning for a frame made here.
     #[inline]
     pub fn port(&self) -> u16 {
@@ -84,17 +115,6 @@ impl Mbuf {
     fn is_shared(&self) -> bool {
         // Acquire: what others did with the mbuf is over.
         self.head().refcnt.load(Ordering::Acquire) != 1
-    }
-
-    /// Makes a chained frame one piece, by copies; `false`, changing nothing, where the first segment has no room for all
-    /// of it, or its bytes are shared.
-    #[inline]
-    pub fn linearize(&mut self) -> bool {
-        if self.is_contiguous() {
-            return true;
-        }
-        // SAFETY: `self` owns the whole chain, and nobody else has the bytes of the first segment, behind which it copies.
-        !self.is_shared() && unsafe { sys::warren_linearize(self.0.as_ptr()) } == 0
     }
 
     #[inline]
@@ -269,6 +289,15 @@ impl Buffer for Mbuf {
     #[inline]
     fn is_contiguous(&self) -> bool {
         self.head().nb_segs == 1
+    }
+
+    #[inline]
+    fn linearize(&mut self) -> bool {
+        if self.is_contiguous() {
+            return true;
+        }
+        // SAFETY: `self` owns the whole chain, and nobody else has the bytes of the first segment, behind which it copies.
+        !self.is_shared() && unsafe { sys::warren_linearize(self.0.as_ptr()) } == 0
     }
 
     #[inline]

@@ -1,6 +1,11 @@
 //! Pools of packet buffers.
 
-use std::{ffi::CString, fmt, ptr::NonNull, sync::Arc};
+use std::{
+    ffi::{CString, c_void},
+    fmt,
+    ptr::NonNull,
+    sync::Arc,
+};
 
 use arrayvec::ArrayVec;
 
@@ -17,7 +22,8 @@ struct Inner {
     raw: RawPool,
     name: String,
     count: u32,
-    _eal: Arc<EalInner>,
+    /// The EAL, if it is not the program's own.
+    _eal: Option<Arc<EalInner>>,
 }
 
 /// A pool, valid until the EAL is cleaned up.
@@ -69,7 +75,17 @@ impl Mempool {
         };
         let raw = RawPool(NonNull::new(raw).ok_or_else(|| error(Errno::last()))?);
         eal.inner().keep(raw);
-        Ok(Self(Arc::new(Inner { raw, name: name.to_owned(), count, _eal: Arc::clone(eal.inner()) })))
+        Ok(Self(Arc::new(Inner { raw, name: name.to_owned(), count, _eal: Some(Arc::clone(eal.inner())) })))
+    }
+
+    /// A pool of a C program that has started the EAL itself.
+    ///
+    /// # Safety
+    ///
+    /// `pool` is a valid `rte_mempool` of packet buffers, and stays so as long as there is a handle or a buffer of it.
+    pub unsafe fn of_program(pool: NonNull<c_void>) -> Self {
+        let raw = RawPool(pool.cast());
+        Self(Arc::new(Inner { raw, name: String::new(), count: 0, _eal: None }))
     }
 
     /// Takes an empty buffer, with the whole headroom in front; `None` if there is none left.

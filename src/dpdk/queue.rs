@@ -5,6 +5,7 @@ use std::{cell::Cell, marker::PhantomData, sync::Arc};
 use arrayvec::ArrayVec;
 
 use super::{Mbuf, port::PortInner, sys};
+use crate::packet::Buffer;
 
 /// The longest burst that is asked of a device at once.
 const LONGEST: usize = u16::MAX as usize;

@@ -1,5 +1,9 @@
-//! Small safe wrappers of CPU and libc facilities that packet processing needs: prefetch, cycle counter, CPU pinning.
+//! Small safe wrappers of CPU and libc facilities that packet processing needs: prefetch, cycle counter, CPU pinning; and the C API
+//! (`plugin`, feature `dpdk`).
 #![allow(unsafe_code)]
+
+#[cfg(feature = "dpdk")]
+pub mod plugin;
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
@@ -52,6 +56,19 @@ pub fn pin_to_cpus(cpus: &[usize]) -> io::Result<()> {
     match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Runs `work` with all signals blocked, as a thread that it starts has them then: they are for the program's own threads.
+pub fn without_signals<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: `sigfillset` makes a set of any memory; the calling thread's mask is put back.
+    unsafe {
+        let (mut all, mut before) = (mem::zeroed::<libc::sigset_t>(), mem::zeroed::<libc::sigset_t>());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let result = work();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+        result
     }
 }
 

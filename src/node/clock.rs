@@ -1,6 +1,9 @@
 //! The node's clock: the time since its start, from the processor's time-stamp counter.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::ffi::cycles;
 
@@ -46,6 +49,14 @@ impl Clock {
     fn after(&self, cycles: u64) -> u64 {
         ((u128::from(cycles) * u128::from(self.nanos)) >> 32) as u64
     }
+}
+
+/// The frequency of the time-stamp counter, within a percent or so. Takes 20 ms.
+pub fn measure_cycles() -> u64 {
+    let (start, since) = (cycles(), Instant::now());
+    thread::sleep(Duration::from_millis(20));
+    let elapsed = since.elapsed().as_nanos() as u64;
+    (u128::from(cycles() - start) * 1_000_000_000 / u128::from(elapsed.max(1))) as u64
 }
 
 #[cfg(test)]

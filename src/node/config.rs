@@ -164,6 +164,13 @@ impl PortConfig {
         }
     }
 
+    /// Receive queues, and as many transmit queues, that its device is to have in a node with so many workers.
+    pub fn queues_for(&self, workers: usize) -> usize {
+        let shared = self.uplink().is_some() || self.gateway().is_some();
+        let usual = if shared { workers } else { 1 };
+        self.queues.map_or(usual, usize::from)
+    }
+
     /// `instance`, `uplink` and so on, as the host file says.
     pub fn role_name(&self) -> &'static str {
         match &self.role {

@@ -19,18 +19,18 @@ use signal_hook::{
 };
 
 use super::{
-    chores::{self, Chores},
-    clock::Clock,
+    clock::{Clock, measure_cycles},
     config::{HostConfig, PortConfig, RoleConfig},
     flow_logs::FlowLogs,
     held,
+    management::{Management, TICK},
     manager::Manager,
     propagation::Propagation,
-    worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, WorkerCounters},
+    worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, queues_of},
 };
 use crate::{
     api::{
-        Applied, Reply,
+        Reply,
         server::{self, Call, Server},
         show::{Device, Snapshot},
     },
@@ -38,22 +38,16 @@ use crate::{
         self, Eal, EalConfig, HugepageMode, LogLevel, Mbuf, Mempool, MtuOutcome, Port, PortSetup, RxQueue,
         TxQueue,
     },
-    ffi::{allowed_cpus, cycles, pin_to_cpus},
+    ffi::{allowed_cpus, pin_to_cpus},
     flow::Connections,
     gateway::Flows,
-    model::{self, Model, Warning},
+    model::{self, Model},
     packet::{HEADROOM, Mac, OuterChecksum},
     pipeline::{Burst, EARLY, MAX_BURST, Reason},
     rcu::Reader,
     tables::{PortIndex, Tables},
 };
 
-/// How often the management thread looks for what workers heard and what is due.
-const TICK: Duration = Duration::from_millis(5);
-/// How long an update waits for the workers before it says which one is late.
-const ADOPTION: Duration = Duration::from_secs(1);
-/// How often it is said that a worker is late.
-const LAG_WARNING: Duration = Duration::from_secs(10);
 /// Buffers that a thread keeps for itself.
 const POOL_CACHE: u32 = 256;
 
@@ -138,18 +132,11 @@ fn data_room(ports: &[PortConfig]) -> u16 {
     (HEADROOM + ring_frame(mtu)) as u16
 }
 
-/// Receive queues, and as many transmit queues, to ask a port's device for.
-fn queues(port: &PortConfig, workers: usize) -> usize {
-    let shared = port.uplink().is_some() || port.gateway().is_some();
-    let usual = if shared { workers } else { 1 };
-    port.queues.map_or(usual, usize::from)
-}
-
 /// Buffers that can be in use at once: descriptors of all queues, bursts at work, inboxes, caches.
 fn buffers(config: &HostConfig) -> u32 {
     let workers = config.workers.cores.len();
     let descriptors: usize =
-        config.ports.iter().map(|port| 2 * queues(port, workers) * usize::from(port.descriptors)).sum();
+        config.ports.iter().map(|port| 2 * port.queues_for(workers) * usize::from(port.descriptors)).sum();
     let at_work = workers * ((config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST + held::DATAGRAMS * EARLY);
     // One less than a power of two is the size that the ring below wastes least on.
     ((descriptors + at_work + (workers + 1) * 2 * POOL_CACHE as usize).next_power_of_two() - 1) as u32
@@ -183,24 +170,17 @@ struct OpenPort {
 /// Fields are dropped in order: workers are joined and queues dropped before ports close, ports before pools and the EAL.
 struct Node {
     config: HostConfig,
-    manager: Manager,
+    management: Management<Mbuf>,
     propagation: Propagation,
     workers: Vec<WorkerThread>,
     /// Behind the workers, so that what they have pushed is written when they have ended.
     flow_logs: Option<FlowLogs>,
     stop: Arc<AtomicBool>,
-    counters: Vec<Arc<WorkerCounters>>,
-    /// What the management thread counts, of packets that it is to answer.
-    own_counters: Arc<WorkerCounters>,
-    plan: Arc<Plan<Mbuf>>,
     ports: Vec<OpenPort>,
     pool: Mempool,
     eal: Arc<Eal>,
     clock: Clock,
     cycles_per_second: u64,
-    warned: Option<Instant>,
-    /// What the state in force has that is legal and surely wrong, as logged.
-    doubts: Vec<Warning>,
 }
 
 impl Node {
@@ -208,8 +188,6 @@ impl Node {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        let doubts = model::warnings(&model);
-        log(&doubts);
         let cpus = management_cpus(&config.workers.cores);
         let (count, room) = (buffers(&config), data_room(&config.ports));
         let eal = Arc::new(start_eal(&config, &cpus, count, room)?);
@@ -244,45 +222,29 @@ impl Node {
         if let Some(flow_logs) = &flow_logs {
             flow_logs.set_state(manager.tables(), manager.model());
         }
+        let plan = Plan::new(owners, workers);
         let mut node = Self {
-            manager,
+            management: Management::new(manager, plan, workers, flow_logs.is_some()),
             propagation,
             workers: Vec::new(),
             flow_logs,
             stop: Arc::default(),
-            counters: (0..workers).map(|_| Arc::new(WorkerCounters::new(config.ports.len()))).collect(),
-            own_counters: Arc::new(WorkerCounters::new(config.ports.len())),
-            plan: Arc::new(Plan::new(owners, workers)),
             ports,
             pool,
             eal,
             clock,
             cycles_per_second,
-            warned: None,
-            doubts,
             config,
         };
-        node.warn();
         for (worker, reader) in readers.into_iter().enumerate() {
             node.start_worker(worker, reader)?;
         }
         Ok(node)
     }
 
-    /// Says what is legal and surely wrong between host file and state.
-    fn warn(&self) {
-        if self.flow_logs.is_none() && self.manager.tables().logged().any(|logged| logged.is_some()) {
-            tracing::warn!(
-                "the state has flow logs, but the host file has no [flow_logs]: none are written here"
-            );
-        }
-        for warning in self.manager.warnings() {
-            tracing::warn!("{warning}");
-        }
-    }
-
     fn start_worker(&mut self, worker: usize, reader: Reader<Tables>) -> Result<(), RunError> {
-        let Some((&cpu, counters)) = self.config.workers.cores.get(worker).zip(self.counters.get(worker))
+        let Some((&cpu, counters)) =
+            self.config.workers.cores.get(worker).zip(self.management.counters.get(worker))
         else {
             return Ok(());
         };
@@ -290,9 +252,7 @@ impl Node {
         let mut outputs = Vec::new();
         let workers = self.config.workers.cores.len();
         for (port, index) in self.ports.iter_mut().zip(0..) {
-            // The owner has the first queue, the workers behind it the next ones, all round.
-            let first = (worker + workers - port.owner) % workers;
-            let own = |queues: u16| (first..queues.into()).step_by(workers).map(|queue| queue as u16);
+            let own = |queues| queues_of(worker, port.owner, workers, queues);
             for queue in own(port.setup.rx_queues) {
                 inputs.extend(port.port.take_rx(queue).map(|queue| (PortIndex(index), queue)));
             }
@@ -307,7 +267,7 @@ impl Node {
             worker,
             inputs,
             outputs,
-            Arc::clone(&self.plan),
+            Arc::clone(&self.management.plan),
             reader,
             Arc::clone(counters),
             self.config.workers.burst,
@@ -339,8 +299,8 @@ impl Node {
         let (calls, called) = unbounded();
         let daemon = server::Daemon {
             calls: calls.clone(),
-            captures: Arc::clone(&self.plan.captures),
-            listing: Arc::clone(&self.plan.listing),
+            captures: Arc::clone(&self.management.plan.captures),
+            listing: Arc::clone(&self.management.plan.listing),
             clock: self.clock,
         };
         let server = Server::start(&self.config.control, daemon).map_err(|error| {
@@ -350,7 +310,7 @@ impl Node {
             host = %self.config.host,
             workers = self.workers.len(),
             ports = self.ports.len(),
-            enis = self.manager.model().enis.len(),
+            enis = self.management.manager.model().enis.len(),
             control = %self.config.control.display(),
             "running"
         );
@@ -367,7 +327,7 @@ impl Node {
                     Err(TryRecvError::Empty) => {}
                     Err(TryRecvError::Disconnected) => break SIGTERM,
                 },
-                Ok(_) => self.propagation.attend(&mut self.manager),
+                Ok(_) => self.propagation.attend(&mut self.management.manager),
                 Err(_) => {}
             }
             if Instant::now() >= next_tick {
@@ -391,7 +351,7 @@ impl Node {
         match call {
             Call::Apply(model, reply) => drop(reply.send(self.apply(*model))),
             Call::Look(reply) => drop(reply.send(Arc::new(self.snapshot()))),
-            Call::Node(reply) => drop(reply.send(Box::new(self.manager.node()))),
+            Call::Node(reply) => drop(reply.send(Box::new(self.management.manager.node()))),
         }
     }
 
@@ -403,10 +363,10 @@ impl Node {
             }
         }
         // What workers had for each other.
-        for inbox in &self.plan.inboxes {
+        for inbox in &self.management.plan.inboxes {
             while inbox.pop().is_some() {}
         }
-        while self.plan.punted.pop().is_some() {}
+        while self.management.plan.punted.pop().is_some() {}
     }
 
     fn now(&self) -> Duration {
@@ -414,117 +374,31 @@ impl Node {
     }
 
     fn tick(&mut self) {
-        let now = self.now();
-        let mut chores = Chores {
-            plan: &self.plan,
-            manager: &mut self.manager,
-            counters: &self.own_counters.ports,
-            frame: |frame: &[u8]| Mbuf::from_frame(&self.pool, frame),
-        };
-        chores.attend(now);
-        chores.tick(now);
-        self.collect();
-    }
-
-    fn collect(&mut self) {
-        let late = self.manager.collect().filter(|(_, workers)| !workers.is_empty());
-        let Some((generation, workers)) = late else {
-            self.warned = None;
-            return;
-        };
-        let since = *self.warned.get_or_insert_with(Instant::now);
-        if since.elapsed() > LAG_WARNING {
-            tracing::warn!(
-                generation,
-                ?workers,
-                "workers have not left older tables for {LAG_WARNING:?}; their memory is kept"
-            );
-            self.warned = None;
-        }
+        let (now, pool) = (self.now(), &self.pool);
+        self.management.tick(now, |frame| Mbuf::from_frame(pool, frame));
     }
 
     fn apply(&mut self, model: Model) -> Reply {
-        // What instances have been told so far, may be wrong from now on.
         let now = self.now();
-        chores::hear(&self.plan, &mut self.manager, now);
-        let diff = match self.manager.apply(model) {
-            Ok(diff) => diff,
-            Err(problems) => return Reply::Failed(problems.join("\n")),
-        };
-        self.warn();
-        if let Some(flow_logs) = &self.flow_logs {
-            flow_logs.set_state(self.manager.tables(), self.manager.model());
-        }
-        self.propagation.tell(&mut self.manager);
-        let (generation, published) = (self.manager.generation(), Instant::now());
-        while !self.manager.is_adopted(generation) && published.elapsed() < ADOPTION {
-            thread::sleep(Duration::from_micros(50));
-        }
-        let adopted = self.manager.is_adopted(generation);
-        let laggards = self.manager.laggards(generation);
-        let (added, removed, changed) = (diff.added.len(), diff.removed.len(), diff.changed.len());
-        tracing::info!(generation, added, removed, changed, ?laggards, "state applied");
-        if !diff.is_empty() {
-            let before = std::mem::replace(&mut self.doubts, model::warnings(self.manager.model()));
-            let new = |warning: &&Warning| before.binary_search(warning).is_err();
-            log(self.doubts.iter().filter(new));
-        }
-        Reply::Applied(Applied {
-            generation,
-            adopted_after_us: adopted.then(|| published.elapsed().as_micros() as u64),
-            laggards,
-            difference: serde_json::to_value(&diff).unwrap_or_default(),
-            text: diff.to_string(),
+        let Self { management, flow_logs, propagation, .. } = self;
+        management.apply(model, now, |manager| {
+            if let Some(flow_logs) = flow_logs {
+                flow_logs.set_state(manager.tables(), manager.model());
+            }
+            propagation.tell(manager);
         })
     }
 
     fn snapshot(&self) -> Snapshot {
-        let site = self.manager.site();
-        let model = Arc::clone(self.manager.model());
-        let way = |host: &model::Host| {
-            let link = (host.id != site.host).then(|| site.link_to(host.underlay)).flatten();
-            (Arc::clone(&host.id), link.map(|link| (link.uplink, link.next_hop)))
-        };
+        let ports = self.ports.iter().zip(&self.config.ports);
         Snapshot {
-            host: Arc::clone(&site.host),
-            learned: self.manager.learned_routes().clone(),
-            generation: self.manager.generation(),
-            table_bytes: self.manager.tables().bytes(),
-            port_names: site.ports.iter().map(|port| Arc::clone(&port.name)).collect(),
-            occupants: self.manager.occupants(),
-            enis: self.manager.enis(),
-            devices: self
-                .ports
-                .iter()
-                .zip(&self.config.ports)
-                .map(|(port, config)| device(port, config))
-                .collect(),
+            devices: ports.map(|(port, config)| device(port, config)).collect(),
             cpus: self.workers.iter().map(|worker| worker.cpu).collect(),
-            laggards: self.manager.laggards(self.manager.generation()),
-            counters: self.counters.iter().chain([&self.own_counters]).cloned().collect(),
-            neighbours: self.manager.neighbours(),
-            identities: self.manager.identities(),
-            joined: self.manager.joined(),
-            exits: Arc::clone(&self.manager.tables().exits),
             sessions: self.propagation.sessions(),
             flow_logs: self.flow_logs.as_ref().map(FlowLogs::status).unwrap_or_default(),
-            ways: model.hosts.values().map(way).collect(),
             cycles_per_second: self.cycles_per_second,
-            model,
+            ..self.management.snapshot()
         }
-    }
-}
-
-/// Logs what is legal and surely wrong in a state: so much that the log stays readable.
-fn log<'w>(warnings: impl IntoIterator<Item = &'w Warning>) {
-    const MOST: usize = 20;
-    let mut warnings = warnings.into_iter();
-    for warning in warnings.by_ref().take(MOST) {
-        tracing::warn!("{warning}");
-    }
-    let more = warnings.count();
-    if more > 0 {
-        tracing::warn!("{more} more warnings of the state; `warren check` prints all");
     }
 }
 
@@ -609,7 +483,7 @@ fn open(
     let mut port = Port::probe(eal, &device_string(config)).map_err(fail)?;
     let info = port.info().map_err(fail)?;
     let uplink = config.uplink().is_some();
-    let queues = queues(config, workers);
+    let queues = config.queues_for(workers);
     let setup = port
         .configure(&dpdk::PortConfig {
             rx_queues: queues as u16,
@@ -659,14 +533,6 @@ fn device(open: &OpenPort, config: &PortConfig) -> Device {
         rx_no_buffer: stats.rx_no_mbuf,
         tx_errors: stats.tx_errors,
     }
-}
-
-/// The frequency of the time-stamp counter, within a percent or so.
-pub(super) fn measure_cycles() -> u64 {
-    let (start, since) = (cycles(), Instant::now());
-    thread::sleep(Duration::from_millis(20));
-    let elapsed = since.elapsed().as_nanos() as u64;
-    (u128::from(cycles() - start) * 1_000_000_000 / u128::from(elapsed.max(1))) as u64
 }
 
 #[cfg(test)]

@@ -14,11 +14,15 @@ pub mod config;
 pub mod connection_counters;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
+#[cfg(feature = "dpdk")]
+pub mod embedded;
 pub mod fleet;
 pub mod flow_logs;
 mod held;
 pub mod learned;
 pub mod listing;
+#[cfg(feature = "dpdk")]
+mod management;
 pub mod manager;
 pub mod multicast;
 pub mod nat_counters;

@@ -174,6 +174,17 @@ impl<B> Plan<B> {
     }
 }
 
+/// The queues that a worker has of a port with so many: its owner has the first, the workers behind it the next ones, all round.
+pub fn queues_of(
+    worker: usize,
+    owner: usize,
+    workers: usize,
+    queues: u16,
+) -> impl Iterator<Item = u16> + Clone {
+    let first = (worker + workers - owner) % workers;
+    (first..queues.into()).step_by(workers).map(|queue| queue as u16)
+}
+
 /// A port as a worker sends to it.
 struct Output<B, T> {
     /// The worker's own queue, if it has one.
@@ -447,6 +458,23 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         &mut self.connections
     }
 
+    /// Its receive queues, with the ports that they are of.
+    #[cfg(feature = "dpdk")]
+    pub(super) fn inputs(&mut self) -> &mut [(PortIndex, R)] {
+        &mut self.inputs
+    }
+
+    /// Its transmit queue of a port, if it has one.
+    #[cfg(feature = "dpdk")]
+    pub(super) fn output(&mut self, port: PortIndex) -> Option<&mut T> {
+        self.outputs.ports.get_mut(usize::from(port.0))?.queue.as_mut()
+    }
+
+    /// Says that it does nothing until its next round: it delays nobody meanwhile.
+    pub(super) fn rest(&mut self) {
+        self.tables.offline();
+    }
+
     /// One round over all queues and the inbox, at a time since the node's start. Returns how many packets it found.
     #[inline]
     pub fn round(&mut self, now: impl Into<Moment>) -> usize {
@@ -530,7 +558,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
             match idle {
                 Idle::Spin => std::hint::spin_loop(),
                 Idle::Sleep if idle_rounds > 64 => {
-                    self.tables.offline();
+                    self.rest();
                     thread::sleep(Duration::from_micros(u64::from(idle_rounds - 64).min(100)));
                 }
                 Idle::Sleep => std::hint::spin_loop(),

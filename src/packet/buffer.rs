@@ -80,6 +80,12 @@ pub trait Buffer: Sized {
         true
     }
 
+    /// Makes a chained frame one piece; `false`, changing nothing, where its first buffer has no room for all of it, or the frame is
+    /// [shared](Buffer::clone_ref).
+    fn linearize(&mut self) -> bool {
+        self.is_contiguous()
+    }
+
     /// What the device found of the IPv4 header checksum of the frame as received.
     fn ip_checksum(&self) -> Checked {
         Checked::Unknown

@@ -1,6 +1,6 @@
 //! Why a packet was dropped.
 
-use std::fmt;
+use std::{ffi::CStr, fmt};
 
 /// Declares [`Reason`], so that a reason, its name and its explanation stand in one place.
 macro_rules! reasons {
@@ -19,6 +19,15 @@ macro_rules! reasons {
             /// The name in counters, traces, logs and tests.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The name, for C.
+            pub const fn c_name(self) -> &'static CStr {
+                let name = match self { $(Self::$variant => concat!($name, "\0").as_bytes(),)* };
+                match CStr::from_bytes_with_nul(name) {
+                    Ok(name) => name,
+                    Err(_) => c"",
+                }
             }
 
             /// What the drop means, in a sentence for an operator.

@@ -1,4 +1,5 @@
-//! A node as `warren run`, with a pair of veth interfaces at each port: net_af_packet at one end, the suite at the other.
+//! A node as a program, with a pair of veth interfaces at each port: net_af_packet at one end, the suite at the other. The
+//! program is `warren run`, or one that libwarren.so makes a node, which serves the control socket too.
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,7 @@ use warren::api::{Reply, Request, What, client, show::FlowFilter};
 
 use super::{
     journey::{Fabric, GATEWAY_PORT, Node, Outcome, SERVICES, UPLINK},
+    plugin::Plugin,
     raw::{RawSocket, new_namespace, with_slack},
     state::{Stated, place},
     suite::Suite,
@@ -64,7 +66,7 @@ impl Counted {
 impl DaemonNode {
     /// In a namespace of its own, to which the calling thread moves: AF_PACKET's fan-out groups of several programs in one
     /// may collide.
-    fn start(suite: &Suite, wire: Wire, host: &str, state: &Value) -> Self {
+    fn start(suite: &Suite, wire: Wire, host: &str, state: &Value, plugin: Option<&Plugin>) -> Self {
         new_namespace().unwrap_or_else(|error| {
             panic!("this test makes a network namespace, which takes root ({error}): sudo -E cargo test")
         });
@@ -99,10 +101,14 @@ impl DaemonNode {
         });
         let ports = ports.collect();
         let log = File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        let mut command = match plugin {
+            None => Command::new(env!("CARGO_BIN_EXE_warren")),
+            Some(plugin) => plugin.command(folder.path(), number),
+        };
+        if plugin.is_none() {
+            command.args(["run", "--config"]).arg(folder.path().join("host.toml"));
+        }
         command
-            .args(["run", "--config"])
-            .arg(folder.path().join("host.toml"))
             // Several nodes run here at once; EAL keeps its files there.
             .env("RUNTIME_DIRECTORY", folder.path())
             .env("RUST_LOG", "warn")
@@ -282,13 +288,13 @@ impl Drop for DaemonNode {
     }
 }
 
-/// All hosts' nodes.
-pub fn fabric(suite: &Suite, wire: Wire) -> Fabric<'_, DaemonNode> {
+/// All hosts' nodes: daemons, or programs with the plugin.
+pub fn fabric<'s>(suite: &'s Suite, wire: Wire, plugin: Option<&Plugin>) -> Fabric<'s, DaemonNode> {
     let placement = suite.hosts.placements.keys().next().expect("a placement");
     let state = place(&suite.state, &suite.hosts, placement, |number| wire.address(number));
     let hosts = suite.hosts.hosts.keys();
     let mut nodes: BTreeMap<_, _> =
-        hosts.map(|host| (host.clone(), DaemonNode::start(suite, wire, host, &state))).collect();
+        hosts.map(|host| (host.clone(), DaemonNode::start(suite, wire, host, &state, plugin))).collect();
     nodes.values_mut().for_each(DaemonNode::wait);
     Fabric::new(suite, wire, nodes, state)
 }

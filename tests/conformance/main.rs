@@ -2,8 +2,8 @@
 //! `docs/conformance.md` shows the result.
 //!
 //! `cargo test --test conformance pure` runs it on the pipeline alone; `daemon` through `warren run`, which takes root and
-//! DPDK; `page` compares the generated page, and writes it with `WARREN_BLESS=1`. `WARREN_SCENARIO=TEXT` runs only
-//! scenarios whose name has it, or whose file begins with it.
+//! DPDK; `plugin` and `graph`, as much, through C programs with `libwarren.so`; `page` compares the generated page, and writes it with
+//! `WARREN_BLESS=1`. `WARREN_SCENARIO=TEXT` runs only scenarios whose name has it, or whose file begins with it.
 
 // Nothing outside uses a test's items; `pub` here means public to the other files.
 #![allow(unreachable_pub)]
@@ -15,6 +15,8 @@ mod fields;
 mod frame;
 mod journey;
 mod page;
+#[cfg(feature = "dpdk")]
+mod plugin;
 mod pure;
 #[cfg(feature = "dpdk")]
 mod raw;
@@ -27,8 +29,12 @@ use std::sync::OnceLock;
 use std::thread;
 
 use journey::{Fabric, Node};
+#[cfg(feature = "dpdk")]
+use plugin::Plugin;
 use suite::{Family, Scenario, Suite};
 use underlay::WIRES;
+#[cfg(feature = "dpdk")]
+use underlay::Wire;
 
 /// A scenario that failed in one of its ways, and how.
 struct Fault {
@@ -79,21 +85,41 @@ fn pure() {
     none(pure_faults());
 }
 
-/// Every scenario that can be, through `warren run` on each host.
+/// Every scenario that can be, in some encapsulations, through a program on each host.
 #[cfg(feature = "dpdk")]
-#[test]
-fn daemon() {
+fn through_programs(wires: &[Wire], plugin: Option<&Plugin>) {
     let suite = Suite::read();
     let can_be =
         |scenario: &Scenario, family| chosen(scenario) && scenario.pure_only.reason(family).is_none();
-    // Mostly they wait, for the nodes and for silence: both encapsulations do so at once, with nodes of their own.
+    // Mostly they wait, for the nodes and for silence: the encapsulations do so at once, with nodes of their own.
     let faults = thread::scope(|scope| {
         let suite = &suite;
-        let of = |wire| scope.spawn(move || run(&mut daemon::fabric(suite, wire), can_be));
-        let running = WIRES.map(of);
+        let of = |&wire: &Wire| scope.spawn(move || run(&mut daemon::fabric(suite, wire, plugin), can_be));
+        let running: Vec<_> = wires.iter().map(of).collect();
         running.into_iter().flat_map(|it| it.join().expect("no panic")).collect::<Vec<_>>()
     });
     none(&faults);
+}
+
+/// Through `warren run`.
+#[cfg(feature = "dpdk")]
+#[test]
+fn daemon() {
+    through_programs(&WIRES, None);
+}
+
+/// Through a C program that libwarren.so makes a host: what it does to packets is the same code, so that one encapsulation will do.
+#[cfg(feature = "dpdk")]
+#[test]
+fn plugin() {
+    through_programs(&WIRES[..1], Some(&Plugin::build("vpc-host")));
+}
+
+/// Through one on DPDK's graph library, in the other one.
+#[cfg(feature = "dpdk")]
+#[test]
+fn graph() {
+    through_programs(&WIRES[1..], Some(&Plugin::build("vpc-graph")));
 }
 
 /// Each rule has a scenario, or a reason why not.

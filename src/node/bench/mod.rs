@@ -5,6 +5,7 @@
 //! part of Warren: the least that any VXLAN sender does (see `bare`).
 
 mod bare;
+mod border;
 mod generator;
 mod moves;
 
@@ -19,7 +20,7 @@ use serde::Serialize;
 use self::generator::{Generator, Traffic};
 use super::worker::{Plan, Transmit, Worker, WorkerCounters};
 use super::{
-    clock::Clock,
+    clock::{Clock, measure_cycles},
     fleet::{self, Fleet},
     traffic::{Connections, Stamp},
 };
@@ -53,6 +54,14 @@ pub enum Case {
     /// New connections, with the rules of `stateful`: the first instance opens TCP connections to others of other hosts, which
     /// close them, six packets each. `--flows`: how many come before the first comes again, at least a million.
     Connect,
+    /// As `encap`, through the C API.
+    #[value(name = "encap-api")]
+    #[serde(rename = "encap-api")]
+    EncapApi,
+    /// As `decap`, through the C API.
+    #[value(name = "decap-api")]
+    #[serde(rename = "decap-api")]
+    DecapApi,
     /// Moves of an ENI under `encap` traffic: how long until all workers use the new tables, and what was copied.
     Move,
     /// The yardstick: parse, one hash lookup, a ready VXLAN header, and none of Warren's checks.
@@ -75,9 +84,11 @@ impl Case {
         let size = options.size;
         let connections = self.connections(options);
         let (port, stamp) = match self {
-            Self::Encap | Self::Bare | Self::Move => (fleet::FIRST, Stamp::encapsulate(fleet, size)),
+            Self::Encap | Self::EncapApi | Self::Bare | Self::Move => {
+                (fleet::FIRST, Stamp::encapsulate(fleet, size))
+            }
             Self::Local => (fleet::FIRST, Stamp::local(fleet, size)),
-            Self::Decap => (fleet::UPLINK, Stamp::decapsulate(fleet, size)),
+            Self::Decap | Self::DecapApi => (fleet::UPLINK, Stamp::decapsulate(fleet, size)),
             Self::Stateful => (fleet::FIRST, Stamp::connected(fleet, size, connections)),
             Self::StatefulIn => (fleet::UPLINK, Stamp::connected_in(fleet, size, connections)),
             Self::Connect => {
@@ -263,7 +274,7 @@ impl Machine {
         let pool =
             Mempool::new(&eal, "buffers", 16_383, 2176, 256, None).map_err(|error| error.to_string())?;
         let hugepages = matches!(eal.hugepages(), dpdk::HugepageMode::Hugepages { .. });
-        let frequency = super::daemon::measure_cycles();
+        let frequency = measure_cycles();
         let (clock, cycles_per_second) = (Clock::new(frequency), frequency as f64);
         Ok(Self { eal, pool, hugepages, cycles_per_second, clock })
     }
@@ -298,6 +309,8 @@ type BenchWorker = Worker<Mbuf, Generator, TxQueue>;
 enum Work {
     /// The worker loop, and what it counts.
     Worker(Box<BenchWorker>, Arc<WorkerCounters>),
+    /// A program with the C API.
+    Border(Box<border::Border>),
     /// The yardstick.
     Bare(Box<bare::Bare>),
 }
@@ -348,6 +361,9 @@ impl Bench {
             let bare = bare::Bare::new(fleet, generator, tx);
             let bytes = bare.table_bytes();
             (Work::Bare(Box::new(bare)), bytes)
+        } else if matches!(case, Case::EncapApi | Case::DecapApi) {
+            let from = receivers.pop().ok_or("no traffic")?;
+            (Work::Border(Box::new(border::Border::new(fleet, from, outputs)?)), 0)
         } else {
             let mut set_up = worker(fleet, receivers, outputs, (options.burst, 2 * flows.max(1) as u32));
             if case.is_established() {
@@ -380,6 +396,7 @@ impl Bench {
         while packets < most {
             packets += match &mut self.work {
                 Work::Worker(worker, _) => worker.round(clock.now()),
+                Work::Border(border) => border.round(self.burst, clock),
                 Work::Bare(bare) => bare.round(self.burst),
             };
         }
@@ -392,7 +409,16 @@ impl Bench {
 
     /// A packet that was dropped was not measured doing what the case says.
     fn check(&self) -> Result<(), String> {
-        let Work::Worker(_, counters) = &self.work else { return Ok(()) };
+        let counters = match &self.work {
+            Work::Worker(_, counters) => counters,
+            Work::Border(border) => {
+                let dropped = border.dropped();
+                return dropped.map_or(Ok(()), |(port, packets)| {
+                    Err(format!("{:?}: {packets} packets were dropped at port {}", self.case, port.0))
+                });
+            }
+            Work::Bare(_) => return Ok(()),
+        };
         let ports = (0..3).map(|port| counters.ports.port(PortIndex(port)));
         let dropped =
             ports.flat_map(|port| Reason::ALL.iter().map(move |reason| (*reason, port.drops(*reason))));
