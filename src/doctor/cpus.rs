@@ -70,10 +70,14 @@ fn management(machine: &Machine, node: &Node<'_>) -> Option<Finding> {
 
 /// CPUs on which the kernel runs other things or its tick.
 fn disturbed(machine: &Machine, node: &Node<'_>) -> Vec<Finding> {
-    let cores = &node.cores.cpus;
+    let online = machine.online();
+    let cores: Vec<_> = node.cores.cpus.iter().copied().filter(|cpu| online.contains(cpu)).collect();
     let without = |set: &[usize]| cores.iter().copied().filter(|cpu| !set.contains(cpu)).collect::<Vec<_>>();
     let (open, ticking) = (without(&machine.isolated()), without(&machine.tickless()));
-    let all = ranges(cores);
+    if cores.is_empty() {
+        return Vec::new();
+    }
+    let all = ranges(&cores);
     let fix = format!(
         "isolcpus={all} nohz_full={all} rcu_nocbs={all} on the kernel's command line (GRUB_CMDLINE_LINUX in /etc/default/grub), then update-grub and reboot"
     );
