@@ -89,8 +89,13 @@ fn model() -> Model {
     let id = |text: &str| Id::from(text);
     let host = Host { id: id("host-a"), underlay: "192.0.2.1".parse().unwrap() };
     model.hosts.insert(id("host-a"), host);
-    let gateway =
-        TransitGateway { id: id("tgw"), vpn_ecmp: true, multicast: false, descriptive: descriptive() };
+    let gateway = TransitGateway {
+        id: id("tgw"),
+        vpn_ecmp: true,
+        multicast: false,
+        group_references: false,
+        descriptive: descriptive(),
+    };
     model.transit_gateways.insert(id("tgw"), gateway);
     let gateway = DirectConnectGateway {
         id: id("dx"),

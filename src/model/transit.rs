@@ -13,6 +13,9 @@ pub struct TransitGateway {
     pub vpn_ecmp: bool,
     /// Whether it may have multicast domains (`Options.MulticastSupport`).
     pub multicast: bool,
+    /// Whether rules of security groups may name groups of other attached VPCs (`Options.SecurityGroupReferencingSupport`, off by
+    /// default; PT-19).
+    pub group_references: bool,
     /// What no packet depends on.
     pub descriptive: Descriptive,
 }
@@ -47,6 +50,9 @@ pub enum AttachmentKind {
         appliance_mode: bool,
         /// `Options.Ipv6Support`.
         ipv6: bool,
+        /// Whether its groups may be named in others' rules, and others' in its own (`Options.SecurityGroupReferencingSupport`, on by
+        /// default; PT-19).
+        group_references: bool,
     },
     /// Another transit gateway (`TransitGatewayPeeringAttachments`); each of the two has the attachment, by the same id. The
     /// attachment stands in the model once for each, under `<id>` for the requester and `<id>@<gateway>` for the accepter.

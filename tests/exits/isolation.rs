@@ -37,7 +37,13 @@ fn an_unattached_vpn_gateway_leads_nowhere() {
 fn a_vpc_of_two_transit_gateways_is_joined_over_both() {
     let mut model = model();
     let id: warren::model::Id = "tgw-2".into();
-    let second = TransitGateway { id: id.clone(), vpn_ecmp: true, multicast: false, descriptive: None };
+    let second = TransitGateway {
+        id: id.clone(),
+        vpn_ecmp: true,
+        multicast: false,
+        group_references: false,
+        descriptive: None,
+    };
     model.transit_gateways.insert(id.clone(), second);
     for (name, vpc, subnet) in [("att-2v", "vpc-v", "subnet-s1"), ("att-2o", "vpc-one", "subnet-one")] {
         let kind = AttachmentKind::Vpc {
@@ -45,6 +51,7 @@ fn a_vpc_of_two_transit_gateways_is_joined_over_both() {
             subnets: ids(&[subnet]),
             appliance_mode: false,
             ipv6: false,
+            group_references: true,
         };
         let attachment = TransitAttachment {
             id: name.into(),

@@ -340,12 +340,16 @@ fn outside(model: &mut Model) {
 }
 
 fn transit(model: &mut Model) {
-    put!(model.transit_gateways, TransitGateway { id: "tgw-1", vpn_ecmp: true, multicast: false });
+    put!(
+        model.transit_gateways,
+        TransitGateway { id: "tgw-1", vpn_ecmp: true, multicast: false, group_references: false }
+    );
     let vpc = |vpc: &str, subnets: &[&str]| AttachmentKind::Vpc {
         vpc: vpc.into(),
         subnets: ids(subnets),
         appliance_mode: false,
         ipv6: false,
+        group_references: true,
     };
     for (id, kind) in [
         ("att-v", vpc("vpc-v", &["subnet-s1", "subnet-s2"])),

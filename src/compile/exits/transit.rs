@@ -180,7 +180,7 @@ impl Builder<'_> {
             gateway: Arc::clone(&it.gateway),
             routes: self.table_of(it),
             kind: match &it.kind {
-                Stated::Vpc { vpc, subnets, appliance_mode, ipv6 } => {
+                Stated::Vpc { vpc, subnets, appliance_mode, ipv6, group_references: _ } => {
                     let zone = |id: &Id| {
                         let subnet = model.subnets.get(id)?;
                         Some((*zones.get(&subnet.zone)?, SubnetIndex(self.subnets.get(id)?)))

@@ -202,6 +202,7 @@ resources! {
     TransitGateway = TransitGateway {
         vpn_ecmp: text,
         multicast: text,
+        group_references: text,
         descriptive: descriptive,
     }
 

@@ -134,10 +134,11 @@ impl Display for EndpointService {
 impl Display for AttachmentKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Vpc { vpc, subnets, appliance_mode, ipv6 } => {
+            Self::Vpc { vpc, subnets, appliance_mode, ipv6, group_references } => {
                 write!(f, "{vpc} by {}", join(subnets.iter().map(text)))?;
                 f.write_str(if *appliance_mode { " in appliance mode" } else { "" })?;
-                f.write_str(if *ipv6 { " with IPv6" } else { "" })
+                f.write_str(if *ipv6 { " with IPv6" } else { "" })?;
+                f.write_str(if *group_references { "" } else { " without security group references" })
             }
             Self::Peering { peer, .. } => write!(f, "peer {peer}"),
             Self::Vpn(id) | Self::DirectConnect(id) => f.write_str(id),

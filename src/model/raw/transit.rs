@@ -21,9 +21,10 @@ maps! {
         propagation_table: Text<'a> = "PropagationDefaultRouteTableId",
         vpn_ecmp: Text<'a> = "VpnEcmpSupport",
         multicast: Text<'a> = "MulticastSupport",
+        references: Text<'a> = "SecurityGroupReferencingSupport",
     } described by [
         "AmazonSideAsn", "AutoAcceptSharedAttachments", "DnsSupport", "EncryptionSupport",
-        "SecurityGroupReferencingSupport", "TransitGatewayCidrBlocks",
+        "TransitGatewayCidrBlocks",
     ]
 
     resource TransitVpcAttachment {
@@ -38,7 +39,8 @@ maps! {
     part TransitVpcOptions {
         appliance_mode: Text<'a> = "ApplianceModeSupport",
         ipv6: Text<'a> = "Ipv6Support",
-    } described by ["DnsSupport", "SecurityGroupReferencingSupport"]
+        references: Text<'a> = "SecurityGroupReferencingSupport",
+    } described by ["DnsSupport"]
 
     resource TransitPeering {
         id: Text<'a> = "TransitGatewayAttachmentId",

@@ -64,6 +64,8 @@ pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Err
     vpcs::vpcs(sources, &networks, &mut state);
     subnets::subnets(sources, &mut state);
     peerings::peerings(sources, &mut state);
+    transit::transit_gateways(sources, &mut state);
+    transit::vpc_attachments(sources, &mut state);
     prefix_lists::prefix_lists(sources, &mut state);
     security_groups::security_groups(sources, &mut state);
     network_acls::network_acls(sources, &mut state);
@@ -73,10 +75,9 @@ pub(super) fn model(sources: &[Source<'_>], errors: Errors) -> Result<Model, Err
     nat_gateways::nat_gateways(sources, &mut state);
     endpoints::endpoints(sources, &mut state);
     addresses::public_addresses(sources, &mut state);
-    transit::transit_gateways(sources, &mut state);
     vpn::vpn_connections(sources, &mut state);
     direct_connect::direct_connect(sources, &mut state);
-    transit::attachments(sources, &mut state);
+    transit::other_attachments(sources, &mut state);
     transit_tables::tables(sources, &mut state);
     multicast::domains(sources, &mut state);
     route_tables::route_tables(sources, &mut state);

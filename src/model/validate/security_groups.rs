@@ -1,10 +1,12 @@
 //! Security groups and their rules, and the default groups of ENIs.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::{Item, Source, Validation, each, traffic::Stated, value, value::Wrong};
-use crate::model::{Errors, Id, Model, Peer, Peering, Permission, SecurityGroup, raw};
+use crate::model::{
+    AttachmentKind, Errors, Id, Model, Peer, Peering, Permission, SecurityGroup, TransitAttachment, raw,
+};
 
 pub(super) fn security_groups(sources: &[Source<'_>], state: &mut Validation) {
     let Validation { model, errors, .. } = state;
@@ -42,7 +44,7 @@ pub(super) fn security_groups(sources: &[Source<'_>], state: &mut Validation) {
         .iter()
         .map(|(item, raw, id, vpc)| {
             let mut read = |key, list| known.permissions(item, vpc, key, list, errors);
-            (id, read("IpPermissions", &raw.ingress), read("IpPermissionsEgress", &raw.egress))
+            (id, read(INGRESS, &raw.ingress), read("IpPermissionsEgress", &raw.egress))
         })
         .collect();
     drop(known);
@@ -85,6 +87,8 @@ struct Known<'m> {
     model: &'m Model,
     /// The peering of two VPCs, by both of its sides.
     peerings: HashMap<(&'m Id, &'m Id), &'m Peering>,
+    /// The transit gateways that let rules name groups of other VPCs, with the VPCs that take part (PT-19).
+    transits: HashSet<(&'m Id, &'m Id)>,
 }
 
 impl<'m> Known<'m> {
@@ -93,7 +97,18 @@ impl<'m> Known<'m> {
             let (one, other) = (&peering.requester, &peering.accepter);
             [((one, other), peering), ((other, one), peering)]
         };
-        Self { model, peerings: model.peerings.values().flat_map(sides).collect() }
+        let takes_part = |attachment: &'m TransitAttachment| match &attachment.kind {
+            AttachmentKind::Vpc { vpc, group_references: true, .. } if attachment.available => {
+                let gateway = model.transit_gateways.get(&attachment.gateway)?;
+                gateway.group_references.then_some((&gateway.id, vpc))
+            }
+            _ => None,
+        };
+        Self {
+            model,
+            peerings: model.peerings.values().flat_map(sides).collect(),
+            transits: model.transit_attachments.values().filter_map(takes_part).collect(),
+        }
     }
 
     /// The rules of one direction of a group of a VPC.
@@ -141,7 +156,7 @@ impl<'m> Known<'m> {
                 raw.groups.items(),
                 |index| at(&format!("UserIdGroupPairs[{index}].GroupId")),
                 "sg-open",
-                |pair, text| self.group(vpc, pair, text),
+                |pair, text| self.group(vpc, key, pair, text),
                 errors,
             );
             let (stale, groups): (Vec<_>, Vec<_>) =
@@ -164,8 +179,14 @@ impl<'m> Known<'m> {
         found.ok_or_else(|| value::unresolved(text, "PrefixLists"))
     }
 
-    /// A group that a rule of a group of `vpc` names: of that VPC, or of a peered one in the same region (PT-7).
-    fn group(&self, vpc: &Id, pair: &raw::GroupPair<'_>, text: &str) -> Result<Group, Wrong> {
+    /// Whether a transit gateway joins two VPCs, and all three let rules name groups of others.
+    fn over_transit(&self, one: &Id, other: &Id) -> bool {
+        self.transits.iter().any(|&(gateway, vpc)| vpc == one && self.transits.contains(&(gateway, other)))
+    }
+
+    /// A group that a rule of a group of `vpc` names: of that VPC, of a peered one in the same region (PT-7), or, where that is enabled,
+    /// for what comes in, of one attached to the same transit gateway (PT-19).
+    fn group(&self, vpc: &Id, key: &str, pair: &raw::GroupPair<'_>, text: &str) -> Result<Group, Wrong> {
         // EC2 prints the peering of a group of another VPC, and goes on doing so when either is gone.
         let over_peering = pair.peering.is_stated();
         let Some((id, group)) = self.model.security_groups.get_key_value(text) else {
@@ -185,15 +206,26 @@ impl<'m> Known<'m> {
             }
             Some(peering) if peering.active => Ok(Group::Known(id.clone())),
             _ if over_peering => Ok(Group::Stale(id.clone())),
-            _ => {
+            _ if !self.over_transit(vpc, theirs) => {
                 let problem = format!(
-                    "{id} is of {theirs}, which no active peering connection joins with {vpc} (InvalidGroup.NotFound)"
+                    "{id} is of {theirs}, which no active peering connection joins with {vpc}, nor a transit gateway with \
+                     SecurityGroupReferencingSupport (InvalidGroup.NotFound)"
                 );
                 Err(Wrong::new(problem, "name a group of the same VPC, or peer the two"))
             }
+            _ if key != INGRESS => {
+                let problem = format!(
+                    "{id} is of {theirs}, beyond a transit gateway: only what comes in can be from there (PT-19)"
+                );
+                Err(Wrong::new(problem, "allow its addresses instead, by CidrIp or a prefix list"))
+            }
+            _ => Ok(Group::Known(id.clone())),
         }
     }
 }
+
+/// The key of the rules for what comes in.
+const INGRESS: &str = "IpPermissions";
 
 /// A group that a rule names.
 enum Group {

@@ -10,6 +10,9 @@ use crate::model::{
 /// What `TransitGatewayAttachments` may be of.
 pub(super) const KINDS: [&str; 5] = ["vpc", "peering", "connect", "vpn", "direct-connect-gateway"];
 
+/// Whether rules may name groups of other VPCs (PT-19).
+const REFERENCES: &str = "Options.SecurityGroupReferencingSupport";
+
 /// Most peers of a Connect attachment.
 const PEERS: usize = 4;
 
@@ -19,11 +22,17 @@ pub(super) fn transit_gateways(sources: &[Source<'_>], state: &mut Validation) {
         let ecmp = item.optional(&raw.options.vpn_ecmp, "Options.VpnEcmpSupport", value::enabled, errors);
         let multicast =
             item.optional(&raw.options.multicast, "Options.MulticastSupport", value::enabled, errors);
+        let references = item.optional(&raw.options.references, REFERENCES, value::enabled, errors);
         let known = &mut model.transit_gateways;
         if let Some(id) = item.new_id(&raw.id, "TransitGatewayId", "tgw-hub", known, errors) {
-            let (vpn_ecmp, multicast) = (ecmp.unwrap_or(true), multicast.unwrap_or(false));
-            let descriptive = raw.notes.descriptive();
-            known.insert(id.clone(), TransitGateway { id, vpn_ecmp, multicast, descriptive });
+            let gateway = TransitGateway {
+                id: id.clone(),
+                vpn_ecmp: ecmp.unwrap_or(true),
+                multicast: multicast.unwrap_or(false),
+                group_references: references.unwrap_or(false),
+                descriptive: raw.notes.descriptive(),
+            };
+            known.insert(id, gateway);
         }
     }
 }
@@ -35,8 +44,7 @@ pub(super) fn gateways_in_force<'s, 'a: 's>(
     all.filter(|(_, raw)| raw.state.in_force())
 }
 
-pub(super) fn attachments(sources: &[Source<'_>], state: &mut Validation) {
-    vpcs(sources, state);
+pub(super) fn other_attachments(sources: &[Source<'_>], state: &mut Validation) {
     peerings(sources, state);
     others(sources, state);
     connects(sources, state);
@@ -96,7 +104,8 @@ fn attachment(
     }
 }
 
-fn vpcs(sources: &[Source<'_>], state: &mut Validation) {
+/// Attachments of VPCs, which rules of security groups depend on (PT-19).
+pub(super) fn vpc_attachments(sources: &[Source<'_>], state: &mut Validation) {
     let Validation { model, errors, .. } = state;
     let mut attached: HashSet<(Id, Id)> = HashSet::new();
     let all = each(sources, "TransitGatewayVpcAttachments", |raw| &raw.transit_vpcs, |raw| &raw.id);
@@ -116,6 +125,7 @@ fn vpcs(sources: &[Source<'_>], state: &mut Validation) {
         let key = "Options.ApplianceModeSupport";
         let appliance_mode = item.optional(&options.appliance_mode, key, value::enabled, errors);
         let ipv6 = item.optional(&options.ipv6, "Options.Ipv6Support", value::enabled, errors);
+        let references = item.optional(&options.references, REFERENCES, value::enabled, errors);
         let known = &mut model.transit_attachments;
         let id = item.new_id(&raw.id, "TransitGatewayAttachmentId", "tgw-attach-blue", known, errors);
         let Some(id) = id else { continue };
@@ -124,6 +134,7 @@ fn vpcs(sources: &[Source<'_>], state: &mut Validation) {
             subnets,
             appliance_mode: appliance_mode.unwrap_or(false),
             ipv6: ipv6.unwrap_or(false),
+            group_references: references.unwrap_or(true),
         };
         known.insert(id.clone(), attachment(id, gateway, &raw.state, kind, &raw.notes));
     }

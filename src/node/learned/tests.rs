@@ -128,6 +128,7 @@ fn pt_20_a_next_hop_may_be_inside_a_tunnel() {
         id: "tgw-1".into(),
         vpn_ecmp: true,
         multicast: false,
+        group_references: false,
         descriptive: Descriptive::default(),
     };
     model.transit_gateways.insert("tgw-1".into(), gateway);
