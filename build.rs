@@ -112,7 +112,7 @@ mod dpdk {
             .allowlist_function("warren_.*")
             .allowlist_function("rte_eal_(init|cleanup|get_runtime_dir)")
             .allowlist_function("rte_thread_(un)?register")
-            .allowlist_function("rte_dev_probe")
+            .allowlist_function("rte_dev_probe|rte_version")
             .allowlist_function("rte_pktmbuf_pool_create")
             .allowlist_function("rte_mempool_(avail|in_use)_count")
             .allowlist_function(

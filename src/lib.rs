@@ -24,16 +24,19 @@
 //! 11. [`node`]: configuration, workers, management thread, replay.
 //! 12. [`api`]: the control socket, what `warren show` prints, and captures.
 //! 13. [`trace`]: what becomes of a packet, step by step, through the same code.
-//! 14. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
+//! 14. [`machine`] and [`doctor`]: what the kernel tells of the machine, and what of it is wrong for a node.
+//! 15. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
 
 pub mod api;
 pub mod compile;
+pub mod doctor;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod ffi;
 pub mod flow;
 pub mod flowlogs;
 pub mod gateway;
+pub mod machine;
 pub mod model;
 pub mod node;
 pub mod packet;

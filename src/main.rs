@@ -79,6 +79,8 @@ enum Command {
     /// Measure the worker loop on software ports.
     #[cfg(feature = "dpdk")]
     Bench(warren::node::bench::Options),
+    /// Look at this machine, and at what a host file asks of it; say what is wrong and what mends it.
+    Doctor(warren::doctor::Options),
     /// Show step by step what becomes of a packet, through the running node's tables or a state's; nothing is sent or counted.
     Trace(Box<warren::trace::Options>),
     /// Feed captures to a node's ports, without DPDK or root, and write what each port would send to DIR/PORT.pcap.
@@ -278,6 +280,7 @@ fn execute(command: Command) -> Result<(), String> {
                 Daemon { host: options.host.clone(), socket: options.socket.clone(), json: options.json };
             warren::trace::run(&options, || daemon.socket())
         }
+        Command::Doctor(options) => warren::doctor::run(&options),
         Command::Replay { config, state, inputs, out, json } => {
             let config = HostConfig::read(&config).map_err(|error| error.to_string())?;
             let state = if state.is_empty() { vec![config.state.clone()] } else { state };

@@ -196,6 +196,7 @@ fn links_between_pages_lead_somewhere() {
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "docs/architecture.md",
+        "docs/bare-metal.md",
         "docs/configuration.md",
         "docs/counters.md",
         "docs/performance.md",

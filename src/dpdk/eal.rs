@@ -12,7 +12,8 @@ use std::{
     },
 };
 
-use super::{Errno, HugepageMode, hugepages::is_option, mempool::RawPool, sys};
+use super::{Errno, HugepageMode, mempool::RawPool, sys};
+use crate::machine::hugepages::is_option;
 
 /// How to start the EAL.
 #[derive(Clone, Debug)]
@@ -278,6 +279,12 @@ impl EalConfig {
         args.push(if self.telemetry { "--telemetry" } else { "--no-telemetry" }.to_owned());
         (hugepages, args)
     }
+}
+
+/// The version of the DPDK that this is linked to, such as `DPDK 22.11.11`.
+pub fn version() -> String {
+    // SAFETY: it returns a string that is written once, by the first call, and stays; needs no EAL.
+    unsafe { CStr::from_ptr(sys::rte_version()) }.to_string_lossy().into_owned()
 }
 
 /// The CPUs that the calling thread may run on, as a list of ranges.

@@ -5,6 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::machine::{
+    Machine,
+    hugepages::{argued, free_mib},
+};
+
 const SIZES: &str = "/sys/kernel/mm/hugepages";
 const DEFAULT_SIZE_COUNT: &str = "/proc/sys/vm/nr_hugepages";
 
@@ -31,13 +36,11 @@ impl HugepageMode {
     /// Decides for a process that needs `memory_mib` MiB and has the EAL arguments `args`, and returns the arguments
     /// that make it so: EAL refuses `--in-memory` together with `--no-huge`.
     pub(super) fn choose(args: &[String], memory_mib: u32) -> (Self, Vec<String>) {
-        const DECIDED: [&str; 5] =
-            ["--no-huge", "--huge-dir", "--huge-unlink", "--legacy-mem", "--socket-mem"];
         let mut args = args.to_vec();
-        if args.iter().any(|arg| DECIDED.iter().any(|option| is_option(arg, option))) {
+        if argued(&args) {
             return (Self::AsArgued, args);
         }
-        let free_mib = free_mib(Path::new(SIZES));
+        let free_mib = free_mib(&Machine::here().hugepages());
         if free_mib >= u64::from(memory_mib).max(1) {
             // Without it, the pages' files stay in the file system when the process ends, and keep the pages.
             if !args.iter().any(|arg| arg == "--in-memory") {
@@ -54,25 +57,6 @@ impl HugepageMode {
         args.extend(["-m".to_owned(), memory_mib.to_string()]);
         (Self::OrdinaryPages { memory_mib, free_mib }, args)
     }
-}
-
-/// Whether `arg` is the long option `option`, alone or as `option=value`.
-pub(super) fn is_option(arg: &str, option: &str) -> bool {
-    arg.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-}
-
-/// MiB in free hugepages of every size the kernel lists under `sizes` as `hugepages-<KiB>kB/free_hugepages`.
-fn free_mib(sizes: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(sizes) else { return 0 };
-    let kib: u64 = entries
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name();
-            let size: u64 = name.to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
-            Some(size.saturating_mul(read_number(&entry.path().join("free_hugepages")).ok()?))
-        })
-        .sum();
-    kib / 1024
 }
 
 fn read_number(path: &Path) -> io::Result<u64> {
@@ -124,17 +108,6 @@ mod tests {
 
     fn strings(args: &[&str]) -> Vec<String> {
         args.iter().map(|&arg| arg.to_owned()).collect()
-    }
-
-    #[test]
-    fn free_pages_of_all_sizes_count() {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, free) in [("hugepages-2048kB", "3\n"), ("hugepages-1048576kB", "1\n"), ("other", "9")] {
-            fs::create_dir(dir.path().join(name)).unwrap();
-            fs::write(dir.path().join(name).join("free_hugepages"), free).unwrap();
-        }
-        assert_eq!(free_mib(dir.path()), 1024 + 6);
-        assert_eq!(free_mib(&dir.path().join("absent")), 0);
     }
 
     #[test]

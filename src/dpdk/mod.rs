@@ -22,7 +22,7 @@ mod queue;
 mod sys;
 
 pub use self::{
-    eal::{Eal, EalConfig, EalError, LogLevel, RegisterError, ThreadGuard},
+    eal::{Eal, EalConfig, EalError, LogLevel, RegisterError, ThreadGuard, version},
     errno::Errno,
     hugepages::{HugepageMode, HugepagesReserved, reserve_hugepages},
     mbuf::Mbuf,

@@ -11,6 +11,7 @@
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <rte_version.h>
 
 /* How many refer to an mbuf. Others change it at any time: an atomic in Rust (see build.rs). */
 struct warren_refcnt {

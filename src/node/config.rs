@@ -54,7 +54,8 @@ pub struct HostConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workers {
-    /// The CPUs that run one each.
+    /// The CPUs that run one each. Empty: [`super::cores::choose`] finds some.
+    #[serde(default)]
     pub cores: Vec<usize>,
     /// The most packets taken from a queue at once.
     #[serde(default = "default_burst")]
@@ -65,6 +66,24 @@ pub struct Workers {
     /// Connections that a worker remembers at once.
     #[serde(default = "default_connections")]
     pub connections: u32,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self {
+            cores: Vec::new(),
+            burst: default_burst(),
+            idle: Idle::default(),
+            connections: default_connections(),
+        }
+    }
+}
+
+impl Workers {
+    /// How many there are: where no CPUs are named and none were chosen, as in a replay, one.
+    pub fn count(&self) -> usize {
+        self.cores.len().max(1)
+    }
 }
 
 /// What a worker does when no queue has packets.
@@ -230,6 +249,7 @@ struct RawHost {
     state: PathBuf,
     #[serde(default)]
     encapsulation: Encapsulation,
+    #[serde(default)]
     workers: Workers,
     #[serde(default)]
     eal: Eal,
@@ -429,7 +449,7 @@ impl HostConfig {
         Site {
             host: Arc::clone(&self.host),
             encapsulation: self.encapsulation,
-            workers: self.workers.cores.len().min(u8::MAX.into()) as u8,
+            workers: self.workers.count().min(u8::MAX.into()) as u8,
             ports: self.ports.iter().zip(0..).map(port).collect(),
         }
     }
@@ -465,9 +485,6 @@ pub fn default_socket(host: &str) -> PathBuf {
 
 fn check_node(raw: &RawHost) -> Vec<String> {
     let mut problems = Vec::new();
-    if raw.workers.cores.is_empty() {
-        problems.push("workers.cores: at least one CPU is needed, such as [1]".into());
-    }
     let distinct: HashSet<_> = raw.workers.cores.iter().collect();
     if distinct.len() < raw.workers.cores.len() {
         problems.push("workers.cores: a CPU runs one worker; name each once".into());

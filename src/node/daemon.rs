@@ -21,12 +21,13 @@ use signal_hook::{
 use super::{
     clock::{Clock, measure_cycles},
     config::{HostConfig, PortConfig, RoleConfig},
+    cores,
     flow_logs::FlowLogs,
-    held,
     management::{Management, TICK},
     manager::Manager,
+    memory::{Buffers, POOL_CACHE, ring_frame},
     propagation::Propagation,
-    worker::{INBOX_BURSTS, Plan, Receive, Transmit, Worker, queues_of},
+    worker::{Plan, Receive, Transmit, Worker, queues_of},
 };
 use crate::{
     api::{
@@ -41,15 +42,13 @@ use crate::{
     ffi::{allowed_cpus, pin_to_cpus},
     flow::Connections,
     gateway::Flows,
+    machine::{Machine, ranges},
     model::{self, Model},
-    packet::{HEADROOM, Mac, OuterChecksum},
-    pipeline::{Burst, EARLY, MAX_BURST, Reason},
+    packet::{Mac, OuterChecksum},
+    pipeline::{Burst, Reason},
     rcu::Reader,
     tables::{PortIndex, Tables},
 };
-
-/// Buffers that a thread keeps for itself.
-const POOL_CACHE: u32 = 256;
 
 /// Why a node could not run.
 #[derive(Debug)]
@@ -117,31 +116,6 @@ fn management_cpus(workers: &[usize]) -> Vec<usize> {
     if others.is_empty() { allowed } else { others }
 }
 
-/// Bytes that a frame of a port of this MTU takes in a ring of net_af_packet: the kernel's header of 66 bytes, the frame
-/// with a tag; in whole KiB, so that four of them fill pages without a gap, which the driver takes for granted.
-fn ring_frame(mtu: u16) -> usize {
-    const KERNEL_HEADER: usize = 66;
-    const ETHERNET_AND_TAG: usize = 18;
-    (KERNEL_HEADER + ETHERNET_AND_TAG + usize::from(mtu)).next_multiple_of(1024).max(2048)
-}
-
-/// Bytes of a buffer: the headroom, and the longest frame of any port with a tag, in one piece. net_af_packet wants room
-/// for a whole frame of its ring, and some drivers refuse less than 2 KiB.
-fn data_room(ports: &[PortConfig]) -> u16 {
-    let mtu = ports.iter().map(|port| port.mtu).max().unwrap_or(0);
-    (HEADROOM + ring_frame(mtu)) as u16
-}
-
-/// Buffers that can be in use at once: descriptors of all queues, bursts at work, inboxes, caches.
-fn buffers(config: &HostConfig) -> u32 {
-    let workers = config.workers.cores.len();
-    let descriptors: usize =
-        config.ports.iter().map(|port| 2 * port.queues_for(workers) * usize::from(port.descriptors)).sum();
-    let at_work = workers * ((config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST + held::DATAGRAMS * EARLY);
-    // One less than a power of two is the size that the ring below wastes least on.
-    ((descriptors + at_work + (workers + 1) * 2 * POOL_CACHE as usize).next_power_of_two() - 1) as u32
-}
-
 /// The device string, with the ring geometry that the MTU needs where net_af_packet would have taken frames of 2 KiB.
 fn device_string(port: &PortConfig) -> String {
     let frame = ring_frame(port.mtu);
@@ -188,11 +162,14 @@ impl Node {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
+        let cores = cores::choose(&Machine::here(), &config);
+        tracing::info!(cpus = ranges(&cores.cpus), "workers run on CPUs {}", cores.why);
+        config.workers.cores = cores.cpus;
         let cpus = management_cpus(&config.workers.cores);
-        let (count, room) = (buffers(&config), data_room(&config.ports));
-        let eal = Arc::new(start_eal(&config, &cpus, count, room)?);
-        let mut pools = Pools { eal: Arc::clone(&eal), count, room, by_socket: HashMap::new() };
         let workers = config.workers.cores.len();
+        let buffers = Buffers::of(&config, workers);
+        let eal = Arc::new(start_eal(&config, &cpus, buffers)?);
+        let mut pools = Pools { eal: Arc::clone(&eal), buffers, by_socket: HashMap::new() };
         let mut ports = Vec::new();
         for (index, port) in config.ports.iter_mut().enumerate() {
             let open = open(&eal, port, index % workers, workers, &mut pools)?;
@@ -424,15 +401,13 @@ fn reread(state: &Path, calls: &Sender<Call>) {
     }
 }
 
-fn start_eal(config: &HostConfig, cpus: &[usize], count: u32, room: u16) -> Result<Eal, RunError> {
-    // A buffer's own structure, the pool's bookkeeping and the drivers' rings come on top.
-    let pool = u64::from(count) * (u64::from(room) + 320);
+fn start_eal(config: &HostConfig, cpus: &[usize], buffers: Buffers) -> Result<Eal, RunError> {
     let eal = Eal::init(&EalConfig {
         program: "warren".into(),
         args: config.eal.args.clone(),
         file_prefix: Some(format!("warren-{}", config.host)),
         main_cpus: cpus.to_vec(),
-        memory_mib: config.eal.memory.unwrap_or((pool * 5 / 4 / (1 << 20)) as u32 + 128),
+        memory_mib: config.eal.memory.unwrap_or_else(|| buffers.mib()),
         log_level: LogLevel::Warning,
         telemetry: false,
     })
@@ -449,8 +424,7 @@ fn start_eal(config: &HostConfig, cpus: &[usize], count: u32, room: u16) -> Resu
 /// The buffer pools, one a NUMA node.
 struct Pools {
     eal: Arc<Eal>,
-    count: u32,
-    room: u16,
+    buffers: Buffers,
     by_socket: HashMap<Option<u32>, Mempool>,
 }
 
@@ -465,8 +439,8 @@ impl Pools {
             return Ok(pool.clone());
         }
         let name = socket.map_or_else(|| "buffers".into(), |socket| format!("buffers-{socket}"));
-        let pool = Mempool::new(&self.eal, &name, self.count, self.room, POOL_CACHE, socket)
-            .map_err(RunError::new)?;
+        let Buffers { count, room } = self.buffers;
+        let pool = Mempool::new(&self.eal, &name, count, room, POOL_CACHE, socket).map_err(RunError::new)?;
         self.by_socket.insert(socket, pool.clone());
         Ok(pool)
     }
@@ -532,20 +506,5 @@ fn device(open: &OpenPort, config: &PortConfig) -> Device {
         rx_errors: stats.rx_errors,
         rx_no_buffer: stats.rx_no_mbuf,
         tx_errors: stats.tx_errors,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ring_frame_holds_the_mtu_and_fits_a_buffer() {
-        for mtu in [68, 1500, 1964, 1965, 9001, 9100, 9600] {
-            let frame = ring_frame(mtu);
-            assert!(frame >= usize::from(mtu) + 84);
-            // The kernel wants whole pages in a block and 16-byte alignment in a frame.
-            assert!((frame * 4).is_multiple_of(4096) && frame.is_multiple_of(16));
-        }
     }
 }

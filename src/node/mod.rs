@@ -12,6 +12,7 @@ pub mod chores;
 pub mod clock;
 pub mod config;
 pub mod connection_counters;
+pub mod cores;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
 #[cfg(feature = "dpdk")]
@@ -24,6 +25,7 @@ pub mod listing;
 #[cfg(feature = "dpdk")]
 mod management;
 pub mod manager;
+pub mod memory;
 pub mod multicast;
 pub mod nat_counters;
 mod outside;

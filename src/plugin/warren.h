@@ -135,7 +135,7 @@ struct warren_options {
     const char *host_file;
     // The state, a file or a folder; NULL: the one that the host file names.
     const char *state;
-    // Workers; 0: as many as the host file has `workers.cores`.
+    // Workers; 0: as many as the host file has `workers.cores`, one if it has none.
     uint32_t workers;
     // 0, or WARREN_CONTROL_SOCKET.
     uint32_t flags;

@@ -126,7 +126,7 @@ pub struct warren_options {
     pub host_file: *const c_char,
     /// The state, a file or a folder; NULL: the one that the host file names.
     pub state: *const c_char,
-    /// Workers; 0: as many as the host file has `workers.cores`.
+    /// Workers; 0: as many as the host file has `workers.cores`, one if it has none.
     pub workers: u32,
     /// 0, or WARREN_CONTROL_SOCKET.
     pub flags: u32,

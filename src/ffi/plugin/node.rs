@@ -258,7 +258,7 @@ unsafe fn open(options: &warren_options) -> Result<warren, Failure> {
     let config =
         HostConfig::read(&host_file).map_err(|error| Failure::new(WARREN_HOST, error.to_string()))?;
     let model = load(state.as_deref().unwrap_or(&config.state))?;
-    let workers = if options.workers == 0 { config.workers.cores.len() } else { options.workers as usize };
+    let workers = if options.workers == 0 { config.workers.count() } else { options.workers as usize };
     let text = |text: &str| {
         CString::new(text).map_err(|_| Failure::new(WARREN_HOST, "a NUL in a port's name or device"))
     };

@@ -47,7 +47,7 @@ fn every_problem_is_named() {
     let text = r#"
         host = "h"
         state = "s.yaml"
-        workers = { cores = [], burst = 1000 }
+        workers = { cores = [1, 1], burst = 1000 }
         [[port]]
         name = "vm0"
         role = "instance"
