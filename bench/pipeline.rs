@@ -2,104 +2,40 @@
 //! The worker loop with drivers is `warren bench`.
 
 mod common;
+#[path = "common/turns.rs"]
+mod turns;
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
-use common::Alone;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use warren::{
     compile::Compiler,
-    flow::Connections,
-    gateway::Flows,
     model::{Attachment, Diff, Model},
     node::{
         fleet::{FIRST, Fleet, UPLINK},
         traffic::Stamp,
     },
-    packet::{Buffer, HeapBuffer},
-    pipeline::{Allowances, Burst, Context, Counters, process},
     rcu::Publisher,
-    tables::{Lpm, PortIndex, Tables},
+    tables::Lpm,
 };
 
-const BURST: usize = 32;
+use self::turns::{BURST, Turns};
+
 const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
-
-/// A burst of stamped packets through the pipeline, over and over in the same buffers.
-struct Loop {
-    tables: Tables,
-    counters: Counters,
-    allowances: Allowances,
-    flows: Flows,
-    connections: Connections,
-    stamp: Stamp,
-    next: usize,
-    from: PortIndex,
-    burst: Burst<HeapBuffer>,
-    /// What the pipeline sends, to be used again.
-    sink: Alone<Burst<HeapBuffer>>,
-}
-
-impl Loop {
-    fn new(fleet: &Fleet, from: PortIndex, stamp: Stamp) -> Self {
-        let tables = Compiler::new(fleet.site()).build(fleet.model(), &fleet.neighbours());
-        let burst = (0..BURST).map(|_| HeapBuffer::new(stamp.frame())).collect();
-        let (counters, allowances, flows) = (Counters::new(3), Allowances::new(3), Flows::new(0));
-        let connections = Connections::new(2 * fleet.count() as u32);
-        Self {
-            tables,
-            counters,
-            allowances,
-            flows,
-            connections,
-            stamp,
-            next: 0,
-            from,
-            burst,
-            sink: Alone::default(),
-        }
-    }
-
-    fn turn(&mut self) {
-        let len = self.stamp.frame().len();
-        for frame in &mut self.burst {
-            // Undo the encapsulation, or the decapsulation, of the turn before.
-            let now = frame.data().len();
-            if now > len {
-                frame.trim_front(now - len);
-            } else if now < len {
-                frame.prepend(len - now);
-            }
-            self.next = self.stamp.write(frame.data_mut(), self.next);
-        }
-        let mut ctx = Context {
-            tables: &self.tables,
-            counters: &self.counters,
-            now: Duration::ZERO,
-            allowances: &mut self.allowances,
-            flows: &mut self.flows,
-            connections: &mut self.connections,
-            sink: &mut self.sink,
-        };
-        process(&mut ctx, self.from, &mut self.burst);
-        std::mem::swap(&mut self.burst, &mut self.sink.0);
-        assert_eq!(self.burst.len(), BURST, "a packet was dropped");
-    }
-}
 
 fn pipeline(c: &mut Criterion) {
     let mut group = c.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(BURST as u64));
     for size in SIZES {
         let fleet = Fleet::new(size);
-        let mut encap = Loop::new(&fleet, FIRST, Stamp::encapsulate(&fleet, 64));
+        let mut encap = Turns::new(&fleet, FIRST, Stamp::encapsulate(&fleet, 64));
         group.bench_function(BenchmarkId::new("encap", size), |b| b.iter(|| encap.turn()));
         drop(encap);
-        let mut decap = Loop::new(&fleet, UPLINK, Stamp::decapsulate(&fleet, 64));
+        let mut decap = Turns::new(&fleet, UPLINK, Stamp::decapsulate(&fleet, 64));
         group.bench_function(BenchmarkId::new("decap", size), |b| b.iter(|| decap.turn()));
     }
     let fleet = Fleet::new(1000);
-    let mut local = Loop::new(&fleet, FIRST, Stamp::local(&fleet, 64));
+    let mut local = Turns::new(&fleet, FIRST, Stamp::local(&fleet, 64));
     group.bench_function("local", |b| b.iter(|| local.turn()));
     group.finish();
 }

@@ -79,6 +79,7 @@ if [[ ${WARREN_LONG:-} ]]; then
     step "soak, ten minutes" env WARREN_SOAK=600 cargo test --locked --release --test soak -- --nocapture
 fi
 step "benchmarks, each once" cargo bench --locked --bench '*' -- --test
+step "instructions" ci/instructions.sh
 step "demo" ci/demo.sh
 step "claims" ci/demo.sh claims
 

@@ -1,0 +1,88 @@
+//! Bursts of packets through the pipeline without devices.
+
+use std::time::Duration;
+
+use warren::{
+    compile::Compiler,
+    flow::Connections,
+    gateway::Flows,
+    node::{fleet::Fleet, traffic::Stamp},
+    packet::{Buffer, HeapBuffer},
+    pipeline::{Allowances, Burst, Context, Counters, process},
+    tables::{PortIndex, Tables},
+};
+
+use crate::common::Alone;
+
+/// Packets of a turn.
+pub(crate) const BURST: usize = 32;
+
+/// A burst of stamped packets through the pipeline, over and over in the same buffers.
+pub(crate) struct Turns {
+    pub(crate) tables: Tables,
+    counters: Counters,
+    allowances: Allowances,
+    flows: Flows,
+    pub(crate) connections: Connections,
+    stamp: Stamp,
+    next: usize,
+    from: PortIndex,
+    burst: Burst<HeapBuffer>,
+    /// What the pipeline sends, to be used again.
+    sink: Alone<Burst<HeapBuffer>>,
+}
+
+impl Turns {
+    pub(crate) fn new(fleet: &Fleet, from: PortIndex, stamp: Stamp) -> Self {
+        let tables = Compiler::new(fleet.site()).build(fleet.model(), &fleet.neighbours());
+        let burst = (0..BURST).map(|_| HeapBuffer::new(stamp.frame())).collect();
+        let (counters, allowances, flows) = (Counters::new(3), Allowances::new(3), Flows::new(0));
+        let connections = Connections::new(2 * fleet.count() as u32);
+        Self {
+            tables,
+            counters,
+            allowances,
+            flows,
+            connections,
+            stamp,
+            next: 0,
+            from,
+            burst,
+            sink: Alone::default(),
+        }
+    }
+
+    pub(crate) fn turn(&mut self) {
+        self.turn_by(process);
+    }
+
+    /// A turn of which `work` does all but stamping.
+    pub(crate) fn turn_by(
+        &mut self,
+        work: impl FnOnce(&mut Context<'_, Alone<Burst<HeapBuffer>>>, PortIndex, &mut Burst<HeapBuffer>),
+    ) {
+        let len = self.stamp.frame().len();
+        for frame in &mut self.burst {
+            // Undo the encapsulation, or the decapsulation, of the turn before.
+            let now = frame.data().len();
+            if now > len {
+                frame.trim_front(now - len);
+            } else if now < len {
+                frame.prepend(len - now);
+            }
+            self.next = self.stamp.write(frame.data_mut(), self.next);
+        }
+        let mut ctx = Context {
+            tables: &self.tables,
+            counters: &self.counters,
+            now: Duration::ZERO,
+            allowances: &mut self.allowances,
+            flows: &mut self.flows,
+            connections: &mut self.connections,
+            sink: &mut self.sink,
+        };
+        work(&mut ctx, self.from, &mut self.burst);
+        std::mem::swap(&mut self.burst, &mut self.sink.0);
+        assert_eq!(self.burst.len(), BURST, "a packet was dropped");
+    }
+}
