@@ -39,6 +39,48 @@ fn its_command_is_one_of_the_command_line() {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// `Type=notify`: systemd hears when the node runs, and when it stops. The host file names no CPUs: the daemon chooses.
+#[cfg(feature = "dpdk")]
+#[test]
+fn it_hears_when_a_node_runs_and_stops() {
+    use std::{os::unix::net::UnixDatagram, process::Stdio, time::Duration};
+
+    assert_eq!(values("Type"), ["notify"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let text = format!(
+        "host = \"host-a\"\nstate = \"{}/examples/two-hosts.state.yaml\"\nworkers.idle = \"sleep\"\n\
+         eal.args = [\"--no-huge\", \"--no-shconf\", \"-m\", \"400\", \"--no-pci\"]\ncontrol.socket = \"{}\"\n\
+         port = [{{ name = \"vm0\", role = \"instance\", device = \"net_null0\" }}, {{ name = \"vm1\", role = \"instance\", \
+         device = \"net_null1\" }}, {{ name = \"uplink\", role = \"uplink\", device = \"net_null2\", address = \"192.0.2.1/24\" }}]\n",
+        env!("CARGO_MANIFEST_DIR"),
+        file("control.sock").display(),
+    );
+    fs::write(file("host.toml"), text).unwrap();
+    let systemd = UnixDatagram::bind(file("notify")).unwrap();
+    systemd.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut node = Command::new(WARREN)
+        .args(["run", "--config", file("host.toml").to_str().unwrap()])
+        .env("NOTIFY_SOCKET", file("notify"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = [0; 64];
+    let hear = |told: &mut [u8]| {
+        let length = systemd.recv(told).map_err(|error| error.to_string())?;
+        Ok::<_, String>(String::from_utf8_lossy(&told[..length]).into_owned())
+    };
+    let ready = hear(&mut told);
+    Command::new("kill").arg(node.id().to_string()).status().unwrap();
+    let stopping = ready.is_ok().then(|| hear(&mut told));
+    let status = node.wait().unwrap();
+    let mut log = String::new();
+    std::io::Read::read_to_string(&mut node.stderr.take().unwrap(), &mut log).unwrap();
+    assert_eq!(ready.as_deref(), Ok("READY=1"), "{log}");
+    assert_eq!(stopping, Some(Ok("STOPPING=1".into())), "{log}");
+    assert!(status.success() && log.contains("CPUs of the workers: "), "{log}");
+}
+
 /// What DPDK and Warren rely on: see the unit's comments.
 #[test]
 fn it_leaves_what_a_node_needs() {

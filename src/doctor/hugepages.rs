@@ -68,7 +68,8 @@ fn as_argued(machine: &Machine, node: &Node<'_>) -> Finding {
 /// As many as the node needs before it starts, and as many on each NUMA node as the pool there takes.
 fn enough(machine: &Machine, node: &Node<'_>, pages: &[Pages]) -> Vec<Finding> {
     let (free, needed) = (free_mib(pages), node.mib());
-    if node.running {
+    // A daemon that was started without hugepages has none of them.
+    if node.running && pages.iter().any(|pages| pages.free < pages.total) {
         let found = format!("{free} MiB free beside those of the running daemon ({})", shown(pages));
         return vec![Finding::ok(SUBJECT, found)];
     }

@@ -26,6 +26,7 @@ use super::{
     management::{Management, TICK},
     manager::Manager,
     memory::{Buffers, POOL_CACHE, ring_frame},
+    notify::notify,
     propagation::Propagation,
     worker::{Plan, Receive, Transmit, Worker, queues_of},
 };
@@ -163,7 +164,7 @@ impl Node {
             tracing::warn!("{warning}");
         }
         let cores = cores::choose(&Machine::here(), &config);
-        tracing::info!(cpus = ranges(&cores.cpus), "workers run on CPUs {}", cores.why);
+        tracing::info!(cpus = ranges(&cores.cpus), "CPUs of the workers: {}", cores.why);
         config.workers.cores = cores.cpus;
         let cpus = management_cpus(&config.workers.cores);
         let workers = config.workers.cores.len();
@@ -291,6 +292,7 @@ impl Node {
             control = %self.config.control.display(),
             "running"
         );
+        notify("READY=1");
         let mut next_tick = Instant::now();
         let (zebras, hosts) = self.propagation.receivers();
         let mut select = Select::new();
@@ -318,6 +320,7 @@ impl Node {
             }
         };
         tracing::info!(signal, "stopping");
+        notify("STOPPING=1");
         drop(server);
         self.shut_down();
         Ok(())

@@ -28,6 +28,8 @@ pub mod manager;
 pub mod memory;
 pub mod multicast;
 pub mod nat_counters;
+#[cfg(feature = "dpdk")]
+mod notify;
 mod outside;
 pub mod propagation;
 pub mod replay;
