@@ -7,7 +7,7 @@
 //! Nothing is remembered: appliance and cookie are functions of the flow ([`LoadBalancer::appliance`], [`LoadBalancer::cookie`]).
 
 use super::{
-    stateful::at_seat,
+    stateful::{at_seat, subject_of},
     subject::Subject,
     way::{Way, fit_to, go_from},
 };
@@ -28,14 +28,7 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
     (gateway, balancer): (&Gateway, &LoadBalancer),
     frame: B,
 ) {
-    // As of other gateways that send on in their own VPC.
-    if way.vni != gateway.vni {
-        return ctx.drop(way.port, Reason::EdgeToEdge, frame);
-    }
-    let subject = match Subject::of(ctx.flows, ctx.now, gateway, &way, frame.data()) {
-        Ok(subject) => subject,
-        Err(reason) => return ctx.drop(way.port, reason, frame),
-    };
+    let Some((subject, frame)) = subject_of(ctx, &way, gateway, frame) else { return };
     let tables = ctx.tables;
     let (Some(appliance), Some(subnet)) =
         (balancer.appliance(subject.hash), tables.exits.subnet(balancer.subnet))

@@ -82,14 +82,7 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
     (index, gateway): (GatewayIndex, &Gateway),
     frame: B,
 ) {
-    // What goes on is in the gateway's VPC, and so has to be what comes in: nobody else's host sends it there (P-4).
-    if way.vni != gateway.vni {
-        return ctx.drop(way.port, Reason::EdgeToEdge, frame);
-    }
-    let subject = match Subject::of(ctx.flows, ctx.now, gateway, &way, frame.data()) {
-        Ok(subject) => subject,
-        Err(reason) => return ctx.drop(way.port, reason, frame),
-    };
+    let Some((subject, frame)) = subject_of(ctx, &way, gateway, frame) else { return };
     let share = subject.share(gateway, &way);
     // Only who has the share may use its ports.
     let Some(frame) = at_seat(ctx, &way, gateway, gateway.seat(share), frame) else { return };
@@ -105,6 +98,26 @@ pub(super) fn enter<B: Buffer, S: Sink<B>>(
         }
         GatewayKind::Internet(_) | GatewayKind::Outside(_) | GatewayKind::LoadBalancer(_) => {
             ctx.drop(way.port, Reason::NotServed, frame);
+        }
+    }
+}
+
+/// What a packet is of that comes into a gateway which sends it on in its own VPC. Nobody else's host may send it there (P-4).
+pub(super) fn subject_of<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    way: &Way<'_>,
+    gateway: &Gateway,
+    frame: B,
+) -> Option<(Subject, B)> {
+    let subject = match way.vni == gateway.vni {
+        true => Subject::of(ctx.flows, ctx.now, gateway, way, frame.data()),
+        false => Err(Reason::EdgeToEdge),
+    };
+    match subject {
+        Ok(subject) => Some((subject, frame)),
+        Err(reason) => {
+            ctx.drop(way.port, reason, frame);
+            None
         }
     }
 }
