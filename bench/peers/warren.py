@@ -33,7 +33,8 @@ class Warren(Peer):
     def running(self, case: Case, lab: Lab, borrowed: Borrowed) -> Iterator[Counters]:
         folder = borrowed.folder
         (folder / "state.json").write_text(json.dumps(state(tracked=case.name == "stateful")))
-        (folder / "host.toml").write_text(host_file(case, lab, folder))
+        ends = (lab.sink(case), lab.source(case)) if case.encapsulated else (lab.source(case), lab.sink(case))
+        (folder / "host.toml").write_text(host_file(*ends, lab.worker, folder))
         log = folder / "warren.log"
         process = borrowed.start([str(self.binary), "run", "--config", str(folder / "host.toml")], log)
 
@@ -98,22 +99,22 @@ def state(tracked: bool) -> dict:
     }  # fmt: skip
 
 
-def host_file(case: Case, lab: Lab, folder: Path) -> str:
-    """This host: the capture at the instance's port, or at the uplink."""
-    instance, uplink = (lab.sink(case), lab.source(case)) if case.encapsulated else (lab.source(case), lab.sink(case))
+def host_file(instance: str, uplink: str, cpu: int, folder: Path, mtu: int = 1500) -> str:
+    """This host: the devices of the instance's port and of the uplink."""
     neighbors = ",".join(
         f'{{address="{network.underlay(host)}",mac="{network.underlay_mac(host)}"}}' for host in range(1, network.HOSTS + 1)
     )
     return f"""
 host = "host-0"
 state = "state.json"
-workers = {{ cores = [{lab.worker}] }}
+workers = {{ cores = [{cpu}] }}
 eal = {{ args = ["--no-pci", "--in-memory"] }}
 control = {{ socket = "{folder}/socket" }}
 [[port]]
 name = "vm0"
 role = "instance"
 device = "{instance}"
+mtu = {mtu}
 [[port]]
 name = "uplink"
 role = "uplink"

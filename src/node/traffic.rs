@@ -221,6 +221,31 @@ impl Stamp {
         Self { frame, inner_at: DESTINATION, ports_at: PORTS, outer_at: None, variations, flows: 1 }
     }
 
+    /// The traffic of so many queues, each with as many different packets: of a hundred, `astray` are of another queue than the one that
+    /// `queue_of` says.
+    pub fn split(&self, queues: usize, astray: usize, queue_of: impl Fn(&[u8]) -> usize) -> Vec<Self> {
+        let mut by_queue = vec![Vec::new(); queues];
+        let mut frame = self.frame.clone();
+        for (number, variation) in self.variations.iter().enumerate() {
+            self.write(&mut frame, number);
+            if let Some(of_queue) = by_queue.get_mut(queue_of(&frame)) {
+                of_queue.push(*variation);
+            }
+        }
+        let least = by_queue.iter().map(Vec::len).min().unwrap_or(0);
+        (0..queues)
+            .map(|queue| {
+                // Evenly spread, so that a burst has some of each.
+                let source = |number: usize| {
+                    let strays = (number + 1) * astray / 100 > number * astray / 100;
+                    if strays { (queue + 1 + number % (queues - 1).max(1)) % queues } else { queue }
+                };
+                let variations = (0..least).map(|number| by_queue[source(number)][number]).collect();
+                Self { frame: self.frame.clone(), variations, ..*self }
+            })
+            .collect()
+    }
+
     /// Distinct flows among the packets, about.
     pub fn flows(&self) -> usize {
         self.flows
