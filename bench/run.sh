@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures everything that docs/performance.md shows, and makes its tables and plots. On Debian 12, as root; installs what is missing. Under an hour.
-# Usage: bench/run.sh [--quick] [--check] [--only STEP,...] [--results FOLDER] [--warren FILE] [--report | --no-report]
+# Usage: bench/run.sh [--quick | --smoke | --check] [--only STEP,...] [--results FOLDER] [--warren FILE] [--report | --no-report]
 #   --quick      fewer sizes and runs, some minutes; the document stays as it is unless --report says otherwise
+#   --smoke      a moment of some, for CI: that everything still runs; the figures say nothing, and are thrown away
 #   --check      no measurement: tests the scripts themselves, in seconds
 #   --only       some of: entries flows size burst rules routes api moves latency updates scaling start peers memif criterion
 #   --results    where the lines of JSON go (default: bench/results)
@@ -14,25 +15,27 @@ cd "$ROOT"
 
 STEPS=(entries flows size burst rules routes api moves latency updates scaling start peers memif criterion)
 RESULTS=$ROOT/bench/results
-QUICK='' REPORT='' BUILD=1
+QUICK='' SMOKE='' REPORT='' BUILD=1
 
 check() {
     # What peers print is read right, captures are what they say, tables and plots come out of a committed sample.
-    python3 -m unittest discover -s bench/tests
-    if command -v luac5.3 >/dev/null; then luac5.3 -p bench/pktgen/*.lua; fi
-    if command -v shellcheck >/dev/null; then shellcheck -x bench/run.sh; fi
+    /usr/bin/python3 -m unittest discover -s bench/tests
+    /usr/bin/python3 -m compileall -q bench
+    if command -v luac5.3 >/dev/null; then luac5.3 -p bench/pktgen/*.lua; else note "no luac5.3: pktgen's scripts are not looked at"; fi
+    if command -v shellcheck >/dev/null; then shellcheck -x bench/run.sh; else note "no shellcheck"; fi
 }
 
 while (($#)); do
     case $1 in
     --quick) QUICK=1 ;;
-    --check) check && exit ;;
+    --check) check; exit ;;
+    --smoke) SMOKE=1 QUICK=1 STEPS=(entries latency scaling memif peers) RESULTS=$LOGS/results ;;
     --only) IFS=, read -ra STEPS <<<"$2" && shift ;;
     --results) RESULTS=$(realpath -m "$2") && shift ;;
     --warren) WARREN=$(realpath "$2") && BUILD='' && shift ;;
     --report) REPORT=1 ;;
     --no-report) REPORT=0 ;;
-    *) sed -n '3,9s/^# //p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
+    *) sed -n '3,10s/^# //p' "${BASH_SOURCE[0]}" >&2 && exit 2 ;;
     esac
     shift
 done
@@ -41,6 +44,7 @@ REPORT=${REPORT:-$((!QUICK))}
 # either FULL QUICK: a value by the mode.
 either() { if [[ $QUICK ]]; then echo "$2"; else echo "$1"; fi; }
 RUNS=$(either 21 5)
+if [[ $SMOKE ]]; then RUNS=1; fi
 
 # bench STEP ARGUMENTS...: adds the lines of `warren bench`.
 bench() {
@@ -111,26 +115,35 @@ step_updates() {
 step_scaling() {
     local share
     for share in 0 50 100; do bench scaling --case scale --workers 2 --handoff "$share" --runs "$RUNS"; done
-    python3 bench/scaling.py "$RESULTS/scaling.jsonl" >"$RESULTS/simulated.jsonl"
+    /usr/bin/python3 bench/scaling.py "$RESULTS/scaling.jsonl" >"$RESULTS/simulated.jsonl"
 }
-step_start() { python3 bench/start.py --warren "$WARREN" --enis "$(either 1000,100000,1000000 1000,10000)" >"$RESULTS/start.jsonl"; }
+step_start() { /usr/bin/python3 bench/start.py --warren "$WARREN" --enis "$(either 1000,100000,1000000 1000,10000)" >"$RESULTS/start.jsonl"; }
 step_peers() {
-    bench/peers/peers.py --warren "$WARREN" --json --size "$(either 64,1400 64)" --flows "$(either 256,4096 256)" \
-        --rounds "$(either 3 1)" >"$RESULTS/peers.jsonl"
+    local options=(--size "64,1400")
+    if [[ $QUICK ]]; then options=(--flows 256 --rounds 1); fi
+    if [[ $SMOKE ]]; then options+=(--peer warren --samples 2 --window 0.1); fi
+    bench/peers/peers.py --warren "$WARREN" --json "${options[@]}" >"$RESULTS/peers.jsonl"
 }
-step_memif() { bench/pktgen/memif.py --warren "$WARREN" --json --seconds "$(either 2 0.5)" >"$RESULTS/memif.jsonl"; }
+step_memif() {
+    local options=()
+    if [[ $QUICK ]]; then options=(--seconds 0.3); fi
+    if [[ $SMOKE ]]; then options=(--seconds 0.1 --tries 1 --traffic 64 --through "encap,decap" --loss 5); fi
+    bench/pktgen/memif.py --warren "$WARREN" --json "${options[@]}" >"$RESULTS/memif.jsonl"
+}
 step_criterion() {
     local bench
     for bench in $(either "packet flow routes multicast" "packet"); do
         note "[$SECONDS s] cargo bench --bench $bench"
         cargo bench --locked -q --bench "$bench" -- --noplot >"$LOGS/criterion.txt" 2>&1 || { show_tail "$LOGS/criterion.txt" && die "cargo bench --bench $bench failed"; }
-        python3 bench/report/criterion.py <"$LOGS/criterion.txt" >>"$RESULTS/criterion.jsonl"
+        /usr/bin/python3 bench/report/criterion.py <"$LOGS/criterion.txt" >>"$RESULTS/criterion.jsonl"
     done
 }
 
 need_root
 heading "preparing"
-install_packages "${BUILD_PACKAGES[@]}" dpdk-dev openvswitch-switch-dpdk python3 make xz-utils
+install_packages "${BUILD_PACKAGES[@]}" python3
+# DPDK's testpmd, Open vSwitch, and what l3fwd is fetched and built with.
+if [[ ! $SMOKE ]]; then install_packages dpdk-dev openvswitch-switch-dpdk make xz-utils; fi
 need_cargo
 if [[ $BUILD ]]; then
     note "building"
@@ -138,7 +151,7 @@ if [[ $BUILD ]]; then
 fi
 reserve_hugepages 1536
 mkdir -p "$RESULTS"
-PYTHONPATH=bench python3 -c 'import json; from tools.machine import facts; print(json.dumps(facts()))' >"$RESULTS/machine.jsonl"
+PYTHONPATH=bench /usr/bin/python3 -c 'import json; from tools.machine import facts; print(json.dumps(facts()))' >"$RESULTS/machine.jsonl"
 
 for step in "${STEPS[@]}"; do
     declare -F "step_$step" >/dev/null || die "no step is called $step"

@@ -301,3 +301,39 @@ fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
         to.copy_from_slice(&bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The queue of a packet in these tests: by the last bit of its destination.
+    fn queue(frame: &[u8]) -> usize {
+        frame.get(33).map_or(0, |byte| usize::from(byte % 2))
+    }
+
+    #[test]
+    fn of_split_traffic_as_many_packets_are_astray_as_asked() {
+        let stamp = Stamp::encapsulate(&Fleet::new(1000), 64);
+        for astray in [0, 25, 50, 100] {
+            for (number, of) in stamp.split(2, astray, queue).iter().enumerate() {
+                let mut frame = of.frame().to_vec();
+                let packets = of.period();
+                let elsewhere = (0..packets)
+                    .filter(|&packet| {
+                        of.write(&mut frame, packet);
+                        queue(&frame) != number
+                    })
+                    .count();
+                assert!(packets > 1000, "{packets}");
+                assert_eq!(elsewhere, packets * astray / 100, "{astray} percent at queue {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_queue_has_all() {
+        let stamp = Stamp::encapsulate(&Fleet::new(1000), 64);
+        let of = stamp.split(1, 0, |_| 0);
+        assert_eq!(of.iter().map(Stamp::period).collect::<Vec<_>>(), [stamp.period()]);
+    }
+}

@@ -144,6 +144,7 @@ pub fn run(options: &Options) -> Result<(), String> {
     check(options.load > 0.0 && options.load <= 200.0, "--load: more than 0, at most 200 percent")?;
     check((1..=64).contains(&options.workers), "--workers: 1 to 64")?;
     check(options.handoff <= 100, "--handoff: at most 100 percent")?;
+    check(options.handoff == 0 || options.workers > 1, "--handoff: with --workers 2 or more")?;
     let cpus = allowed_cpus();
     let machine = Machine::new(options)?;
     let fleet = Fleet::new(options.entries);
