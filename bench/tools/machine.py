@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Failed(Exception):
@@ -68,7 +69,7 @@ def turn_signals_into_exits() -> None:
     def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, leave)
 
 
@@ -81,6 +82,15 @@ class Borrowed(ExitStack):
         self.folder = Path(tempfile.mkdtemp(prefix="warren-bench."))
         self.callback(shutil.rmtree, self.folder, ignore_errors=True)
         return self
+
+    def __exit__(self, *raised: object) -> bool | None:
+        """Gives everything back. A second Ctrl-C must not leave half of it behind."""
+        kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *ENDING)}
+        try:
+            return super().__exit__(*raised)
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
 
     def hugepages(self, mebibytes: int) -> bool:
         """Asks for so much in hugepages; whether there is so much. The number of before comes back."""
