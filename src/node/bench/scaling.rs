@@ -15,23 +15,70 @@ use super::{
     super::{
         fleet::{self, Fleet},
         traffic::Stamp,
-        worker::{Plan, Worker, WorkerCounters},
+        worker::{Plan, Receive, Worker, WorkerCounters},
     },
-    BenchWorker, Case, Figure, Machine, Options,
+    Case, Figure, Machine, Options,
     generator::{Generator, Traffic},
 };
 use crate::{
-    compile::Compiler, dpdk::Port, ffi::pin_to_cpus, flow::Connections, packet::Plain, pipeline::Reason,
-    rcu::Publisher, tables::Tables,
+    compile::Compiler,
+    dpdk::{Mbuf, Port, TxQueue},
+    ffi::pin_to_cpus,
+    flow::Connections,
+    packet::Plain,
+    pipeline::{Burst, Reason},
+    rcu::Publisher,
+    tables::Tables,
 };
 
 /// How long a measurement takes.
 const WINDOW: Duration = Duration::from_millis(100);
 
+/// Packets that may be on their way through a node, or a little more.
+const WINDOW_PACKETS: u64 = 1024;
+/// Bursts between two looks at how many there are: the counters of other workers are in their caches.
+const LOOK: u32 = 16;
+
+/// A queue that waits while too many packets are on their way: without, who hands over takes new ones faster than others can finish
+/// them, and what is measured is how many are lost.
+struct Windowed {
+    generator: Generator,
+    counters: Arc<[Arc<WorkerCounters>]>,
+    bursts: u32,
+}
+
+impl Windowed {
+    fn on_their_way(&self) -> u64 {
+        let of = |worker: &Arc<WorkerCounters>| {
+            let (from, to) = (worker.ports.port(fleet::FIRST), worker.ports.port(fleet::UPLINK));
+            (from.rx_packets.get(), to.tx_packets.get() + from.drops(Reason::HandoffFull))
+        };
+        let (came, went) =
+            self.counters.iter().map(of).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        came.saturating_sub(went)
+    }
+}
+
+impl Receive<Mbuf> for Windowed {
+    #[inline]
+    fn receive(&mut self, burst: &mut Burst<Mbuf>, most: usize) {
+        if self.bursts == 0 {
+            if self.on_their_way() > WINDOW_PACKETS {
+                return;
+            }
+            self.bursts = LOOK;
+        }
+        self.bursts -= 1;
+        self.generator.receive(burst, most);
+    }
+}
+
+type TeamWorker = Worker<Mbuf, Windowed, TxQueue>;
+
 /// Workers of one node.
 struct Team {
-    workers: Vec<BenchWorker>,
-    counters: Vec<Arc<WorkerCounters>>,
+    workers: Vec<TeamWorker>,
+    counters: Arc<[Arc<WorkerCounters>]>,
     /// Kept for as long as the workers.
     _ports: Vec<Port>,
     _tables: Publisher<Tables>,
@@ -61,17 +108,19 @@ impl Team {
         let (tables, readers) = Publisher::new(tables, workers);
         // The ports' owner is worker 0, whose part of an ENI's flows is the first.
         let plan = Arc::new(Plan::new(vec![0; 3].into(), workers));
-        let counters: Vec<_> = (0..workers).map(|_| Arc::new(WorkerCounters::new(3))).collect();
+        let counters: Arc<[_]> = (0..workers).map(|_| Arc::new(WorkerCounters::new(3))).collect();
         let room = 2 * (fleet.count() as u32);
         let stamps = stamp.split(workers, astray, part);
         let parts = queues.into_iter().zip(uplinks.into_iter().zip(others)).zip(stamps).zip(readers);
         let workers = parts
             .enumerate()
             .map(|(number, (((rx, (tx, other)), stamp), reader))| {
-                let receivers = vec![(fleet::FIRST, Generator::new(rx, Traffic::of(stamp)))];
+                let generator = Generator::new(rx, Traffic::of(stamp));
+                let windowed = Windowed { generator, counters: Arc::clone(&counters), bursts: 0 };
+                let receivers = vec![(fleet::FIRST, windowed)];
                 let outputs = [Some(tx), None, Some(other)];
-                let counters = Arc::clone(&counters[number]);
-                Worker::new(number, receivers, outputs, Arc::clone(&plan), reader, counters, options.burst)
+                let own = Arc::clone(&counters[number]);
+                Worker::new(number, receivers, outputs, Arc::clone(&plan), reader, own, options.burst)
                     .with_connections(Connections::new(room))
             })
             .collect();
@@ -129,7 +178,7 @@ const ALL: usize = 2;
 const OVER: usize = 3;
 
 /// A worker's thread: works when it is its team's turn.
-fn work(machine: &Machine, cpu: usize, mut worker: BenchWorker, turn: &AtomicUsize, team: usize) {
+fn work(machine: &Machine, cpu: usize, mut worker: TeamWorker, turn: &AtomicUsize, team: usize) {
     // Unpinned or unregistered it is slower, which the figures show.
     let _ = pin_to_cpus(&[cpu]);
     let _lcore = machine.eal.register_thread();
