@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use warren::{
     flow::{
         Connections, Endpoint, Flow, Protocol, Side, Timeouts,
-        connections::{Ends, Follows, Opening, Short, Way, clock},
+        connections::{Ends, Opening, Short, Way, clock},
         nat::{BLOCKS, IDLE, Key, Nat, Pool},
     },
     packet::{
@@ -199,18 +199,18 @@ fn pass(c: &mut Criterion) {
                 let keys: [Short; BURST] = std::array::from_fn(|_| {
                     at = (at + 611_953) % size;
                     let (local, remote, ports) = ends(at);
-                    let key = table.short(PORT, local, remote, ports, protocol::TCP);
+                    let key =
+                        table.short(PORT, u64::from(local) << 32 | u64::from(remote), ports, protocol::TCP);
                     table.prefetch(&key);
                     key
                 });
-                let entries = keys.map(|key| table.candidate(&key));
+                let entries = keys.map(|key| table.candidate(key.hash));
                 for (key, entry) in keys.iter().zip(entries) {
                     // Of a million, some hundred share a hash.
-                    let Some(hot) = table.confirm(entry, key) else { continue };
-                    let follows = hot.follows(Direction::Egress, GENERATION, clock(now), 0);
-                    assert_eq!(follows, Some(Follows::Settled));
-                    hot.live(clock(now), &Timeouts::DEFAULT);
-                    if hot.count(Direction::Egress, 64) {
+                    let Some(hot) = table.confirm(entry, &key.words) else { continue };
+                    let (direction, bytes, timeouts) = (Direction::Egress, 64, Timeouts::DEFAULT);
+                    assert!(hot.is_settled(direction, GENERATION, clock(now), 0));
+                    if hot.settled(direction, clock(now), &timeouts, bytes) {
                         table.sum_up(entry);
                     }
                 }

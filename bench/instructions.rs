@@ -2,6 +2,8 @@
 //! committed. Unlike cycles, instructions are the same on a busy machine.
 
 mod common;
+#[path = "common/frame.rs"]
+mod frame;
 #[path = "common/turns.rs"]
 mod turns;
 
@@ -14,15 +16,15 @@ use warren::{
         fleet::{FIRST, Fleet, UPLINK},
         traffic::{Connections, Stamp},
     },
-    packet::{
-        HeapBuffer,
-        tcp::{ACK, SYN},
-    },
+    packet::tcp::{ACK, SYN},
     pipeline::{Burst, Context, process},
     tables::{Direction, PortIndex},
 };
 
-use self::turns::{BURST, Turns};
+use self::{
+    frame::Frame,
+    turns::{BURST, Turns},
+};
 
 /// Turns that are counted.
 const TURNS: usize = 400;
@@ -33,7 +35,7 @@ const CASES: [&str; 5] = ["encap", "decap", "local", "stateful", "stateful-in"];
 
 /// What callgrind counts, by its name.
 #[inline(never)]
-fn counted(ctx: &mut Context<'_, Alone<Burst<HeapBuffer>>>, port: PortIndex, burst: &mut Burst<HeapBuffer>) {
+fn counted(ctx: &mut Context<'_, Alone<Burst<Frame>>>, port: PortIndex, burst: &mut Burst<Frame>) {
     process(ctx, port, burst);
 }
 

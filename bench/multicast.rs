@@ -9,7 +9,7 @@ mod common;
 use std::{net::Ipv4Addr, time::Duration};
 
 use arrayvec::ArrayVec;
-use common::Alone;
+use common::{Alone, Take};
 use criterion::{Criterion, criterion_group, criterion_main};
 use warren::{
     compile::Compiler,
@@ -52,9 +52,9 @@ impl Device {
     }
 }
 
-impl Extend<Mbuf> for Device {
-    fn extend<I: IntoIterator<Item = Mbuf>>(&mut self, frames: I) {
-        frames.into_iter().for_each(|frame| self.send(frame));
+impl Take<Mbuf> for Device {
+    fn take(&mut self, frame: Mbuf) {
+        self.send(frame);
     }
 }
 

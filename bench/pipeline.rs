@@ -2,6 +2,8 @@
 //! The worker loop with drivers is `warren bench`.
 
 mod common;
+#[path = "common/frame.rs"]
+mod frame;
 #[path = "common/turns.rs"]
 mod turns;
 

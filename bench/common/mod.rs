@@ -5,15 +5,22 @@ use warren::{
     tables::PortIndex,
 };
 
-/// The sink of a worker that is alone: all frames that it sends are added to `T`.
+/// The sink of a worker that is alone: all frames that it sends are given to `T`.
 #[derive(Default)]
 pub(crate) struct Alone<T>(pub(crate) T);
 
 impl<T> Notes for Alone<T> {}
 
-impl<B, T: Extend<B>> Sink<B> for Alone<T> {
+/// What becomes of frames that are sent.
+pub(crate) trait Take<B> {
+    /// One of them.
+    fn take(&mut self, frame: B);
+}
+
+impl<B, T: Take<B>> Sink<B> for Alone<T> {
+    #[inline]
     fn transmit(&mut self, _port: PortIndex, frame: B) {
-        self.0.extend([frame]);
+        self.0.take(frame);
     }
 
     fn owns(&self, _port: PortIndex, _part: u8) -> bool {
@@ -21,7 +28,7 @@ impl<B, T: Extend<B>> Sink<B> for Alone<T> {
     }
 
     fn hand_over(&mut self, _part: u8, _at: AtEni, frame: B) {
-        self.0.extend([frame]);
+        self.0.take(frame);
     }
 
     fn workers(&self) -> (usize, usize) {

@@ -7,12 +7,15 @@ use warren::{
     flow::Connections,
     gateway::Flows,
     node::{fleet::Fleet, traffic::Stamp},
-    packet::{Buffer, HeapBuffer},
+    packet::Buffer,
     pipeline::{Allowances, Burst, Context, Counters, process},
     tables::{PortIndex, Tables},
 };
 
-use crate::common::Alone;
+use crate::{
+    common::{Alone, Take},
+    frame::Frame,
+};
 
 /// Packets of a turn.
 pub(crate) const BURST: usize = 32;
@@ -27,15 +30,22 @@ pub(crate) struct Turns {
     stamp: Stamp,
     next: usize,
     from: PortIndex,
-    burst: Burst<HeapBuffer>,
+    burst: Burst<Frame>,
     /// What the pipeline sends, to be used again.
-    sink: Alone<Burst<HeapBuffer>>,
+    sink: Alone<Burst<Frame>>,
+}
+
+impl Take<Frame> for Burst<Frame> {
+    #[inline]
+    fn take(&mut self, frame: Frame) {
+        self.push(frame);
+    }
 }
 
 impl Turns {
     pub(crate) fn new(fleet: &Fleet, from: PortIndex, stamp: Stamp) -> Self {
         let tables = Compiler::new(fleet.site()).build(fleet.model(), &fleet.neighbours());
-        let burst = (0..BURST).map(|_| HeapBuffer::new(stamp.frame())).collect();
+        let burst = (0..BURST).map(|_| Frame::new(stamp.frame())).collect();
         let (counters, allowances, flows) = (Counters::new(3), Allowances::new(3), Flows::new(0));
         let connections = Connections::new(2 * fleet.count() as u32);
         Self {
@@ -59,7 +69,7 @@ impl Turns {
     /// A turn of which `work` does all but stamping.
     pub(crate) fn turn_by(
         &mut self,
-        work: impl FnOnce(&mut Context<'_, Alone<Burst<HeapBuffer>>>, PortIndex, &mut Burst<HeapBuffer>),
+        work: impl FnOnce(&mut Context<'_, Alone<Burst<Frame>>>, PortIndex, &mut Burst<Frame>),
     ) {
         let len = self.stamp.frame().len();
         for frame in &mut self.burst {

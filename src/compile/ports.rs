@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use rustc_hash::FxBuildHasher;
 
 use super::{Compiler, SitePort, SiteRole, lease, local_enis, mirrors};
 use crate::{
     flow::Timeouts,
     model::{self, EndpointService, LogScope, Model, router_mac},
-    packet::{Mac, Vni},
+    packet::Plain,
     tables::{
-        Addresses, Exits, Limits, LocalEni, Place, Port, PortIndex, Role, SubnetIndex, load_balancer_of,
+        Addresses, Exits, Limits, LocalEni, LocalMacs, Place, Port, Role, SubnetIndex, load_balancer_of,
     },
 };
 
@@ -47,7 +46,7 @@ impl Compiler {
     }
 
     /// The ports of the ENIs that are attached to this node.
-    pub(super) fn local_macs(&self, model: &Model) -> HashMap<(Vni, Mac), PortIndex, FxBuildHasher> {
+    pub(super) fn local_macs(&self, model: &Model) -> LocalMacs {
         let macs = self.local.iter().filter_map(|id| {
             let eni = model.enis.get(id)?;
             let port = self.site.port(&eni.attachment.as_ref()?.port)?;
@@ -81,6 +80,8 @@ impl Compiler {
             subnet: index_of_subnet,
             subnet_v4: subnet.cidr4,
             subnet_v6: subnet.cidr6,
+            // Without any address, no connection begins with a packet from none.
+            plain: Plain::sender(eni.mac, v4.clone().next().unwrap_or(0)),
             v4: Addresses::<u32>::new(v4, eni.prefixes4.iter().map(|prefix| prefix.network().to_bits())),
             v6: Addresses::<u128>::new(v6, eni.prefixes6.iter().map(|prefix| prefix.network().to_bits())),
             resolver: vpc.cidrs4.first().map(|block| block.network().to_bits() + 2),

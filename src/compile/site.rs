@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::{
     model::Id,
-    packet::{Encapsulation, Mac, OuterChecksum, mapped},
+    packet::{Encapsulation, Mac, OuterChecksum, PlainOuter, mapped},
     tables::{GatewayPort, LinkLocal, PortIndex, ServicePort, Uplink, VlanMode},
 };
 
@@ -80,7 +80,12 @@ pub struct SiteUplink {
 
 impl SiteUplink {
     pub(super) fn to_table(&self) -> Uplink {
-        Uplink { mac: self.mac, address: self.address, mapped: mapped(self.address), checksum: self.checksum }
+        let plain = match self.address {
+            IpAddr::V4(address) => Some(PlainOuter::to(address.to_bits())),
+            IpAddr::V6(_) => None,
+        };
+        let (mac, address, checksum) = (self.mac, self.address, self.checksum);
+        Uplink { mac, address, mapped: mapped(address), checksum, plain }
     }
 }
 

@@ -11,6 +11,8 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
+use arrayvec::ArrayVec;
+
 /// Starts loading the cache line that holds the first byte of `value`. A hint: it never faults.
 #[inline(always)]
 pub fn prefetch<T: ?Sized>(value: &T) {
@@ -84,7 +86,22 @@ pub fn allowed_cpus() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
-/// A fixed slice in memory for which the kernel is asked to use huge pages, if it is as large as one, so that random access to it
+/// Moves the first `count` elements of one to the end of the other, as far as they are there, at once.
+#[inline]
+pub fn move_front<T, const N: usize>(from: &mut ArrayVec<T, N>, count: usize, to: &mut Vec<T>) {
+    let (len, count) = (from.len(), count.min(from.len()));
+    to.reserve(count);
+    // SAFETY: `count` elements are moved to where there is room for them, and the rest to the front; the lengths say so before
+    // anything can look.
+    unsafe {
+        from.set_len(len - count);
+        to.as_mut_ptr().add(to.len()).copy_from_nonoverlapping(from.as_ptr(), count);
+        to.set_len(to.len() + count);
+        from.as_mut_ptr().copy_from(from.as_ptr().add(count), len - count);
+    }
+}
+
+/// A fixed slice in memory for which the kernel is asked to use huge pages, if it is not much smaller than one, so that random access to it
 /// costs fewer translation misses.
 pub struct HugeSlice<T> {
     start: std::ptr::NonNull<T>,
@@ -93,6 +110,8 @@ pub struct HugeSlice<T> {
 
 /// What a huge page of the kernel's transparent ones is aligned to, on x86-64.
 const HUGE_PAGE: usize = 2 << 20;
+/// What is worth a huge page: as many small ones as a processor's first level of translations knows at once.
+const WORTH_ONE: usize = 64 * 4096;
 const CACHE_LINE: usize = 64;
 
 impl<T: Copy> HugeSlice<T> {
@@ -102,7 +121,7 @@ impl<T: Copy> HugeSlice<T> {
         // SAFETY: the layout is not of size zero.
         let memory = unsafe { alloc(layout) };
         let Some(start) = std::ptr::NonNull::new(memory.cast::<T>()) else { handle_alloc_error(layout) };
-        if layout.size() >= HUGE_PAGE {
+        if layout.align() >= HUGE_PAGE {
             // A kernel without transparent huge pages refuses, which costs time and nothing else.
             // SAFETY: the range is this allocation; the advice does not change its content.
             unsafe { libc::madvise(memory.cast(), layout.size(), libc::MADV_HUGEPAGE) };
@@ -114,16 +133,16 @@ impl<T: Copy> HugeSlice<T> {
         Self { start, len }
     }
 
-    /// Memory, in bytes: of whole huge pages, if it is as large as one.
+    /// Memory, in bytes: of whole huge pages, if it has some.
     pub fn bytes(&self) -> usize {
         layout_of::<T>(self.len).size()
     }
 }
 
-/// Where so many elements lie. What is smaller than a huge page would have most of one cleared for nothing.
+/// Where so many elements lie. What is much smaller than a huge page would have most of one cleared for nothing.
 fn layout_of<T>(len: usize) -> Layout {
     let bytes = (len * size_of::<T>()).max(1);
-    let unit = if bytes < HUGE_PAGE { CACHE_LINE } else { HUGE_PAGE };
+    let unit = if bytes < WORTH_ONE { CACHE_LINE } else { HUGE_PAGE };
     match Layout::from_size_align(bytes.next_multiple_of(unit), unit.max(align_of::<T>())) {
         Ok(layout) => layout,
         Err(error) => panic!("{len} elements of {} bytes: {error}", size_of::<T>()),
@@ -147,6 +166,7 @@ impl<T> Deref for HugeSlice<T> {
 }
 
 impl<T> DerefMut for HugeSlice<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as above, and borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
@@ -182,9 +202,43 @@ pub fn equal_lanes(words: &[u32; 8], word: u32) -> u32 {
     (0..).zip(words).map(|(lane, &other)| u32::from(other == word) << lane).sum()
 }
 
+/// Whether two are equal in the bits of a mask.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
+#[inline(always)]
+pub fn equal_under(mask: &[u8; 32], a: &[u8; 32], b: &[u8; 32]) -> bool {
+    use std::arch::x86_64::{_mm256_loadu_si256, _mm256_testz_si256, _mm256_xor_si256};
+    // SAFETY: the build is for processors with AVX2, and 32 bytes are read of each, which they have.
+    unsafe {
+        let load = |bytes: &[u8; 32]| _mm256_loadu_si256(bytes.as_ptr().cast());
+        _mm256_testz_si256(load(mask), _mm256_xor_si256(load(a), load(b))) != 0
+    }
+}
+
+/// Whether two are equal in the bits of a mask.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "avx2")))]
+#[inline(always)]
+pub fn equal_under(mask: &[u8; 32], a: &[u8; 32], b: &[u8; 32]) -> bool {
+    mask.iter().zip(a.iter().zip(b)).all(|(mask, (a, b))| (a ^ b) & mask == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_move_from_the_front_to_the_end() {
+        let text = |n: u32| n.to_string();
+        let mut from: ArrayVec<String, 8> = (0..5).map(text).collect();
+        let mut to = vec![text(9)];
+        move_front(&mut from, 2, &mut to);
+        move_front(&mut from, 0, &mut to);
+        assert_eq!(
+            (&from[..], &to[..]),
+            (&["2", "3", "4"].map(String::from)[..], &["9", "0", "1"].map(String::from)[..])
+        );
+        move_front(&mut from, 7, &mut to);
+        assert_eq!((from.len(), to.len()), (0, 6));
+    }
 
     #[test]
     fn lanes_that_are_equal() {

@@ -102,6 +102,24 @@ impl Index {
         }
     }
 
+    /// The first entry with a hash.
+    #[inline(always)]
+    pub fn first(&self, hash: u32) -> Option<u32> {
+        let line = self.lines.get(self.home(hash))?;
+        let same = equal_lanes(&line.hashes, hash);
+        match line.entries.get(same.trailing_zeros() as usize) {
+            Some(&entry) if entry != NONE => Some(entry),
+            _ => self.first_further(hash),
+        }
+    }
+
+    /// The same where nearly none is: neither first nor in its home line.
+    #[cold]
+    #[inline(never)]
+    fn first_further(&self, hash: u32) -> Option<u32> {
+        self.find(hash, |_| true)
+    }
+
     /// Puts an entry in under a hash. An entry must not be under the same hash already. `false` if the index is full.
     pub fn insert(&mut self, hash: u32, entry: u32) -> bool {
         if self.used >= self.capacity || entry == NONE {

@@ -31,7 +31,7 @@ use crate::{
         show::{self, Snapshot},
     },
     compile::Site,
-    ffi::{pin_to_cpus, without_signals},
+    ffi::{move_front, pin_to_cpus, without_signals},
     flow::Connections,
     gateway::Flows,
     model::Model,
@@ -253,7 +253,7 @@ impl<B: Buffer + Send + 'static> Node<B> {
         });
         let counters = Arc::clone(self.common.counters.get(worker)?);
         let plan = Arc::clone(&self.common.plan);
-        let inputs = vec![(PortIndex(0), Given(Burst::new()))];
+        let inputs = vec![(PortIndex(0), Given)];
         let worker_loop = Worker::new(worker, inputs, queues, plan, reader, counters, MAX_BURST)
             .with_flows(flows)
             .with_connections(connections);
@@ -470,14 +470,12 @@ impl Ports {
     }
 }
 
-/// What a worker was given for the coming round.
-struct Given<B>(Burst<B>);
+/// What a worker was given for the coming round: it lies in its burst already.
+struct Given;
 
-impl<B> Receive<B> for Given<B> {
-    #[inline]
-    fn receive(&mut self, burst: &mut Burst<B>, _most: usize) {
-        burst.extend(self.0.drain(..));
-    }
+impl<B> Receive<B> for Given {
+    #[inline(always)]
+    fn receive(&mut self, _burst: &mut Burst<B>, _most: usize) {}
 }
 
 /// What it has for a port.
@@ -493,11 +491,11 @@ impl<B: Buffer> Transmit<B> for Sent<B> {
     #[inline]
     fn transmit(&mut self, burst: &mut Burst<B>) {
         let mut ready = burst.len().min(self.frames.capacity() - self.frames.len());
-        if !self.segments {
+        if !self.segments && !burst.iter().all(Buffer::is_contiguous) {
             ready = burst.iter_mut().take(ready).position(|frame| !frame.linearize()).unwrap_or(ready);
         }
         if ready > 0 {
-            self.frames.extend(burst.drain(..ready));
+            move_front(burst, ready, &mut self.frames);
             self.with.add(self.port);
         }
     }
@@ -514,7 +512,7 @@ pub enum Refusal {
 
 /// A worker, for the thread that the program runs it in.
 pub struct Handle<B> {
-    worker: Worker<B, Given<B>, Sent<B>>,
+    worker: Worker<B, Given, Sent<B>>,
     number: usize,
     /// By port: whether it receives from it and sends to it.
     ours: Box<[bool]>,
@@ -546,9 +544,9 @@ impl<B: Buffer> Handle<B> {
     #[inline]
     pub fn round(&mut self, port: PortIndex, now: Duration, give: impl FnOnce(&mut Burst<B>)) {
         let now = self.time(now);
-        if let Some((from, given)) = self.worker.inputs().first_mut() {
+        if let (Some((from, _)), given) = self.worker.coming() {
             *from = port;
-            give(&mut given.0);
+            give(given);
         }
         self.worker.round(now);
     }

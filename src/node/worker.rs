@@ -40,7 +40,8 @@ use crate::{
 
 /// A queue that packets come from.
 pub trait Receive<B> {
-    /// Appends up to `most` packets that have arrived, as many as `burst` has room for.
+    /// Appends up to `most` packets that have arrived, as many as `burst` has room for; it is empty, but for what was put there
+    /// for this queue ([`Worker::coming`]).
     fn receive(&mut self, burst: &mut Burst<B>, most: usize);
 }
 
@@ -458,10 +459,11 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         &mut self.connections
     }
 
-    /// Its receive queues, with the ports that they are of.
+    /// Its first receive queue, with the port that it is of, and what that gives in the coming round: nothing between rounds.
     #[cfg(feature = "dpdk")]
-    pub(super) fn inputs(&mut self) -> &mut [(PortIndex, R)] {
-        &mut self.inputs
+    #[inline]
+    pub(super) fn coming(&mut self) -> (Option<&mut (PortIndex, R)>, &mut Burst<B>) {
+        (self.inputs.first_mut(), &mut self.burst)
     }
 
     /// Its transmit queue of a port, if it has one.

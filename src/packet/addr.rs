@@ -4,6 +4,8 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::bytes::{get, put};
+
 /// An IEEE 802 MAC-48 address, in wire order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -27,6 +29,7 @@ impl Mac {
     }
 
     /// The 48 bits, first octet most significant.
+    #[inline]
     pub const fn to_u64(self) -> u64 {
         let [a, b, c, d, e, f] = self.0;
         u64::from_be_bytes([0, 0, a, b, c, d, e, f])
@@ -89,12 +92,51 @@ impl From<Mac> for String {
     }
 }
 
+/// Destination and source MAC, as a frame begins with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct MacPair([u8; 12]);
+
+impl MacPair {
+    /// Both of them zero.
+    pub const ZERO: Self = Self([0; 12]);
+
+    /// The two.
+    pub fn new(destination: Mac, source: Mac) -> Self {
+        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination.0, source.0);
+        Self([a, b, c, d, e, f, g, h, i, j, k, l])
+    }
+
+    /// The first.
+    #[inline(always)]
+    pub fn destination(&self) -> Mac {
+        Mac(get(&self.0, 0).unwrap_or_default())
+    }
+
+    /// Writes both into a frame; nothing into a shorter one.
+    #[inline(always)]
+    pub fn put(&self, frame: &mut [u8]) {
+        put(frame, 0, self.0);
+    }
+}
+
 /// Destination and source MAC of a frame; zeros of a shorter one.
 #[inline(always)]
 pub fn macs(frame: &[u8]) -> (Mac, Mac) {
-    let halves = frame.first_chunk::<12>().and_then(|head| head.first_chunk().zip(head.last_chunk()));
-    halves.map_or((Mac::ZERO, Mac::ZERO), |(destination, source)| (Mac(*destination), Mac(*source)))
+    frame.first_chunk::<12>().map_or((Mac::ZERO, Mac::ZERO), |head| {
+        (Mac(get(head, 0).unwrap_or_default()), Mac(get(head, 6).unwrap_or_default()))
+    })
 }
+
+/// [`Mac::to_u64`] of both, as they are compared soonest; zeros of a frame that is shorter than an Ethernet header.
+#[inline(always)]
+pub fn mac_numbers(frame: &[u8]) -> (u64, u64) {
+    let number = |at| u64::from_be_bytes(get(frame, at).unwrap_or_default()) >> 16;
+    (number(0), number(6))
+}
+
+/// The group bit ([`Mac::is_group`]) of [`Mac::to_u64`].
+pub const GROUP: u64 = 1 << 40;
 
 /// Writes destination and source MAC into a frame; nothing into a shorter one.
 #[inline(always)]
@@ -123,6 +165,7 @@ impl Vni {
     };
 
     /// The identifier, if it fits 24 bits and is not zero.
+    #[inline]
     pub const fn new(value: u32) -> Option<Self> {
         match std::num::NonZeroU32::new(value) {
             Some(value) if value.get() <= Self::MAX => Some(Self(value)),
@@ -131,6 +174,7 @@ impl Vni {
     }
 
     /// The number, 1 to [`Vni::MAX`].
+    #[inline]
     pub const fn get(self) -> u32 {
         self.0.get()
     }

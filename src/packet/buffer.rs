@@ -71,27 +71,32 @@ pub trait Buffer: Sized {
     }
 
     /// Octets of the whole frame, with all its pieces.
+    #[inline]
     fn frame_len(&self) -> usize {
         self.data().len()
     }
 
     /// Whether [`Buffer::data`] is the whole frame. A chained mbuf is not, and is dropped by name.
+    #[inline]
     fn is_contiguous(&self) -> bool {
         true
     }
 
     /// Makes a chained frame one piece; `false`, changing nothing, where its first buffer has no room for all of it, or the frame is
     /// [shared](Buffer::clone_ref).
+    #[inline]
     fn linearize(&mut self) -> bool {
         self.is_contiguous()
     }
 
     /// What the device found of the IPv4 header checksum of the frame as received.
+    #[inline]
     fn ip_checksum(&self) -> Checked {
         Checked::Unknown
     }
 
     /// What the device found of the UDP or TCP checksum of the frame as received.
+    #[inline]
     fn l4_checksum(&self) -> Checked {
         Checked::Unknown
     }
@@ -104,6 +109,7 @@ pub trait Buffer: Sized {
     }
 
     /// Starts loading the frame's first cache line.
+    #[inline]
     fn prefetch(&self) {}
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::{
-    Buffer, Checked, Encapsulation, Mac, Sender, Vni,
+    Buffer, Checked, Encapsulation, Mac, Pattern, Sender, Vni,
     bytes::{get, put},
     checksum::{self, Sum},
     encap::{ETHERNET_BRIDGING, SENDER_LEN, SENDER_OPTION, UDP, VXLAN_VALID_VNI},
@@ -128,8 +128,6 @@ impl Outer {
 pub struct PlainOuter {
     /// The sending host's underlay address, host order.
     pub source: u32,
-    /// The addressed host's.
-    pub destination: u32,
     /// As [`Outer::vni`].
     pub vni: Vni,
     /// As [`Outer::end`].
@@ -142,32 +140,38 @@ impl PlainOuter {
     /// Its length: offset of the inner Ethernet header.
     pub const LEN: usize = ETHERNET + 20 + UDP + 8;
 
-    /// The words of a frame with such a header; `None` of all others, right or wrong.
+    /// The words of a frame with such a header to the host that the pattern is of; `None` of all others, right or wrong.
     #[inline(always)]
-    pub fn of(frame: &[u8], ip_checksum: Checked) -> Option<Self> {
+    pub fn of(here: &Pattern, frame: &[u8], ip_checksum: Checked) -> Option<Self> {
         let fixed = frame.first_chunk::<{ Self::LEN }>()?;
         let half = |at| u16::from_be_bytes(get(fixed, at).unwrap_or_default());
         let word = |at| u32::from_be_bytes(get(fixed, at).unwrap_or_default());
         let ip_end = ETHERNET + usize::from(half(16));
         let end = ETHERNET + 20 + usize::from(half(38));
-        let plain = word(12) >> 8 == u32::from(ethertype::IPV4) << 8 | 0x45
-            && half(20) & 0x3fff == 0
-            && fixed[23] == protocol::UDP
-            && half(36) == Encapsulation::Vxlan.port()
-            && fixed[42] & VXLAN_VALID_VNI != 0
-            && end <= ip_end
-            && ip_end <= frame.len();
+        let plain = here.fits(&get(fixed, ETHERNET - 2)?) && end <= ip_end && ip_end <= frame.len();
         let right = || match ip_checksum {
             Checked::Good => true,
             Checked::Bad => false,
-            Checked::Unknown => get(fixed, ETHERNET).is_some_and(|ip| plain_sum(&ip).fold() == 0xffff),
+            Checked::Unknown => get(fixed, ETHERNET).is_some_and(|ip| is_right(&ip)),
         };
         if !plain || !right() {
             return None;
         }
         let vni = Vni::new(word(46) >> 8)?;
-        let (source, destination) = (word(26), word(30));
-        Some(Self { source, destination, vni, end: end as u16, ecn: fixed[15] & 3 })
+        Some(Self { source: word(26), vni, end: end as u16, ecn: fixed[15] & 3 })
+    }
+
+    /// What [`PlainOuter::of`] is told by: the address of this host, host order.
+    pub fn to(address: u32) -> Pattern {
+        // From the EtherType on.
+        Pattern::ANY
+            .with(0, ethertype::IPV4.to_be_bytes(), [0xff; 2])
+            .with(2, [0x45], [0xff])
+            .with(8, [0; 2], [0x3f, 0xff])
+            .with(11, [protocol::UDP], [0xff])
+            .with(18, address.to_be_bytes(), [0xff; 4])
+            .with(24, Encapsulation::Vxlan.port().to_be_bytes(), [0xff; 2])
+            .with(30, [VXLAN_VALID_VNI], [VXLAN_VALID_VNI])
     }
 }
 
@@ -208,11 +212,12 @@ pub fn strip_outer<B: Buffer>(buffer: &mut B, inner: u16, end: u16, ecn: u8) -> 
     apply_ecn(buffer, ecn)
 }
 
-/// The sum of a header without options: five additions instead of a loop.
+/// Whether the checksum of an IPv4 header without options is right: whether the one's complement sum of its words is minus zero.
+/// That sum is the one modulo 2¹⁶ − 1, of longer words too (RFC 1071 §2, B and C), in any byte order, and a header is not all zeros.
 #[inline(always)]
-fn plain_sum(header: &[u8; 20]) -> Sum {
-    let words = |at| u32::from_be_bytes(get(header, at).unwrap_or_default());
-    Sum::ZERO.dword(words(0)).dword(words(4)).dword(words(8)).dword(words(12)).dword(words(16))
+fn is_right(header: &[u8; 20]) -> bool {
+    let word = |at| u64::from(u32::from_ne_bytes(get(header, at).unwrap_or_default()));
+    (word(0) + word(4) + word(8) + word(12) + word(16)).is_multiple_of(0xffff)
 }
 
 /// RFC 1122 §3.2.1.2: verify the IPv4 header checksum, drop silently if it is wrong.
@@ -224,7 +229,7 @@ fn check_ipv4(frame: &[u8], headers: &Headers, ip_checksum: Checked) -> Result<(
         Checked::Unknown => match frame.get(ETHERNET..usize::from(headers.l4)) {
             Some(header) => match header.first_chunk::<20>() {
                 // The usual length, as a constant.
-                Some(plain) if header.len() == 20 => plain_sum(plain).fold() == 0xffff,
+                Some(plain) if header.len() == 20 => is_right(plain),
                 _ => Sum::of(header).fold() == 0xffff,
             },
             None => false,
@@ -491,14 +496,15 @@ mod tests {
             }
             let parsed = parse(&bytes)
                 .and_then(|headers| Outer::parse(&bytes, &headers, Encapsulation::Vxlan, checked));
-            let plain = PlainOuter::of(&bytes, checked);
+            let IpAddr::V4(here) = v4().1 else { unreachable!() };
+            let plain = PlainOuter::of(&PlainOuter::to(here.to_bits()), &bytes, checked);
             let untouched = mutations.is_empty() && cut.is_none();
             prop_assert!(!untouched || plain.is_some() == (!geneve && !v6_underlay && checked != Checked::Bad));
             // What has no room for an inner header, is no business of this.
-            if let Some(PlainOuter { source, destination, vni, end, ecn }) = plain
+            if let Some(PlainOuter { source, vni, end, ecn }) = plain
                 && usize::from(end) >= PlainOuter::LEN + 14
             {
-                let [source, destination] = [source, destination].map(|ip| mapped(IpAddr::V4(ip.into())));
+                let [source, destination] = [source.into(), here].map(|ip| mapped(IpAddr::V4(ip)));
                 let inner = PlainOuter::LEN as u16;
                 prop_assert_eq!(parsed, Ok(Outer { source, destination, vni, sender: None, inner, end, ecn }));
             }

@@ -25,6 +25,7 @@ pub enum Encapsulation {
 
 impl Encapsulation {
     /// The UDP destination port: 4789 (RFC 7348 §5) or 6081 (RFC 8926 §3.3).
+    #[inline]
     pub const fn port(self) -> u16 {
         match self {
             Self::Vxlan => 4789,
@@ -168,12 +169,12 @@ impl OuterTemplate {
     }
 
     /// Octets that [`OuterTemplate::encapsulate`] puts in front of a frame, the outer Ethernet header included.
+    #[inline]
     pub const fn header_len(&self) -> usize {
         self.len as usize
     }
 
-    /// Puts the outer header in front of a frame for the VPC `vni`. Geneve carries the `sender`, VXLAN can't. The UDP
-    /// source port (and the IPv6 flow label) comes from `flow_hash`, [`super::flow_hash`] of the inner packet, so that
+    /// Puts the outer header in front of a frame for the VPC `vni`. Geneve carries the `sender`, VXLAN can't. The UDP source port (and the IPv6 flow label) comes from `flow_hash`, [`super::flow_hash`] of the inner packet, so that
     /// the underlay spreads flows and keeps each in order.
     ///
     /// # Errors
@@ -188,14 +189,44 @@ impl OuterTemplate {
         sender: Sender,
         flow_hash: u32,
     ) -> Result<(), Reason> {
-        // Compared first, without a jump table: what is used most.
+        let traffic_class = traffic_class(buffer.data());
+        self.encapsulate_classed(buffer, vni, &sender, traffic_class, flow_hash)
+    }
+
+    /// [`OuterTemplate::encapsulate`] of a frame whose [`traffic_class`] is known.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[inline(always)]
+    pub fn encapsulate_classed<B: Buffer>(
+        &self,
+        buffer: &mut B,
+        vni: Vni,
+        sender: &Sender,
+        traffic_class: u8,
+        flow_hash: u32,
+    ) -> Result<(), Reason> {
+        // What is used most has its code in line, and no other.
         if self.header_len() == VXLAN_V4 {
-            return self.put_in_front::<VXLAN_V4, B>(buffer, vni, sender, flow_hash);
+            return self.put_in_front::<VXLAN_V4, B>(buffer, vni, sender, traffic_class, flow_hash);
         }
+        self.encapsulate_otherwise(buffer, vni, sender, traffic_class, flow_hash)
+    }
+
+    #[inline(never)]
+    fn encapsulate_otherwise<B: Buffer>(
+        &self,
+        buffer: &mut B,
+        vni: Vni,
+        sender: &Sender,
+        traffic_class: u8,
+        flow_hash: u32,
+    ) -> Result<(), Reason> {
         match self.header_len() {
-            VXLAN_V6 => self.put_in_front::<VXLAN_V6, B>(buffer, vni, sender, flow_hash),
-            GENEVE_V4 => self.put_in_front::<GENEVE_V4, B>(buffer, vni, sender, flow_hash),
-            _ => self.put_in_front::<GENEVE_V6, B>(buffer, vni, sender, flow_hash),
+            VXLAN_V6 => self.put_in_front::<VXLAN_V6, B>(buffer, vni, sender, traffic_class, flow_hash),
+            GENEVE_V4 => self.put_in_front::<GENEVE_V4, B>(buffer, vni, sender, traffic_class, flow_hash),
+            _ => self.put_in_front::<GENEVE_V6, B>(buffer, vni, sender, traffic_class, flow_hash),
         }
     }
 
@@ -230,7 +261,7 @@ impl OuterTemplate {
         let ip_len = u16::try_from(VXLAN_V4 - ETHERNET + payload.len()).ok()?;
         let mut header = [0; VXLAN_V4];
         let sender = Sender { vni, mac: Mac::ZERO };
-        self.write(&mut header, ip_len, traffic_class(payload), vni, sender, flow_hash)?;
+        self.write(&mut header, ip_len, traffic_class(payload), vni, &sender, flow_hash)?;
         Some(header)
     }
 
@@ -248,7 +279,7 @@ impl OuterTemplate {
         let head = buffer.prepend(LEN).and_then(|head| head.first_chunk_mut::<LEN>());
         let head = head.ok_or(Reason::NoHeadroom)?;
         let (udp, udp_len) = self
-            .write(head, ip_len, traffic_class(payload), vni, sender, flow_hash)
+            .write(head, ip_len, traffic_class(payload), vni, &sender, flow_hash)
             .ok_or(Reason::NoHeadroom)?;
         if self.checksum != OuterChecksum::Zero {
             self.fill_udp_checksum(buffer, payload, udp, udp_len);
@@ -262,12 +293,15 @@ impl OuterTemplate {
         &self,
         buffer: &mut B,
         vni: Vni,
-        sender: Sender,
+        sender: &Sender,
+        traffic_class: u8,
         flow_hash: u32,
     ) -> Result<(), Reason> {
         let frame = buffer.prepend(LEN).ok_or(Reason::NoHeadroom)?;
-        let traffic_class = traffic_class(frame.get(LEN..).unwrap_or_default());
-        let ip_len = u16::try_from(frame.len() - ETHERNET).map_err(|_| Reason::OversizeFrame)?;
+        if frame.len() > ETHERNET + usize::from(u16::MAX) {
+            return Err(Reason::OversizeFrame);
+        }
+        let ip_len = (frame.len() - ETHERNET) as u16;
         let head = frame.first_chunk_mut::<LEN>().ok_or(Reason::NoHeadroom)?;
         let (udp, udp_len) =
             self.write(head, ip_len, traffic_class, vni, sender, flow_hash).ok_or(Reason::NoHeadroom)?;
@@ -286,7 +320,7 @@ impl OuterTemplate {
         ip_len: u16,
         traffic_class: u8,
         vni: Vni,
-        sender: Sender,
+        sender: &Sender,
         flow_hash: u32,
     ) -> Option<(usize, u16)> {
         let ipv6 = LEN == VXLAN_V6 || LEN == GENEVE_V6;
@@ -355,7 +389,7 @@ pub(super) fn write_ipv6(bytes: &mut [u8], source: Ipv6Addr, destination: Ipv6Ad
 /// The inner packet's DSCP and ECN, which the outer header takes over (RFC 2983 §3.1 uniform model; RFC 6040 §4.1 normal
 /// mode). 0 for what is not IP.
 #[inline(always)]
-pub(super) fn traffic_class(frame: &[u8]) -> u8 {
+pub fn traffic_class(frame: &[u8]) -> u8 {
     let [high, low, first, second] = get(frame, 12).unwrap_or_default();
     match u16::from_be_bytes([high, low]) {
         ethertype::IPV4 => second,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::bytes::get;
+use super::{Mac, Pattern, bytes::get};
 use crate::pipeline::Reason;
 
 /// Octets of an untagged Ethernet header, so the offset of the network header in any frame that [`parse`] accepts.
@@ -135,44 +135,83 @@ pub fn parse(frame: &[u8]) -> Result<Headers, Reason> {
 /// The words of the usual packet: unfragmented TCP or UDP over IPv4 without options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plain {
-    /// Source address, host order.
-    pub source: u32,
-    /// Destination address, host order.
-    pub destination: u32,
+    /// Source address in the upper half, destination address in the lower, host order.
+    pub addresses: u64,
     /// Source port in the upper half, destination port in the lower.
     pub ports: u32,
     /// As [`Headers::ip_len`].
     pub ip_len: u16,
     /// TCP or UDP.
     pub protocol: u8,
+    /// DSCP and ECN field (RFC 2474, RFC 3168).
+    pub traffic_class: u8,
 }
 
 impl Plain {
+    /// Octets of the headers up to the ports.
+    const FIXED: usize = 42;
+
     /// The words of a frame with such a packet; `None` of all others, right or wrong.
     #[inline(always)]
     pub fn of(frame: &[u8]) -> Option<Self> {
-        let fixed = frame.first_chunk::<42>()?;
+        let fixed = frame.first_chunk::<{ Self::FIXED }>()?;
+        let start = u32::from_be_bytes([fixed[12], fixed[13], fixed[14], fixed[15]]);
+        let plain = start >> 8 == u32::from(ethertype::IPV4) << 8 | 0x45
+            && u16::from_be_bytes([fixed[20], fixed[21]]) & 0x3fff == 0;
+        if plain { Self::measured(fixed, frame.len()) } else { None }
+    }
+
+    /// What [`Plain::of_sender`] is told by: the sender's MAC and address, host order.
+    pub fn sender(mac: Mac, address: u32) -> Pattern {
+        // Six octets from the start, where the destination MAC ends.
+        Pattern::ANY
+            .with(0, mac.0, [0xff; 6])
+            .with(6, ethertype::IPV4.to_be_bytes(), [0xff; 2])
+            .with(8, [0x45], [0xff])
+            .with(14, [0; 2], [0x3f, 0xff])
+            .with(20, address.to_be_bytes(), [0xff; 4])
+    }
+
+    /// [`Plain::of`] a frame of the sender with that pattern; of all others `None`.
+    #[inline(always)]
+    pub fn of_sender(sender: &Pattern, frame: &[u8]) -> Option<Self> {
+        let fixed = frame.first_chunk::<{ Self::FIXED }>()?;
+        if sender.fits(&get(fixed, 6)?) { Self::measured(fixed, frame.len()) } else { None }
+    }
+
+    /// The words of a frame of so many octets that is an IPv4 packet without options or fragmentation.
+    #[inline(always)]
+    fn measured(fixed: &[u8; Self::FIXED], len: usize) -> Option<Self> {
         let ip_len = u16::from_be_bytes([fixed[16], fixed[17]]);
-        let start = u32::from_be_bytes([fixed[12], fixed[13], fixed[14], 0]);
-        let plain = start == u32::from(ethertype::IPV4) << 16 | 0x4500
-            && u16::from_be_bytes([fixed[20], fixed[21]]) & 0x3fff == 0
-            && plain_transport(fixed[23], usize::from(ip_len), 20)
-            && ETHERNET + usize::from(ip_len) <= frame.len();
+        let plain =
+            plain_transport(fixed[23], usize::from(ip_len), 20) && ETHERNET + usize::from(ip_len) <= len;
         plain.then_some(Self {
-            source: u32::from_be_bytes([fixed[26], fixed[27], fixed[28], fixed[29]]),
-            destination: u32::from_be_bytes([fixed[30], fixed[31], fixed[32], fixed[33]]),
-            ports: u32::from_be_bytes([fixed[34], fixed[35], fixed[36], fixed[37]]),
+            addresses: u64::from_be_bytes(get(fixed, 26).unwrap_or_default()),
+            ports: u32::from_be_bytes(get(fixed, 34).unwrap_or_default()),
             ip_len,
             protocol: fixed[23],
+            traffic_class: fixed[15],
         })
+    }
+
+    /// Source address, host order.
+    #[inline(always)]
+    pub fn source(&self) -> u32 {
+        (self.addresses >> 32) as u32
+    }
+
+    /// Destination address, host order.
+    #[inline(always)]
+    pub fn destination(&self) -> u32 {
+        self.addresses as u32
     }
 
     /// [`flow_hash`] of the frame.
     #[inline(always)]
     pub fn flow_hash(&self) -> u32 {
         hash_ends(
-            u64::from(self.source) | u64::from(self.ports >> 16) << 32,
-            u64::from(self.destination) | u64::from(self.ports & 0xffff) << 32,
+            u64::from(self.source()) | u64::from(self.ports >> 16) << 32,
+            u64::from(self.destination()) | u64::from(self.ports & 0xffff) << 32,
             self.protocol,
         )
     }

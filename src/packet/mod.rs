@@ -23,6 +23,7 @@ mod ip;
 pub mod nat64;
 pub mod nd;
 mod patch;
+mod pattern;
 mod quoted;
 mod readdress;
 #[cfg(test)]
@@ -31,17 +32,18 @@ pub mod tcp;
 mod translate;
 mod vlan;
 
-pub use addr::{Mac, ParseMacError, Vni, macs, set_macs};
+pub use addr::{GROUP, Mac, MacPair, ParseMacError, Vni, mac_numbers, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
 pub use copies::Copies;
 pub use decap::{Outer, PlainOuter, apply_ecn, mapped, strip_outer, unmapped};
-pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender};
+pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender, traffic_class};
 pub use gre::{Gre, GreTemplate};
 pub use gwlb::{Gwlb, GwlbTemplate};
 pub use headers::{
     ETHERNET, Fragment, Headers, Network, Plain, endpoints, ethertype, ethertype_of, flow_hash,
     ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol,
 };
+pub use pattern::{PATTERN, Pattern};
 pub use quoted::{Quoted, is_error, quoted, translate_error};
 pub use readdress::{readdress_v4, readdress_v6, set_ttl, ttl};
 pub use translate::{Address, Readdressed, Tuple, translate};

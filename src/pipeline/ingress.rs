@@ -9,7 +9,7 @@ use std::{net::IpAddr, num::NonZeroU32};
 
 use arrayvec::ArrayVec;
 
-use self::usual::Usual;
+use self::usual::Here;
 use super::{
     AtEni, Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, early,
     egress::parse_frame,
@@ -70,28 +70,29 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     burst: &mut Burst<B>,
 ) {
     burst.iter().for_each(Buffer::prefetch);
-    let mut usual: ArrayVec<Option<Usual>, MAX_BURST> = ArrayVec::new();
-    for frame in burst.iter() {
-        usual.push(usual::classify(ctx, uplink, frame));
-    }
-    for packet in usual.iter_mut().flatten() {
-        packet.find(ctx);
-    }
-    let now = connections::clock(ctx.now);
-    // Between usual frames, and in their order.
-    let mut others: Burst<B> = Burst::new();
-    for (packet, mut frame) in usual.iter().zip(burst.drain(..)) {
-        let known = packet.as_ref().filter(|packet| packet.is_known());
-        if known.is_some() && !others.is_empty() {
-            process_others(ctx, port, vlan, uplink, &mut others);
+    let Some(here) = Here::of(ctx.tables, uplink) else {
+        return process_others(ctx, port, vlan, uplink, burst);
+    };
+    let mut packets = ArrayVec::new();
+    usual::classify(ctx.tables, ctx.connections, &here, burst, &mut packets);
+    let mut packets = packets.as_slice();
+    // Usual ones together, and others together, in their order: what others change holds for those behind them.
+    while !packets.is_empty() {
+        let count = usual::follow(ctx, packets, burst);
+        let (usual, others) = packets.split_at_checked(count).unwrap_or_default();
+        for (packet, frame) in usual.iter().zip(burst.drain(..usual.len())) {
+            ctx.sink.transmit(packet.port, frame);
         }
-        match known.and_then(|packet| packet.decided(ctx, now, &mut frame)) {
-            Some(receiver) => ctx.sink.transmit(receiver, frame),
-            None => others.push(frame),
+        if others.is_empty() {
+            return;
         }
-    }
-    if !others.is_empty() {
-        process_others(ctx, port, vlan, uplink, &mut others);
+        let unknown = others.iter().skip(1).take_while(|packet| !packet.is_known());
+        let count = others.len().min(1 + unknown.count());
+        if count == burst.len() {
+            return process_others(ctx, port, vlan, uplink, burst);
+        }
+        process_others(ctx, port, vlan, uplink, &mut burst.drain(..count).collect());
+        packets = others.get(count..).unwrap_or_default();
     }
 }
 
@@ -210,7 +211,7 @@ fn receive<B: Buffer>(
 ) -> Result<Receiver, Reason> {
     let inner = frame.data().get(arrived.inner.into()..).ok_or(Reason::Truncated)?;
     let (destination, source) = macs(inner);
-    let Some(&port) = tables.local.get(&(arrived.vni, destination)) else {
+    let Some(port) = tables.local.get(arrived.vni, destination) else {
         return to_another(tables, arrived, frame, notes);
     };
     let eni = tables.local_eni(port).ok_or(Reason::NotHere)?;
@@ -448,18 +449,25 @@ fn decided<S>(
     origin: Option<&Origin>,
     frame: &[u8],
 ) -> Option<()> {
-    let Plain { source, destination, ports, ip_len, protocol } = Plain::of(frame)?;
-    let key = ctx.connections.short(port, destination, source, ports.rotate_left(16), protocol);
-    let entry = ctx.connections.candidate(&key);
-    let (generation, now) = (ctx.tables.generation, connections::clock(ctx.now));
-    let hot = ctx.connections.confirm(entry, &key)?;
+    let Plain { addresses, ports, ip_len, protocol, .. } = Plain::of(frame)?;
+    let key = ctx.connections.short(port, addresses.rotate_left(32), ports.rotate_left(16), protocol);
+    let entry = ctx.connections.candidate(key.hash);
+    let (direction, now, bytes) = (Direction::Ingress, connections::clock(ctx.now), ip_len.into());
+    let hot = ctx.connections.confirm(entry, &key.words)?;
     let tcp_flags = tcp::plain_flags(protocol, frame);
-    let follows = hot.follows(Direction::Ingress, generation, now, tcp_flags)?;
+    let settled = hot.is_settled(direction, ctx.tables.generation, now, tcp_flags);
+    if !settled && !hot.follows(direction, ctx.tables.generation, now, tcp_flags) {
+        return None;
+    }
     if let Some(origin) = origin {
         hot.come_from(origin);
     }
-    let logged = Logged { direction: Direction::Ingress, bytes: ip_len.into(), tcp_flags, path: 0 };
-    security::follow(ctx, eni, entry, now, follows, &logged);
+    if !settled {
+        let logged = Logged { direction, bytes, tcp_flags, path: 0 };
+        ctx.connections.follow(entry, ctx.now, &eni.timeouts, &logged);
+    } else if hot.settled(direction, now, &eni.timeouts, bytes) {
+        ctx.connections.sum_up(entry);
+    }
     Some(())
 }
 

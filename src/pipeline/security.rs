@@ -10,7 +10,7 @@ use super::{Connection, Context, Notes, Reason, Step, limits};
 use crate::{
     flow::{
         Datagram, Phase, Side, Tcp, Told,
-        connections::{Ends, Follows, Logged, Opening},
+        connections::{Ends, Logged, Opening},
     },
     flowlogs::Action,
     packet::{
@@ -427,29 +427,6 @@ pub(super) fn judge<S: Notes>(
                 Direction::Ingress => Reason::SgIn,
             },
         )),
-    }
-}
-
-/// Counts a packet that passes as decided for one of its connection before, and notes what it does to the connection. `now` is as
-/// [`clock`](crate::flow::connections::clock) has it.
-#[inline(always)]
-pub(super) fn follow<S>(
-    ctx: &mut Context<'_, S>,
-    eni: &LocalEni,
-    entry: u32,
-    now: u32,
-    follows: Follows,
-    packet: &Logged,
-) {
-    let Some(hot) = ctx.connections.hot(entry) else { return };
-    match follows {
-        Follows::Settled => {
-            hot.live(now, &eni.timeouts);
-            if hot.count(packet.direction, packet.bytes) {
-                ctx.connections.sum_up(entry);
-            }
-        }
-        Follows::Tracked => ctx.connections.follow(entry, ctx.now, &eni.timeouts, packet),
     }
 }
 

@@ -34,6 +34,12 @@ impl Location {
     /// At no host.
     pub const UNATTACHED: Self = Self(Self::NOWHERE);
 
+    /// The host, if it is one.
+    #[inline(always)]
+    pub fn host(self) -> Option<HostIndex> {
+        (self.0 < Self::GATEWAY).then_some(HostIndex(self.0))
+    }
+
     /// Whether it is that host.
     #[inline]
     pub fn is_at(self, host: HostIndex) -> bool {

@@ -133,6 +133,12 @@ impl Hosts {
         self.entries.get(index.0 as usize)
     }
 
+    /// All, by index.
+    #[inline]
+    pub fn all(&self) -> &[Host] {
+        &self.entries
+    }
+
     /// The host with an underlay address, an IPv4 one IPv4-mapped.
     #[inline]
     pub fn at(&self, address: u128) -> Option<HostIndex> {

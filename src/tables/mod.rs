@@ -14,6 +14,7 @@ mod fib;
 mod hosts;
 mod limits;
 mod load_balancers;
+mod local_macs;
 mod mirrors;
 mod multicast;
 mod policy;
@@ -24,7 +25,7 @@ mod sharded;
 
 use std::{net::IpAddr, sync::Arc};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
 pub use direction::Direction;
 pub use enis::{
@@ -41,6 +42,7 @@ pub use fib::Fib;
 pub use hosts::{Host, Hosts, Reachability};
 pub use limits::Limits;
 pub use load_balancers::{Appliance, LOTS, LoadBalancer, LocalAppliance, load_balancer_of};
+pub use local_macs::LocalMacs;
 pub use mirrors::{MirrorSession, Mirrored, Mirrors};
 pub use multicast::{Domain, DomainIndex, EniKey, Fanout, Group, LocalMember, Multicast};
 pub use policy::{
@@ -56,7 +58,6 @@ use crate::{
     flow::connections::Tenant,
     packet::{Encapsulation, Mac, Vni},
 };
-use rustc_hash::FxBuildHasher;
 
 /// A port of this node: its position in the host file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,7 +87,7 @@ pub struct Tables {
     /// The other hosts.
     pub hosts: Arc<Hosts>,
     /// The ports of the ENIs attached to this node, by VPC and MAC.
-    pub local: HashMap<(Vni, Mac), PortIndex, FxBuildHasher>,
+    pub local: LocalMacs,
     /// The ports of this node that lead to link-local services, by [`LinkLocal`].
     pub services: [Option<PortIndex>; LinkLocal::ALL.len()],
     /// The VNIs of all VPCs.

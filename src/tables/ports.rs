@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     flow::{Timeouts, connections::Tenant},
-    packet::{Mac, OuterChecksum, Vni},
+    packet::{Mac, OuterChecksum, Pattern, Vni},
     services::dhcp::Lease,
 };
 
@@ -66,6 +66,8 @@ pub struct Uplink {
     pub mapped: u128,
     /// What is put into the outer UDP checksum.
     pub checksum: OuterChecksum,
+    /// What plain outer headers to it are told by ([`PlainOuter::to`](crate::packet::PlainOuter::to)), over IPv4.
+    pub plain: Option<Pattern>,
 }
 
 /// The addresses of one family that belong to an ENI: single ones and delegated prefixes.
@@ -169,6 +171,8 @@ pub struct LocalEni {
     pub subnet_v6: Option<Ipv6Net>,
     /// Its IPv4 addresses.
     pub v4: Addresses<u32>,
+    /// What its plain packets from the first of these are told by ([`Plain::sender`](crate::packet::Plain::sender)).
+    pub plain: Pattern,
     /// Its IPv6 addresses, the link-local one of its MAC included.
     pub v6: Addresses<u128>,
     /// The resolver's address in its VPC, host order: the primary IPv4 block's base plus two (ADDR-19).

@@ -61,7 +61,7 @@ fn view(tables: &Tables, all: &Model) -> BTreeMap<String, String> {
         }
         for &mac in &macs {
             view.insert(format!("{vni} {mac}"), destination(tables.enis.get_mac(vni_of(vni), mac)));
-            view.insert(format!("local {vni} {mac}"), format!("{:?}", tables.local.get(&(vni_of(vni), mac))));
+            view.insert(format!("local {vni} {mac}"), format!("{:?}", tables.local.get(vni_of(vni), mac)));
         }
         for host in 1..10 {
             let index = tables.hosts.at(mapped(underlay(VXLAN, host)));

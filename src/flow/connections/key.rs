@@ -27,8 +27,10 @@ pub struct Ends {
 /// the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short {
-    pub(super) words: [u64; 2],
-    pub(super) hash: u32,
+    /// The part itself.
+    pub words: [u64; 2],
+    /// Its hash.
+    pub hash: u32,
 }
 
 /// A key.
@@ -44,6 +46,9 @@ const IPV4: u64 = 4;
 const IPV6: u64 = 6;
 
 impl Short {
+    /// The key of no connection.
+    pub const NONE: Self = Self { words: [u64::MAX; 2], hash: 0 };
+
     #[inline(always)]
     fn new(secret: &Secret, addresses: u64, ports: u32, port: PortIndex, protocol: u8, family: u64) -> Self {
         let rest = u64::from(ports) << 32 | u64::from(port.0) << 16 | u64::from(protocol) << 8 | family;
@@ -57,15 +62,8 @@ impl Short {
     }
 
     #[inline(always)]
-    pub(super) fn v4(
-        secret: &Secret,
-        port: PortIndex,
-        local: u32,
-        remote: u32,
-        ports: u32,
-        protocol: u8,
-    ) -> Self {
-        Self::new(secret, u64::from(local) << 32 | u64::from(remote), ports, port, protocol, IPV4)
+    pub(super) fn v4(secret: &Secret, port: PortIndex, addresses: u64, ports: u32, protocol: u8) -> Self {
+        Self::new(secret, addresses, ports, port, protocol, IPV4)
     }
 }
 
@@ -74,7 +72,8 @@ impl Key {
         let ports = u32::from(ends.local_port) << 16 | u32::from(ends.remote_port);
         match (ends.local, ends.remote) {
             (IpAddr::V4(local), IpAddr::V4(remote)) => {
-                let short = Short::v4(secret, port, local.to_bits(), remote.to_bits(), ports, ends.protocol);
+                let addresses = u64::from(local.to_bits()) << 32 | u64::from(remote.to_bits());
+                let short = Short::v4(secret, port, addresses, ports, ends.protocol);
                 Self { short, wide: None }
             }
             (local, remote) => {

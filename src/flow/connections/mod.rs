@@ -24,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use key::{Ends, Key, Short};
 pub use logging::Logged;
-pub use record::{Cold, Follows, Hot, Origin, Way};
+pub use record::{Cold, Hot, Origin, Way};
 pub use shares::{PortStats, Tenant};
 pub use shown::{FlowState, Shown};
 
@@ -220,10 +220,11 @@ impl Connections {
         }
     }
 
-    /// The key of TCP or UDP over IPv4: addresses in host order, the local port in the upper half of `ports`.
+    /// The key of TCP or UDP over IPv4: in host order the local address in the upper half of `addresses`, and the local port in the
+    /// upper half of `ports`.
     #[inline(always)]
-    pub fn short(&self, port: PortIndex, local: u32, remote: u32, ports: u32, protocol: u8) -> Short {
-        Short::v4(&self.secret, port, local, remote, ports, protocol)
+    pub fn short(&self, port: PortIndex, addresses: u64, ports: u32, protocol: u8) -> Short {
+        Short::v4(&self.secret, port, addresses, ports, protocol)
     }
 
     /// The key of any connection.
@@ -237,20 +238,20 @@ impl Connections {
         self.index.prefetch(key.hash);
     }
 
-    /// The entry that a key probably has, which starts being loaded; [`NONE`] if it has none.
+    /// The entry that the key with a hash probably has, which starts being loaded; [`NONE`] if it has none.
     #[inline(always)]
-    pub fn candidate(&self, key: &Short) -> u32 {
-        let found = self.index.find(key.hash, |_| true).unwrap_or(NONE);
+    pub fn candidate(&self, hash: u32) -> u32 {
+        let found = self.index.first(hash).unwrap_or(NONE);
         if let Some(hot) = self.hot.get(found as usize) {
             prefetch(hot);
         }
         found
     }
 
-    /// The entry that [`Connections::candidate`] found, if it has the key.
+    /// The entry that [`Connections::candidate`] found, if it has the key ([`Short::words`]).
     #[inline(always)]
-    pub fn confirm(&mut self, candidate: u32, key: &Short) -> Option<&mut Hot> {
-        self.hot.get_mut(candidate as usize).filter(|hot| hot.key == key.words)
+    pub fn confirm(&mut self, candidate: u32, key: &[u64; 2]) -> Option<&mut Hot> {
+        self.hot.get_mut(candidate as usize).filter(|hot| hot.key == *key)
     }
 
     /// The entry of a connection that has not expired.
@@ -402,8 +403,7 @@ impl Connections {
         }
     }
 
-    /// A packet passes as decided that [`Follows::Tracked`] says of: counts it, and takes the connection's state on.
-    #[inline(never)]
+    /// A packet passes as decided that may take the connection into another state: counts it, too.
     pub fn follow(&mut self, entry: u32, now: Duration, timeouts: &Timeouts, packet: &Logged) {
         let side = self.hot(entry).map(|hot| hot.side(packet.direction));
         if let Some(side) = side {

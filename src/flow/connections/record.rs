@@ -9,7 +9,7 @@ use super::{Ends, Key, Opening, Side, Tcp, Timeouts};
 use crate::{
     flow::{Phase, Windows},
     packet::{
-        Mac, protocol,
+        Mac, MacPair, macs, protocol,
         tcp::{FIN, RST, SYN},
     },
     tables::{Direction, Location, PortIndex},
@@ -54,10 +54,9 @@ pub struct Hot {
     /// How far a connection of TCP is; of other protocols, [`NEW`] and so on.
     state: u8,
     bits: u8,
-    /// Where it goes.
+    /// Where it goes, and with which MACs.
     to: Location,
-    mac: Mac,
-    router: Mac,
+    macs: MacPair,
     /// [`Origin::host`] of what comes in, if that is known.
     from: Option<NonZeroU32>,
     /// By direction; moved to [`Cold`] before they overflow.
@@ -81,15 +80,6 @@ pub struct Cold {
     pub began: u32,
     /// Of TCP, where each segment is looked at: which are expected.
     pub(super) windows: Option<Windows>,
-}
-
-/// What a packet that passes as decided does to its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follows {
-    /// It lives on.
-    Settled,
-    /// It may get into another state: [`super::Connections::follow`].
-    Tracked,
 }
 
 /// What an entry is worth, when there is no room for all.
@@ -139,8 +129,7 @@ impl Hot {
         state: 0,
         bits: 0,
         to: Location::UNATTACHED,
-        mac: Mac::ZERO,
-        router: Mac::ZERO,
+        macs: MacPair::ZERO,
         from: None,
         packets: [0; 2],
         bytes: [0; 2],
@@ -194,35 +183,40 @@ impl Hot {
         self.due.wrapping_sub(now) as i32 > 0
     }
 
-    /// How a packet of a direction passes as decided for one before; `None` if it has to be decided about.
+    /// Whether a packet of a direction passes as decided for one before, and changes nothing: the rest is for [`Hot::settled`].
     #[inline(always)]
-    pub fn follows(&self, direction: Direction, generation: u32, now: u32, tcp_flags: u8) -> Option<Follows> {
-        if !self.is_decided(direction, generation) || !self.lives(now) {
-            None
-        } else if self.bits & SETTLED != 0 && tcp_flags & (FIN | SYN | RST) == 0 {
-            Some(Follows::Settled)
-        } else if self.bits & CHECKED == 0 && tcp_flags & SYN == 0 {
-            Some(Follows::Tracked)
-        } else {
-            None
-        }
+    pub fn is_settled(&self, direction: Direction, generation: u32, now: u32, tcp_flags: u8) -> bool {
+        let wanted = 1 << direction as u8 | SETTLED;
+        self.bits & wanted == wanted
+            && tcp_flags & (FIN | SYN | RST) == 0
+            && self.generation == generation
+            && self.lives(now)
+    }
+
+    /// Whether one that is not settled passes as decided for one before: the rest is for [`super::Connections::follow`]. If not, it has
+    /// to be decided about.
+    pub fn follows(&self, direction: Direction, generation: u32, now: u32, tcp_flags: u8) -> bool {
+        let decided = self.is_decided(direction, generation) && self.lives(now);
+        decided && self.bits & CHECKED == 0 && tcp_flags & SYN == 0
     }
 
     /// Whether there is a decision for a direction.
-    #[inline(always)]
+    #[inline]
     pub fn is_decided(&self, direction: Direction, generation: u32) -> bool {
         self.bits & (1 << direction as u8) != 0 && self.generation == generation
     }
 
-    /// It is settled, and lives from now on as long as such a connection.
+    /// A packet passes as decided, and changes nothing: lets the connection live for as long as a settled one does, and counts it, as
+    /// [`Hot::count`].
     #[inline(always)]
-    pub fn live(&mut self, now: u32, timeouts: &Timeouts) {
+    pub fn settled(&mut self, direction: Direction, now: u32, timeouts: &Timeouts, bytes: u32) -> bool {
         let idle = match self.bits & TRACKED {
             0 => Timeouts::UNTRACKED,
             _ if self.protocol() == protocol::UDP => timeouts.udp_stream,
             _ => timeouts.established,
         };
         self.due = now.wrapping_add(idle);
+        self.count(direction, bytes)
     }
 
     /// Counts a packet; `true` if the counters have to be moved to [`Cold::add`] now.
@@ -249,18 +243,24 @@ impl Hot {
     /// Notes where what goes out goes.
     pub(super) fn decide_egress(&mut self, generation: u32, way: &Way) {
         self.renew(generation);
-        if self.bits & ROUTED == 0 && self.mac != way.mac {
+        if self.bits & ROUTED == 0 && self.macs.destination() != way.mac {
             self.from = None;
         }
-        (self.to, self.mac, self.router) = (way.to, way.mac, way.router);
+        (self.to, self.macs) = (way.to, MacPair::new(way.mac, way.router));
         self.bits |= EGRESS;
         self.bits = if way.rewrites { self.bits | REWRITE } else { self.bits & !REWRITE };
     }
 
-    /// Where what goes out goes.
+    /// Where what goes out goes, if a packet has the destination MAC of those that this was decided for: its frame, which gets the
+    /// MACs of the decision, has that of its ENI's router if it is `routed`.
     #[inline(always)]
-    pub fn way(&self) -> Way {
-        Way { to: self.to, mac: self.mac, router: self.router, rewrites: self.bits & REWRITE != 0 }
+    pub fn leave(&self, routed: bool, frame: &mut [u8]) -> Option<Location> {
+        match (self.bits & REWRITE != 0, routed) {
+            (true, true) => self.macs.put(frame),
+            (false, false) if macs(frame).0 == self.macs.destination() => {}
+            _ => return None,
+        }
+        Some(self.to)
     }
 
     /// Notes that what comes in may.
@@ -274,7 +274,7 @@ impl Hot {
     pub fn come_from(&mut self, origin: &Origin) {
         if origin.routed {
             (self.from, self.bits) = (Some(origin.host), self.bits | ROUTED);
-        } else if self.bits & EGRESS != 0 && self.mac == origin.mac {
+        } else if self.bits & EGRESS != 0 && self.macs.destination() == origin.mac {
             (self.from, self.bits) = (Some(origin.host), self.bits & !ROUTED);
         }
     }
@@ -282,7 +282,7 @@ impl Hot {
     /// Whether a packet comes from where those came from whose origin was found right under the tables of the decision.
     #[inline(always)]
     pub fn comes_from(&self, origin: &Origin) -> bool {
-        let mac = if self.bits & ROUTED != 0 { origin.routed } else { self.mac == origin.mac };
+        let mac = if self.bits & ROUTED != 0 { origin.routed } else { self.macs.destination() == origin.mac };
         mac && self.from == Some(origin.host)
     }
 

@@ -29,13 +29,14 @@ pub(super) struct Border {
 }
 
 impl Border {
-    /// A host of the fleet, with the queues of its ports.
+    /// A host of the fleet, with the queues of its ports and room for so many connections.
     pub(super) fn new(
         fleet: &Fleet,
         (from, generator): (PortIndex, Generator),
         outputs: [Option<TxQueue>; 3],
+        connections: u32,
     ) -> Result<Self, String> {
-        let host = host(fleet)?;
+        let host = host(fleet, connections)?;
         let worker = host.worker(0, |_| None).ok_or("the host's worker is taken")?;
         let worker = Called::new(worker, host.config().ports.len());
         Ok(Self { worker, host, from, generator, outputs, burst: Burst::new() })
@@ -65,14 +66,14 @@ impl Border {
 }
 
 /// The fleet's first host, by a host file as a program has it.
-fn host(fleet: &Fleet) -> Result<Node<Mbuf>, String> {
+fn host(fleet: &Fleet, connections: u32) -> Result<Node<Mbuf>, String> {
     let neighbors: String = (1..=fleet.hosts())
         .map(fleet::underlay)
         .filter_map(|address| Some((address, fleet.neighbours().resolve(fleet::UPLINK, address.into())?)))
         .map(|(address, mac)| format!("{{ address = \"{address}\", mac = \"{mac}\" }},\n"))
         .collect();
     let file = format!(
-        "host = \"host-0\"\nstate = \"-\"\nworkers = {{ cores = [0] }}\n\
+        "host = \"host-0\"\nstate = \"-\"\nworkers = {{ cores = [0], connections = {connections} }}\n\
          [[port]]\nname = \"vm0\"\nrole = \"instance\"\ndevice = \"-\"\n\
          [[port]]\nname = \"vm1\"\nrole = \"instance\"\ndevice = \"-\"\n\
          [[port]]\nname = \"uplink\"\nrole = \"uplink\"\ndevice = \"-\"\nmac = \"{}\"\naddress = \"{}/8\"\nneighbors = [{neighbors}]\n",

@@ -84,6 +84,7 @@ impl Bench {
         }
         let stamps = traffic.iter().map(|(_, traffic)| traffic.stamp());
         let (flows, period) = stamps.map(|stamp| (stamp.flows(), stamp.period())).max().unwrap_or_default();
+        let room = 2 * flows.max(1) as u32;
         let (work, table_bytes) = if case == Case::Bare {
             let from = receivers.pop().zip(outputs[usize::from(fleet::UPLINK.0)].take());
             let ((_, generator), tx) = from.ok_or("no traffic")?;
@@ -92,9 +93,9 @@ impl Bench {
             (Work::Bare(Box::new(bare)), bytes)
         } else if matches!(case, Case::EncapApi | Case::DecapApi) {
             let from = receivers.pop().ok_or("no traffic")?;
-            (Work::Border(Box::new(border::Border::new(fleet, from, outputs)?)), 0)
+            (Work::Border(Box::new(border::Border::new(fleet, from, outputs, room)?)), 0)
         } else {
-            let mut set_up = worker(fleet, receivers, outputs, (options.burst, 2 * flows.max(1) as u32));
+            let mut set_up = worker(fleet, receivers, outputs, (options.burst, room));
             if case.is_established() {
                 establish(&mut set_up, fleet, case.connections(options), machine.clock);
             }

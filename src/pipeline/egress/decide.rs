@@ -9,8 +9,8 @@ use crate::{
     flowlogs::path,
     gateway,
     packet::{
-        Buffer, Headers, Mac, Network, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse, protocol,
-        set_macs, strip_vlan,
+        Buffer, Headers, Mac, Network, Sender, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse,
+        protocol, set_macs, strip_vlan, traffic_class,
     },
     pipeline::{
         AtEni, Check, Context, Notes, Packet, Reason, Sink, Step, early, local, mirror, mtu,
@@ -357,10 +357,8 @@ fn forward<B: Buffer, S: Sink<B>>(
         ctx.connections.decide_egress(entry, ctx.tables.generation, &way);
     }
     packet.passed(ctx, eni, path::SAME_VPC);
-    let place = to.location.place();
     if eni.narrow
-        && let Place::Remote(host) = place
-        && let Some(host) = ctx.tables.hosts.get(host)
+        && let Some(host) = to.location.host().and_then(|host| ctx.tables.hosts.get(host))
     {
         mtu::clamp(ctx.sink, host, frame.data_mut());
     }
@@ -369,5 +367,6 @@ fn forward<B: Buffer, S: Sink<B>>(
         set_macs(frame.data_mut(), to.mac, to.router_mac);
         ctx.sink.note(Step::Rewritten(to.mac, to.router_mac));
     }
-    send(ctx, port, eni, place, packet.flow, frame);
+    let (sender, class) = (Sender { vni: eni.vni, mac: eni.mac }, traffic_class(frame.data()));
+    send(ctx, port, eni, &sender, (to.location, packet.flow), class, frame);
 }

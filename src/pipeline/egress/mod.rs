@@ -1,40 +1,25 @@
 //! From an instance: who sends, to whom, and the way there.
 //!
-//! The usual packet is one of a connection for which a decision is at hand: it is found by one lookup, gets the MACs and the outer
-//! header that were decided for the first, and goes. All others are looked at by themselves ([`decide`]).
+//! The usual packet is one of a connection for which a decision is at hand ([`usual`]): it is found by one lookup, gets the MACs and
+//! the outer header that were decided for the first, and goes. All others are looked at by themselves ([`decide`]).
 
 mod decide;
+mod usual;
 
 use arrayvec::ArrayVec;
 
+use self::usual::{Decision, Usual};
 use super::{
-    AtEni, Burst, Context, MAX_BURST, Reason, Sink, Step, ingress, mtu, security,
+    AtEni, Burst, Context, Reason, Sink, Step, ingress, mtu,
     spread::{self, By},
     watch,
 };
 use crate::{
-    flow::connections::{self, Logged, Short},
-    flowlogs::path,
-    packet::{Buffer, Plain, Sender, Vni, macs, set_macs, tcp},
-    tables::{Direction, Host, LocalEni, Place, PortIndex, VlanMode},
+    packet::{Buffer, Sender, Vni},
+    tables::{Direction, Host, LocalEni, Location, Place, PortIndex, VlanMode},
 };
 
 pub(super) use decide::{Class, decide as again, is_dhcp, is_router, parse_frame};
-
-/// How far ahead of the packet in work the next packets' first bytes are asked for.
-const AHEAD: usize = 4;
-
-/// What the first stage leaves of a packet for the others. Scalars, each read as it was written: a copy of the whole right behind
-/// the writes of its parts would wait for them longer than a stage takes.
-struct Usual {
-    key: Short,
-    /// The entry that the connection probably has; [`connections::NONE`] of a packet that is to be looked at by itself.
-    entry: u32,
-    ip_len: u16,
-    protocol: u8,
-    /// Whether it goes to the router.
-    routed: bool,
-}
 
 /// Takes the packets of an ENI through the egress stages.
 #[inline(never)]
@@ -56,101 +41,74 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
             return burst.drain(..).for_each(|frame| decide::decide(ctx, port, vlan, eni, frame));
         }
     }
-    burst.iter().take(AHEAD).for_each(Buffer::prefetch);
-    let mut usual: ArrayVec<Option<Usual>, MAX_BURST> = ArrayVec::new();
-    for index in 0..burst.len() {
-        if let Some(coming) = burst.get(index + AHEAD) {
-            coming.prefetch();
-        }
-        if let Some(frame) = burst.get(index) {
-            usual.push(classify(ctx, port, eni, frame));
-        }
-    }
-    for packet in usual.iter_mut().flatten() {
-        packet.entry = ctx.connections.candidate(&packet.key);
-    }
-    let now = connections::clock(ctx.now);
-    let mut frames = burst.drain(..);
-    for packet in &usual {
-        let Some(mut frame) = frames.next() else { break };
-        match packet.as_ref().and_then(|packet| decided(ctx, eni, packet, now, &mut frame)) {
-            Some((place, flow)) => send(ctx, port, eni, place, flow, frame),
-            None => decide::decide(ctx, port, vlan, eni, frame),
-        }
+    let mut packets = ArrayVec::new();
+    usual::classify(ctx.connections, port, eni, burst, &mut packets);
+    let (mut packets, mut decisions) = (packets.as_slice(), ArrayVec::new());
+    // Usual ones together, up to the next that is not: what that one changes holds for those behind it.
+    while !packets.is_empty() {
+        usual::follow(ctx, eni, packets, burst, &mut decisions);
+        let (usual, others) = packets.split_at_checked(decisions.len()).unwrap_or_default();
+        send_all(ctx, port, eni, usual.iter().zip(&decisions).zip(burst.drain(..usual.len())));
+        let (Some((_, rest)), Some(frame)) = (others.split_first(), burst.pop_at(0)) else { break };
+        decide::decide(ctx, port, vlan, eni, frame);
+        packets = rest;
     }
 }
 
-/// First stage: the key of the usual packet's connection, in few compares: plain IPv4 from an address of the ENI to a unicast MAC.
-/// Asks for the memory of the lookup. `None` of all others, right or wrong.
-#[inline(always)]
-fn classify<B: Buffer, S>(ctx: &Context<'_, S>, port: PortIndex, eni: &LocalEni, frame: &B) -> Option<Usual> {
-    let data = frame.data();
-    let packet = Plain::of(data)?;
-    let (destination, source) = macs(data);
-    let usual = source == eni.mac
-        && !destination.is_group()
-        && eni.v4.contain(packet.source)
-        && packet.ip_len <= eni.mtu
-        && frame.is_contiguous();
-    if !usual {
-        return None;
-    }
-    let Plain { source, destination: to, ports, ip_len, protocol } = packet;
-    let key = ctx.connections.short(port, source, to, ports, protocol);
-    ctx.connections.prefetch(&key);
-    Some(Usual { key, entry: connections::NONE, ip_len, protocol, routed: destination == eni.router_mac })
-}
-
-/// Where a packet goes for whose connection a decision is at hand. Rewrites its MACs.
-#[inline(always)]
-fn decided<B: Buffer, S: Sink<B>>(
+/// Last stage: sends what was decided about.
+#[inline(never)]
+fn send_all<'a, B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
+    port: PortIndex,
     eni: &LocalEni,
-    packet: &Usual,
-    now: u32,
-    frame: &mut B,
-) -> Option<(Place, u32)> {
-    let generation = ctx.tables.generation;
-    let hot = ctx.connections.confirm(packet.entry, &packet.key)?;
-    let data = frame.data_mut();
-    let tcp_flags = tcp::plain_flags(packet.protocol, data);
-    let follows = hot.follows(Direction::Egress, generation, now, tcp_flags)?;
-    let way = hot.way();
-    match (way.rewrites, packet.routed) {
-        (true, true) => set_macs(data, way.mac, way.router),
-        (false, false) if macs(data).0 == way.mac => {}
-        _ => return None,
+    decided: impl Iterator<Item = ((&'a Usual, &'a Decision), B)>,
+) {
+    let sender = Sender { vni: eni.vni, mac: eni.mac };
+    for ((packet, &decision), frame) in decided {
+        send(ctx, port, eni, &sender, decision, packet.traffic_class, frame);
     }
-    let decision = (way.to.place(), hot.flow);
-    let bytes = packet.ip_len.into();
-    let logged = Logged { direction: Direction::Egress, bytes, tcp_flags, path: path::SAME_VPC };
-    security::follow(ctx, eni, packet.entry, now, follows, &logged);
-    Some(decision)
 }
 
-/// Sends a packet that stays in its VPC.
+/// Sends a packet of a flow, that stays in its VPC.
 #[inline(always)]
 fn send<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
-    place: Place,
-    flow: u32,
+    sender: &Sender,
+    (to, flow): Decision,
+    traffic_class: u8,
     mut frame: B,
 ) {
     let tables = ctx.tables;
-    match place {
-        Place::Remote(host) => match tables.hosts.get(host) {
-            Some(host) => match encapsulate(eni, host, flow, &mut frame) {
-                Ok(()) => {
-                    ctx.sink.note(Step::Encapsulated(host, eni.vni));
-                    ctx.sink.transmit(host.uplink, frame);
-                }
-                Err(reason) => mtu::refused(ctx, port, eni, (host, flow), reason, frame),
-            },
-            None => ctx.drop(port, Reason::UnderlayUnreachable, frame),
-        },
+    let Some(host) = to.host().and_then(|host| tables.hosts.get(host)) else {
+        return send_elsewhere(ctx, port, eni, to, frame);
+    };
+    let encapsulated = match host.refuses(frame.data().len()) {
+        None => host.template.encapsulate_classed(&mut frame, eni.vni, sender, traffic_class, flow),
+        Some(reason) => Err(reason),
+    };
+    match encapsulated {
+        Ok(()) => {
+            ctx.sink.note(Step::Encapsulated(host, eni.vni));
+            ctx.sink.transmit(host.uplink, frame);
+        }
+        Err(reason) => mtu::refused(ctx, port, eni, (host, flow), reason, frame),
+    }
+}
+
+/// The same of a packet that leaves through no uplink.
+#[inline(never)]
+fn send_elsewhere<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    to: Location,
+    frame: B,
+) {
+    match to.place() {
         Place::Local(receiver) => ingress::pass_on(ctx, receiver, eni.vni, frame),
+        Place::Remote(_) => ctx.drop(port, Reason::UnderlayUnreachable, frame),
         Place::Nowhere | Place::Gateway(_) => ctx.drop(port, Reason::Unattached, frame),
     }
 }

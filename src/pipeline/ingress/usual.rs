@@ -1,92 +1,147 @@
 //! The usual frame of an uplink: VXLAN over IPv4 around a packet of a connection, for which two things are at hand: that it may come in,
 //! and that such packets come from this host.
 
-use std::{net::IpAddr, num::NonZeroU32};
+use std::num::NonZeroU32;
+
+use arrayvec::ArrayVec;
 
 use crate::{
-    flow::connections::{self, Logged, Origin, Short},
-    packet::{Buffer, Checked, Encapsulation, Plain, PlainOuter, macs, mapped, strip_outer, tcp},
-    pipeline::{Context, Sink, security},
-    tables::{Direction, PortIndex, Uplink},
+    flow::{
+        Connections,
+        connections::{self, Logged, Origin, Short},
+    },
+    packet::{
+        Buffer, Checked, Encapsulation, Pattern, Plain, PlainOuter, mac_numbers, macs, strip_outer, tcp,
+    },
+    pipeline::{Burst, Context, MAX_BURST},
+    tables::{Direction, PortIndex, Tables, Uplink},
 };
+
+/// What such frames of an uplink have in common.
+pub(super) struct Here<'a> {
+    mac: u64,
+    plain: &'a Pattern,
+}
+
+impl<'a> Here<'a> {
+    /// That of an uplink; `None` if there are no such frames.
+    pub(super) fn of(tables: &Tables, uplink: &'a Uplink) -> Option<Self> {
+        let plain = uplink.plain.as_ref().filter(|_| tables.encapsulation == Encapsulation::Vxlan)?;
+        Some(Self { mac: uplink.mac.to_u64(), plain })
+    }
+}
 
 /// What the first stage leaves of such a frame. Scalars, each read as it was written (see `egress`).
 pub(super) struct Usual {
-    key: Short,
-    /// The entry that the connection probably has, or [`connections::NONE`].
-    entry: u32,
+    /// [`Short::words`] of its connection's key.
+    key: [u64; 2],
+    /// The key's hash, and then the entry that the connection probably has.
+    found: u32,
     /// [`Origin::host`].
-    host: NonZeroU32,
+    host: u32,
     /// The port of the ENI that it is for.
-    port: PortIndex,
+    pub(super) port: PortIndex,
     /// Offset of what is behind the inner frame.
     end: u16,
     ip_len: u16,
-    protocol: u8,
+    tcp_flags: u8,
     ecn: u8,
 }
 
-/// First stage: the key of the connection. Asks for the memory of the lookup. `None` of all other frames, right or wrong.
+/// What stands for a frame that is to be looked at by itself.
+const OTHER: Usual = Usual {
+    key: Short::NONE.words,
+    found: Short::NONE.hash,
+    host: 0,
+    port: PortIndex(u16::MAX),
+    end: 0,
+    ip_len: 0,
+    tcp_flags: 0,
+    ecn: 0,
+};
+
+/// First stages: the connections. The keys, and then the entries, with the memory that the next stage needs asked for. Functions of
+/// their own as those of `egress`.
+#[inline(never)]
+pub(super) fn classify<B: Buffer>(
+    tables: &Tables,
+    connections: &Connections,
+    here: &Here<'_>,
+    burst: &Burst<B>,
+    packets: &mut ArrayVec<Usual, MAX_BURST>,
+) {
+    for frame in burst {
+        match usual(tables, connections, here, frame) {
+            Some(usual) => packets.push(usual),
+            None => packets.push(OTHER),
+        }
+    }
+    for packet in packets {
+        packet.found = connections.candidate(packet.found);
+    }
+}
+
+/// The usual frame; `None` of all others, right or wrong.
 #[inline(always)]
-pub(super) fn classify<B: Buffer, S>(ctx: &Context<'_, S>, uplink: &Uplink, frame: &B) -> Option<Usual> {
+fn usual<B: Buffer>(tables: &Tables, connections: &Connections, here: &Here<'_>, frame: &B) -> Option<Usual> {
     const CE: u8 = 3;
     let data = frame.data();
-    let PlainOuter { source: host, destination: here, vni, end, ecn } =
-        PlainOuter::of(data, frame.ip_checksum())?;
+    let PlainOuter { source: host, vni, end, ecn } = PlainOuter::of(here.plain, data, frame.ip_checksum())?;
     let inner = data.get(PlainOuter::LEN..end.into())?;
-    let Plain { source, destination, ports, ip_len, protocol } = Plain::of(inner)?;
-    let host = NonZeroU32::new(host)?;
-    let usual = macs(data).0 == uplink.mac
-        && mapped(IpAddr::V4(here.into())) == uplink.mapped
-        && ctx.tables.encapsulation == Encapsulation::Vxlan
+    let Plain { addresses, ports, ip_len, protocol, .. } = Plain::of(inner)?;
+    let usual = mac_numbers(data).0 == here.mac
         && ecn != CE
         && frame.l4_checksum() != Checked::Bad
         && frame.is_contiguous();
     if !usual {
         return None;
     }
-    let port = *ctx.tables.local.get(&(vni, macs(inner).0))?;
-    let key = ctx.connections.short(port, destination, source, ports.rotate_left(16), protocol);
-    ctx.connections.prefetch(&key);
-    Some(Usual { key, entry: connections::NONE, host, port, end, ip_len, protocol, ecn })
+    let port = tables.local.at(vni, mac_numbers(inner).0)?;
+    // As the ENI sees it: the destination is its own side.
+    let key = connections.short(port, addresses.rotate_left(32), ports.rotate_left(16), protocol);
+    connections.prefetch(&key);
+    let tcp_flags = tcp::plain_flags(protocol, inner);
+    Some(Usual { key: key.words, found: key.hash, host, port, end, ip_len, tcp_flags, ecn })
 }
 
 impl Usual {
-    /// Second stage: the entry, which starts being loaded.
-    #[inline(always)]
-    pub(super) fn find<S>(&mut self, ctx: &Context<'_, S>) {
-        self.entry = ctx.connections.candidate(&self.key);
-    }
-
     /// Whether there may be an entry.
-    #[inline(always)]
     pub(super) fn is_known(&self) -> bool {
-        self.entry != connections::NONE
+        self.found != connections::NONE
     }
+}
 
-    /// Third stage: if both are at hand, the outer header off. Returns the port that the frame leaves through.
-    #[inline(always)]
-    pub(super) fn decided<B: Buffer, S: Sink<B>>(
-        &self,
-        ctx: &mut Context<'_, S>,
-        now: u32,
-        frame: &mut B,
-    ) -> Option<PortIndex> {
-        let generation = ctx.tables.generation;
-        let eni = ctx.tables.local_eni(self.port).filter(|eni| !eni.watched)?;
-        let hot = ctx.connections.confirm(self.entry, &self.key)?;
-        let inner = frame.data().get(PlainOuter::LEN..)?;
-        let (_, mac) = macs(inner);
-        let origin = Origin { host: self.host, mac, routed: mac == eni.router_mac };
-        let tcp_flags = tcp::plain_flags(self.protocol, inner);
-        let follows = hot.follows(Direction::Ingress, generation, now, tcp_flags)?;
-        if !hot.comes_from(&origin) {
-            return None;
-        }
-        strip_outer(frame, PlainOuter::LEN as u16, self.end, self.ecn).ok()?;
-        let bytes = self.ip_len.into();
-        let logged = Logged { direction: Direction::Ingress, bytes, tcp_flags, path: 0 };
-        security::follow(ctx, eni, self.entry, now, follows, &logged);
-        Some(self.port)
+/// Third stage: takes frames for which both are at hand into their connections, up to the first one for which they are not, and the
+/// outer headers off. Returns how many.
+#[inline(never)]
+pub(super) fn follow<B: Buffer, S>(ctx: &mut Context<'_, S>, packets: &[Usual], frames: &mut [B]) -> usize {
+    let now = connections::clock(ctx.now);
+    let mut both = packets.iter().zip(frames);
+    let other = both.position(|(packet, frame)| decided(ctx, packet, now, frame).is_none());
+    other.unwrap_or(packets.len())
+}
+
+#[inline(always)]
+fn decided<B: Buffer, S>(ctx: &mut Context<'_, S>, packet: &Usual, now: u32, frame: &mut B) -> Option<()> {
+    let &Usual { ref key, found, host, port, end, ip_len, tcp_flags, ecn } = packet;
+    let (direction, generation, bytes) = (Direction::Ingress, ctx.tables.generation, ip_len.into());
+    let eni = ctx.tables.local_eni(port).filter(|eni| !eni.watched)?;
+    let hot = ctx.connections.confirm(found, key)?;
+    let settled = hot.is_settled(direction, generation, now, tcp_flags);
+    if !settled && !hot.follows(direction, generation, now, tcp_flags) {
+        return None;
     }
+    let (_, mac) = macs(frame.data().get(PlainOuter::LEN..)?);
+    let origin = Origin { host: NonZeroU32::new(host)?, mac, routed: mac == eni.router_mac };
+    if !hot.comes_from(&origin) {
+        return None;
+    }
+    strip_outer(frame, PlainOuter::LEN as u16, end, ecn).ok()?;
+    if !settled {
+        let logged = Logged { direction, bytes, tcp_flags, path: 0 };
+        ctx.connections.follow(found, ctx.now, &eni.timeouts, &logged);
+    } else if hot.settled(direction, now, &eni.timeouts, bytes) {
+        ctx.connections.sum_up(found);
+    }
+    Some(())
 }
