@@ -27,7 +27,7 @@ pub struct Options {
     /// The DPDK device to send to.
     #[arg(long, value_name = "DEVICE")]
     pub send: String,
-    /// The DPDK device at which it comes back [default: the one of --send].
+    /// The DPDK device at which it comes back, if not the one that it is sent to.
     #[arg(long, value_name = "DEVICE")]
     pub receive: Option<String>,
     /// The packets, again and again: a capture (pcap), none shorter than 58 bytes. The last 16 bytes of each are overwritten.
@@ -39,20 +39,26 @@ pub struct Options {
     /// Look for the highest rate without loss, and measure the time in the node at 50 and 90 percent of it.
     #[arg(long)]
     pub search: bool,
-    /// Of --search: what counts as no loss.
+    /// What counts as no loss in a search.
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     pub loss: f64,
     /// How long a trial sends.
     #[arg(long, default_value_t = 2.0)]
     pub seconds: f64,
-    /// Trials at a rate: of --search, the best counts, as other programs disturb a machine; of the times, the least and the median are printed.
+    /// Trials at a rate: in a search the best counts, as other programs disturb a machine; of the times, the least and the median are printed.
     #[arg(long, default_value_t = 3)]
     pub tries: usize,
     /// The CPU to run on.
     #[arg(long, default_value_t = 0)]
     pub cpu: usize,
-    /// What the EAL gets besides, separated by spaces; for network cards, such as "--in-memory -a 0000:01:00.0".
-    #[arg(long, default_value = "--in-memory --no-pci", allow_hyphen_values = true)]
+    /// What the EAL gets, separated by spaces: for network cards, that they are allowed. If left out, no PCI device is looked at.
+    #[arg(
+        long,
+        value_name = "ARGUMENTS",
+        default_value = "--in-memory --no-pci",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     pub eal: String,
     /// Print JSON.
     #[arg(long)]
