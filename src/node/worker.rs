@@ -26,7 +26,7 @@ use super::{
     nat_counters::NatCounters,
 };
 use crate::{
-    ffi::cycles,
+    ffi::{cycles, move_front},
     flow::Connections,
     gateway::{self, Flows},
     packet::Buffer,
@@ -338,6 +338,23 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
     #[inline(always)]
     fn transmit(&mut self, port: PortIndex, frame: B) {
         self.enqueue(port, frame, &mut unseen());
+    }
+
+    #[inline]
+    fn transmit_all(&mut self, port: PortIndex, burst: &mut Burst<B>, count: usize) {
+        match self.ports.get_mut(usize::from(port.0)) {
+            // They fit, and there is room for another one.
+            Some(Output { queue: Some(_), waiting }) if waiting.remaining_capacity() > count => {
+                if waiting.is_empty() && count > 0 {
+                    self.dirty.push(port);
+                }
+                move_front(burst, count, waiting);
+            }
+            _ => {
+                let count = count.min(burst.len());
+                burst.drain(..count).for_each(|frame| self.transmit(port, frame));
+            }
+        }
     }
 
     #[inline]
