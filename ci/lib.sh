@@ -64,6 +64,9 @@ NETWORK_PACKAGES=(iproute2 ethtool iputils-ping iperf3)
 TEST_PACKAGES=(bird2 curl frr iperf iputils-arping iputils-tracepath isc-dhcp-client nmap procps python3-minimal
     python3-venv smcroute socat tcpdump tshark udhcpc valgrind)
 
+# What looks at scripts.
+SCRIPT_PACKAGES=(lua5.3 python3 shellcheck)
+
 # What the claims are shown with: daemons for routing and failover, clients, listeners.
 CLAIMS_PACKAGES=(bird2 curl frr iputils-arping isc-dhcp-client keepalived python3-minimal tcpdump udhcpc)
 

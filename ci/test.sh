@@ -45,7 +45,7 @@ need_component() {
 need_root
 cd "$ROOT"
 heading "preparing"
-install_packages "${BUILD_PACKAGES[@]}" "${NETWORK_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+install_packages "${BUILD_PACKAGES[@]}" "${NETWORK_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${SCRIPT_PACKAGES[@]}"
 need_cargo
 need_component fmt rustfmt
 need_component clippy clippy
@@ -58,6 +58,7 @@ export CARGO_PROFILE_RELEASE_LTO=off
 # In an order in which what one step builds, the next ones use. The two feature sets share all dependencies.
 heading "checking"
 step "format" cargo fmt --check
+step "benchmark scripts" bench/run.sh --check
 step "lint" cargo clippy --locked --all-targets -- -D warnings
 # One by one: together their dependencies would have other features, and be built anew.
 step "lint the plugin" cargo clippy --locked -p warren-plugin -- -D warnings
@@ -74,6 +75,7 @@ step "plugin" ci/build-plugin.sh "$WARREN_PLUGIN"
 step "plugin's interface" cargo test --locked -p warren-plugin-tests
 step "tests without DPDK" cargo test --locked --no-default-features
 step "tests" cargo test --locked
+step "measurements, a moment of each" bench/run.sh --smoke --warren "${CARGO_TARGET_DIR:-target}/release/warren"
 step "fair shares" cargo test --locked --release --test fair_share
 if [[ ${WARREN_LONG:-} ]]; then
     step "soak, ten minutes" env WARREN_SOAK=600 cargo test --locked --release --test soak -- --nocapture

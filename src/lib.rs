@@ -25,7 +25,8 @@
 //! 12. [`api`]: the control socket, what `warren show` prints, and captures.
 //! 13. [`trace`]: what becomes of a packet, step by step, through the same code.
 //! 14. [`machine`] and [`doctor`]: what the kernel tells of the machine, and what of it is wrong for a node.
-//! 15. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
+//! 15. `load` (feature `dpdk`): traffic for a node from outside, and what becomes of it.
+//! 16. `dpdk` (feature `dpdk`): the foreign functions, and most of the crate's `unsafe`.
 
 pub mod api;
 pub mod compile;
@@ -36,6 +37,8 @@ pub mod ffi;
 pub mod flow;
 pub mod flowlogs;
 pub mod gateway;
+#[cfg(feature = "dpdk")]
+pub mod load;
 pub mod machine;
 pub mod model;
 pub mod node;

@@ -79,6 +79,9 @@ enum Command {
     /// Measure the worker loop on software ports.
     #[cfg(feature = "dpdk")]
     Bench(warren::node::bench::Options),
+    /// Send a capture's packets to a port, and measure what comes back: how many, and how long they took. See docs/performance.md.
+    #[cfg(feature = "dpdk")]
+    Load(warren::load::Options),
     /// Look at this machine, and at what a host file asks of it; say what is wrong and what mends it.
     Doctor(warren::doctor::Options),
     /// Show step by step what becomes of a packet, through the running node's tables or a state's; nothing is sent or counted.
@@ -262,6 +265,8 @@ fn execute(command: Command) -> Result<(), String> {
             in_huge_pages();
             warren::node::bench::run(&options)
         }
+        #[cfg(feature = "dpdk")]
+        Command::Load(options) => warren::load::run(&options),
         Command::Check { state, json } => check(&state, json),
         Command::Apply { state, daemon } => {
             let documents = model::read_documents(&state).map_err(|errors| errors.to_string())?;

@@ -10,8 +10,8 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::{
     compile::{Resolve, Site, SitePort, SiteRole, SiteUplink},
     model::{
-        Attachment, ConnectionTracking, Destination, Eni, Host, Id, Model, Peer, Permission, Route,
-        RouteTable, SecurityGroup, Subnet, Target, Traffic, Vpc, VpcDhcp,
+        Attachment, AttachmentOptions, ConnectionTracking, Destination, Eni, Host, Id, Model, Peer,
+        Permission, Route, RouteTable, SecurityGroup, Subnet, Target, Traffic, Vpc, VpcDhcp,
     },
     packet::{Encapsulation, Mac, OuterChecksum, Vni},
     tables::{PortIndex, VlanMode},
@@ -39,12 +39,14 @@ pub struct Fleet {
     model: Model,
     count: usize,
     hosts: u32,
+    workers: u8,
 }
 
 impl Fleet {
     /// A network of `count` ENIs. Numbers 0 and 1 are on this host's ports, the others spread over other hosts.
     pub fn new(count: usize) -> Self {
-        let mut fleet = Self { model: Model::default(), count, hosts: count.div_ceil(PER_HOST) as u32 };
+        let mut fleet =
+            Self { model: Model::default(), count, hosts: count.div_ceil(PER_HOST) as u32, workers: 1 };
         let vpc: Id = "vpc-bench".into();
         let table: Id = "rtb-bench".into();
         let subnets: Vec<Id> =
@@ -156,6 +158,16 @@ impl Fleet {
         self
     }
 
+    /// With so many workers on this host, which share the flows of the first instance.
+    #[must_use]
+    pub fn with_workers(mut self, workers: u8) -> Self {
+        self.workers = workers;
+        if let Some(at) = self.model.enis.get_mut("eni-0").and_then(|eni| eni.attachment.as_mut()) {
+            at.options = Some(Box::new(AttachmentOptions { workers, ..AttachmentOptions::NOTHING_STATED }));
+        }
+        self
+    }
+
     /// The network.
     pub fn model(&self) -> &Model {
         &self.model
@@ -185,7 +197,7 @@ impl Fleet {
         Site {
             host: "host-0".into(),
             encapsulation: Encapsulation::Vxlan,
-            workers: 1,
+            workers: self.workers,
             ports: vec![
                 port("vm0", SiteRole::Instance),
                 port("vm1", SiteRole::Instance),

@@ -221,6 +221,31 @@ impl Stamp {
         Self { frame, inner_at: DESTINATION, ports_at: PORTS, outer_at: None, variations, flows: 1 }
     }
 
+    /// The traffic of so many queues, each with as many different packets: of a hundred, `astray` are of another queue than the one that
+    /// `queue_of` says.
+    pub fn split(&self, queues: usize, astray: usize, queue_of: impl Fn(&[u8]) -> usize) -> Vec<Self> {
+        let mut by_queue = vec![Vec::new(); queues];
+        let mut frame = self.frame.clone();
+        for (number, variation) in self.variations.iter().enumerate() {
+            self.write(&mut frame, number);
+            if let Some(of_queue) = by_queue.get_mut(queue_of(&frame)) {
+                of_queue.push(*variation);
+            }
+        }
+        let least = by_queue.iter().map(Vec::len).min().unwrap_or(0);
+        (0..queues)
+            .map(|queue| {
+                // Evenly spread, so that a burst has some of each.
+                let source = |number: usize| {
+                    let strays = (number + 1) * astray / 100 > number * astray / 100;
+                    if strays { (queue + 1 + number % (queues - 1).max(1)) % queues } else { queue }
+                };
+                let variations = (0..least).map(|number| by_queue[source(number)][number]).collect();
+                Self { frame: self.frame.clone(), variations, ..*self }
+            })
+            .collect()
+    }
+
     /// Distinct flows among the packets, about.
     pub fn flows(&self) -> usize {
         self.flows
@@ -274,5 +299,41 @@ impl Stamp {
 fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(to) = frame.get_mut(at..at + N) {
         to.copy_from_slice(&bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The queue of a packet in these tests: by the last bit of its destination.
+    fn queue(frame: &[u8]) -> usize {
+        frame.get(33).map_or(0, |byte| usize::from(byte % 2))
+    }
+
+    #[test]
+    fn of_split_traffic_as_many_packets_are_astray_as_asked() {
+        let stamp = Stamp::encapsulate(&Fleet::new(1000), 64);
+        for astray in [0, 25, 50, 100] {
+            for (number, of) in stamp.split(2, astray, queue).iter().enumerate() {
+                let mut frame = of.frame().to_vec();
+                let packets = of.period();
+                let elsewhere = (0..packets)
+                    .filter(|&packet| {
+                        of.write(&mut frame, packet);
+                        queue(&frame) != number
+                    })
+                    .count();
+                assert!(packets > 1000, "{packets}");
+                assert_eq!(elsewhere, packets * astray / 100, "{astray} percent at queue {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_queue_has_all() {
+        let stamp = Stamp::encapsulate(&Fleet::new(1000), 64);
+        let of = stamp.split(1, 0, |_| 0);
+        assert_eq!(of.iter().map(Stamp::period).collect::<Vec<_>>(), [stamp.period()]);
     }
 }

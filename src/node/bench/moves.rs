@@ -1,7 +1,10 @@
 //! Moves of one ENI between hosts, under traffic.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -13,15 +16,80 @@ use super::{
         fleet::{self, Fleet},
         traffic::Stamp,
     },
-    Case, Figure, Machine, Options, Shared,
+    Case, Figure, Machine, Options,
     generator::{Generator, Traffic},
-    worker,
+    turns,
 };
 use crate::{
     compile::Compiler,
     ffi::pin_to_cpus,
     model::{self, Id},
+    rcu::Publisher,
+    tables::Tables,
 };
+
+/// Moves an ENI of other hosts to and fro.
+pub(super) struct Mover<'a> {
+    fleet: &'a Fleet,
+    compiler: Compiler,
+    publisher: Publisher<Tables>,
+    /// The models before and after, the other way round after each move.
+    models: (model::Model, model::Model),
+    diff: model::Diff,
+}
+
+impl<'a> Mover<'a> {
+    /// Of a fleet whose tables are published.
+    pub(super) fn new(fleet: &'a Fleet, publisher: Publisher<Tables>) -> Result<Self, String> {
+        let mut compiler = Compiler::new(fleet.site());
+        compiler.build(fleet.model(), &fleet.neighbours());
+        let (before, after, eni) = two_models(fleet)?;
+        let diff = model::Diff { enis: vec![eni], ..model::Diff::default() };
+        Ok(Self { fleet, compiler, publisher, models: (before, after), diff })
+    }
+
+    /// The tables after the next move.
+    fn compile(&mut self) -> Tables {
+        let (old, new) = &self.models;
+        let neighbours = self.fleet.neighbours();
+        let tables = self.compiler.update(self.publisher.current(), old, new, &self.diff, &neighbours);
+        std::mem::swap(&mut self.models.0, &mut self.models.1);
+        tables
+    }
+
+    /// Moves it, and frees what no worker uses any more.
+    pub(super) fn publish(&mut self) {
+        let tables = self.compile();
+        self.publisher.publish(tables);
+        self.publisher.collect();
+    }
+
+    /// Moves it, and waits for the worker: how long the tables took, how long all of it, and how many bytes were copied.
+    fn publish_and_wait(&mut self) -> Result<(Duration, Duration, usize), String> {
+        let start = Instant::now();
+        let tables = self.compile();
+        let compiled = start.elapsed();
+        let copied = tables.enis.bytes_not_shared_with(&self.publisher.current().enis);
+        let published = Instant::now();
+        let generation = self.publisher.publish(tables);
+        while !self.publisher.is_adopted(generation) {
+            if published.elapsed() > Duration::from_secs(5) {
+                return Err("the worker has not taken the new tables within 5 s".into());
+            }
+            std::hint::spin_loop();
+        }
+        let applied = compiled + published.elapsed();
+        self.publisher.collect();
+        Ok((compiled, applied, copied))
+    }
+}
+
+/// Set by one thread, seen by another.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    packets: AtomicU64,
+}
 
 /// Moves one ENI to and fro `runs` times and prints how long each change took, from the new model to its use by the
 /// worker, and how many bytes of tables it copied.
@@ -30,8 +98,8 @@ pub(super) fn run(machine: &Machine, fleet: &Fleet, options: &Options, cpus: &[u
     let (_sink, _, other_tx) = machine.null("move1", 64)?;
     let generator = Generator::new(rx, Traffic::of(Stamp::encapsulate(fleet, options.size)));
     let (receivers, outputs) = (vec![(fleet::FIRST, generator)], [Some(tx), None, Some(other_tx)]);
-    let set_up = worker(fleet, receivers, outputs, (options.burst, 2 * fleet.count() as u32));
-    let (mut worker, mut publisher) = (set_up.worker, set_up.tables);
+    let set_up = turns::worker(fleet, receivers, outputs, (options.burst, 2 * fleet.count() as u32));
+    let mut worker = set_up.worker;
     let shared = Arc::new(Shared::default());
     let (eal, seen, cpu) = (machine.eal.clone(), Arc::clone(&shared), options.cpu);
     let clock = machine.clock;
@@ -46,28 +114,14 @@ pub(super) fn run(machine: &Machine, fleet: &Fleet, options: &Options, cpus: &[u
     let others: Vec<usize> = cpus.iter().copied().filter(|&other| other != cpu).collect();
     let _ = pin_to_cpus(&others);
 
-    let mut compiler = Compiler::new(fleet.site());
-    compiler.build(fleet.model(), &fleet.neighbours());
-    let (before, after, eni) = two_models(fleet)?;
-    let diff = model::Diff { enis: vec![eni], ..model::Diff::default() };
+    let mut mover = Mover::new(fleet, set_up.tables)?;
+    let moves = options.runs.max(100);
     let (mut compile, mut adopt, mut copied) = (Vec::new(), Vec::new(), Vec::new());
-    for turn in 0..options.runs.max(100) {
-        let (old, new) = if turn % 2 == 0 { (&before, &after) } else { (&after, &before) };
-        let start = Instant::now();
-        let tables = compiler.update(publisher.current(), old, new, &diff, &fleet.neighbours());
-        let compiled = start.elapsed();
-        copied.push(tables.enis.bytes_not_shared_with(&publisher.current().enis) as f64);
-        let published = Instant::now();
-        let generation = publisher.publish(tables);
-        while !publisher.is_adopted(generation) {
-            if published.elapsed() > Duration::from_secs(5) {
-                return Err("the worker has not taken the new tables within 5 s".into());
-            }
-            std::hint::spin_loop();
-        }
-        adopt.push((compiled + published.elapsed()).as_secs_f64() * 1e6);
+    for _ in 0..moves {
+        let (compiled, applied, bytes) = mover.publish_and_wait()?;
         compile.push(compiled.as_secs_f64() * 1e6);
-        publisher.collect();
+        adopt.push(applied.as_secs_f64() * 1e6);
+        copied.push(bytes as f64);
         thread::sleep(Duration::from_millis(2));
     }
     shared.stop.store(true, Ordering::Relaxed);
@@ -79,7 +133,7 @@ pub(super) fn run(machine: &Machine, fleet: &Fleet, options: &Options, cpus: &[u
             "{}",
             json!({
                 "case": Case::Move, "entries": options.entries, "size": options.size, "burst": options.burst,
-                "workers": 1, "moves": options.runs.max(100), "compile_us": compile, "applied_us": adopt,
+                "workers": 1, "moves": moves, "compile_us": compile, "applied_us": adopt,
                 "applied_us_max": slowest, "bytes_copied": copied,
                 "packets_meanwhile": shared.packets.load(Ordering::Relaxed),
             })
