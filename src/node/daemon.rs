@@ -457,6 +457,9 @@ fn open(
     pools: &mut Pools,
 ) -> Result<OpenPort, RunError> {
     let fail = |error: dpdk::PortError| RunError(format!("port `{}`: {error}", config.name));
+    if let Some(vhost) = &config.vhost {
+        vhost.prepare().map_err(|problem| RunError(format!("port `{}`: {problem}", config.name)))?;
+    }
     let mut port = Port::probe(eal, &device_string(config)).map_err(fail)?;
     let info = port.info().map_err(fail)?;
     let uplink = config.uplink().is_some();
