@@ -105,11 +105,11 @@ fn a_machine_is_behind_a_socket() {
     };
     assert_eq!(
         device("vhost = { socket = \"/run/vm/0.sock\" }"),
-        "net_vhost_port0,iface=/run/vm/0.sock,queues=1,client=1"
+        "net_vhost_port0,iface=/run/vm/0.sock,queues=1,client=1,tso=1"
     );
     assert_eq!(
         device("vhost = { socket = \"0.sock\", mode = \"server\" }\nqueues = 4"),
-        "net_vhost_port0,iface=/etc/warren/0.sock,queues=4,client=0"
+        "net_vhost_port0,iface=/etc/warren/0.sock,queues=4,client=0,tso=1"
     );
     let long = format!("vhost = {{ socket = \"/{}\" }}", "x".repeat(107));
     for (keys, expected) in [

@@ -58,11 +58,12 @@ impl Vhost {
         text.is_none().then(|| "a path in UTF-8, without commas, brackets and quotes".into())
     }
 
-    /// The device that DPDK opens for it, as port `number` of the node.
+    /// The device that DPDK opens for it, as port `number` of the node. It lets the machine leave checksums and the cutting of
+    /// segments to it, which [`crate::node::offload`] does.
     pub(super) fn device(&self, number: usize, queues: u16) -> String {
         let client = u8::from(self.mode == VhostMode::Client);
         format!(
-            "net_vhost_port{number},iface={},queues={queues},client={client}",
+            "net_vhost_port{number},iface={},queues={queues},client={client},tso=1",
             self.socket.display()
         )
     }
@@ -74,7 +75,8 @@ impl Vhost {
     /// What keeps the socket from being made or found, and what to do about it.
     pub fn prepare(&self) -> Result<(), String> {
         let socket = self.socket.display();
-        let folder = self.socket.parent().unwrap_or(Path::new("/"));
+        let folder = self.socket.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
         if !folder.is_dir() {
             return Err(format!("vhost.socket: no folder for {socket}: install -d {}", folder.display()));
         }

@@ -61,7 +61,7 @@ impl Setup {
     /// Over a driver, with instances that have a link and its MAC and know nothing else.
     pub fn bare(driver: &str, enis: &[Eni], settings: &str, port: &str) -> Self {
         let (node, folder) = (Netns::new("node"), TempDir::new().unwrap());
-        let veth = driver == "net_af_packet";
+        let veth = driver != "net_tap";
         let mut ports = String::new();
         for (number, name) in PORTS[..enis.len()].iter().enumerate() {
             let device = if veth {
