@@ -400,6 +400,7 @@ impl HostConfig {
             let connections = raw.workers.connections;
             problems.push(format!("workers.connections: 1 to {MOST_CONNECTIONS}, not {connections}"));
         }
+        problems.extend(check_pages(&ports));
         problems.extend(edge::check_controls(&ports));
         let bindings = edge::check_bindings(&raw.gateway, &ports, &mut problems);
         problems.extend(edge::check_propagation(&raw.bgp, &raw.propagation));
@@ -585,6 +586,24 @@ fn check_port(mut raw: RawPort, number: usize, folder: &Path) -> Result<PortConf
         }),
         _ => Err(problems),
     }
+}
+
+/// The largest MTU of a node with an AF_XDP port: the kernel takes no buffers that are longer than a page, with what DPDK keeps in
+/// them, and ports share their buffers.
+const XDP_MTU: u16 = 2988;
+
+/// Ports whose packets are longer than an AF_XDP port's buffers.
+fn check_pages(ports: &[PortConfig]) -> Vec<String> {
+    let Some(xdp) = ports.iter().find(|port| port.device.starts_with("net_af_xdp")) else {
+        return Vec::new();
+    };
+    let problem = |port: &PortConfig| {
+        format!(
+            "port `{}`: mtu: at most {XDP_MTU} beside a port over AF_XDP (`{}`), not {}",
+            port.name, xdp.name, port.mtu
+        )
+    };
+    ports.iter().filter(|port| port.mtu > XDP_MTU).map(problem).collect()
 }
 
 /// What DPDK is to open for a port: its `device`, or that of its `vhost`.

@@ -21,7 +21,7 @@ fn volume() -> usize {
 }
 
 /// How long it may take.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// The digest of the block so many times.
 fn digest(times: usize) -> String {

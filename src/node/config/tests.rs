@@ -96,6 +96,20 @@ fn an_uplink_too_small_for_the_instances_is_warned_of() {
 }
 
 #[test]
+fn af_xdp_wants_buffers_within_a_page() {
+    let uplink = "address = \"192.0.2.1/24\"\n";
+    let xdp = port("vm0", "instance", "").replace("net_null", "net_af_xdp");
+    refused(
+        &(xdp.clone() + &port("up", "uplink", uplink)),
+        "port `up`: mtu: at most 2988 beside a port over AF_XDP (`vm0`), not 9100",
+    );
+    assert_eq!(
+        problems(&(xdp + &port("up", "uplink", &format!("{uplink}mtu = 2988")))),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
 fn a_machine_is_behind_a_socket() {
     let port = |keys: &str| format!("[[port]]\nname = \"vm0\"\nrole = \"instance\"\n{keys}\n");
     let node = "host = \"h\"\nstate = \"s\"\nworkers = { cores = [1] }\n";

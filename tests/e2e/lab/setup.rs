@@ -74,7 +74,9 @@ impl Setup {
             if veth {
                 node.ip(&format!("link add {name} type veth peer name {name}-up"));
                 for end in [(*name).to_owned(), format!("{name}-up")] {
-                    node.ip(&format!("link set {end} mtu 9100 up"));
+                    // XDP wants frames that fit a page.
+                    let mtu = if driver == "net_af_xdp" { 1500 } else { 9100 };
+                    node.ip(&format!("link set {end} mtu {mtu} up"));
                     node.no_offloads(&end);
                 }
             }
