@@ -36,30 +36,34 @@ profdata() {
     "$tool" "$@"
 }
 
-# build FOLDER FLAGS...: warren with more flags for the compiler.
-build() { CARGO_TARGET_DIR=$1 RUSTFLAGS="$FLAGS ${*:2}" cargo build --locked --release --bin warren; }
+# build KIND FLAGS...: warren with more flags for the compiler, which are not for the build's own programs.
+HOST=$(rustc -vV | sed -n 's/^host: //p')
+build() {
+    CARGO_TARGET_DIR=$TARGET/$1 RUSTFLAGS="$FLAGS ${*:2}" cargo build --locked --release --target "$HOST" --bin warren
+}
+built() { echo "$TARGET/$1/$HOST/release/warren"; }
 
 heading "an instrumented build, and its profile"
 PROFILE=$TARGET/profile
 rm -rf "$PROFILE"
-CARGO_PROFILE_RELEASE_LTO=off build "$TARGET/instrumented" "-Cprofile-generate=$PROFILE"
+CARGO_PROFILE_RELEASE_LTO=off build instrumented "-Cprofile-generate=$PROFILE"
 reserve_hugepages 1024
-"$TARGET/instrumented/release/warren" bench "${TRAINING[@]}"
+"$(built instrumented)" bench "${TRAINING[@]}"
 profdata merge -o "$PROFILE/warren.profdata" "$PROFILE"
 
 heading "the build"
-build "$TARGET/trained" "-Cprofile-use=$PROFILE/warren.profdata"
+build trained "-Cprofile-use=$PROFILE/warren.profdata"
 mkdir -p "$TARGET/release"
 if [[ $COMPARE ]]; then
     heading "without a profile"
-    build "$TARGET/plain"
+    build plain
     heading "cycles a packet, in turns"
     for _ in 1 2; do
         for kind in plain trained; do
             note "$kind"
-            "$TARGET/$kind/release/warren" bench "${COMPARED[@]}"
+            "$(built "$kind")" bench "${COMPARED[@]}"
         done
     done
 fi
-cp "$TARGET/trained/release/warren" "$TARGET/release/warren"
+cp "$(built trained)" "$TARGET/release/warren"
 printf '%s: %s\n' "$TARGET/release/warren" "$("$TARGET/release/warren" --version)"
