@@ -22,8 +22,10 @@ mod dpdk {
     const WRAPPER: &str = "src/dpdk/wrapper.h";
     const SHIM: &str = "src/dpdk/shim.c";
 
-    /// The libraries whose functions are called. Drivers are plugins, which the EAL loads when it starts.
-    const LIBRARIES: [&str; 4] = ["rte_eal", "rte_ethdev", "rte_mbuf", "rte_mempool"];
+    /// The libraries whose functions are called. Drivers are plugins, which the EAL loads when it starts; that of vhost is also
+    /// asked who is behind its ports.
+    const LIBRARIES: [&str; 6] =
+        ["rte_eal", "rte_ethdev", "rte_mbuf", "rte_mempool", "rte_net_vhost", "rte_vhost"];
 
     const OLDEST: (u32, u32) = (22, 11);
 
@@ -121,6 +123,7 @@ mod dpdk {
             .allowlist_function(
                 "rte_eth_dev_default_mac_addr_set|rte_eth_(macaddr_get|promiscuous_enable|stats_get)",
             )
+            .allowlist_function("rte_vhost_driver_disable_features")
             .allowlist_var("WARREN_.*")
             .blocklist_type("warren_refcnt")
             .raw_line("pub type warren_refcnt = core::sync::atomic::AtomicU16;")

@@ -278,8 +278,11 @@ prepare() {
     need_cargo
     # Leftovers of a run that was killed.
     remove_namespaces
-    note "building (minutes, the first time)"
-    (cd "$ROOT" && quietly build cargo build --release --locked) || die "the build failed"
+    # ci/test.sh has built it by then.
+    if [[ -z ${WARREN_BUILT:-} ]]; then
+        note "building (minutes, the first time)"
+        (cd "$ROOT" && quietly build cargo build --release --locked) || die "the build failed"
+    fi
     # Both daemons' buffers: they start without, but then every packet costs more.
     reserve_hugepages 768
     at_exit remove_namespaces

@@ -61,8 +61,8 @@ need_root() { ((EUID == 0)) || die "run it as root: it makes network namespaces 
 BUILD_PACKAGES=(gcc libc6-dev pkg-config libdpdk-dev libclang-dev)
 NETWORK_PACKAGES=(iproute2 ethtool iputils-ping iperf3)
 # What the end-to-end tests look at packets with.
-TEST_PACKAGES=(bird2 curl frr iperf iputils-arping iputils-tracepath isc-dhcp-client nmap procps python3-minimal
-    python3-venv smcroute socat tcpdump tshark udhcpc valgrind)
+TEST_PACKAGES=(bird2 busybox-static curl dpdk-dev frr iperf iputils-arping iputils-tracepath isc-dhcp-client nmap procps python3-minimal
+    python3-venv qemu-system-x86 smcroute socat tcpdump tshark udhcpc valgrind)
 
 # What looks at scripts.
 SCRIPT_PACKAGES=(lua5.3 python3 shellcheck)

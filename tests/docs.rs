@@ -97,10 +97,11 @@ fn every_counter_is_explained_and_no_other() {
 
 /// The fields of a struct in the source of the host file's reader.
 fn fields(name: &str) -> Vec<&'static str> {
-    const SOURCES: [&str; 3] = [
+    const SOURCES: [&str; 4] = [
         include_str!("../src/node/config.rs"),
         include_str!("../src/node/config/edge.rs"),
         include_str!("../src/node/config/flow_logs.rs"),
+        include_str!("../src/node/config/vhost.rs"),
     ];
     let start = format!("struct {name} {{\n");
     let body = SOURCES.iter().find_map(|source| Some(source.split_once(&start)?.1));
@@ -129,6 +130,7 @@ fn every_key_of_the_host_file_is_explained_and_no_other() {
     }
     keys.extend(fields("RawBgp").iter().map(|field| format!("bgp.{field}")));
     keys.extend(fields("RawPort").iter().map(|field| format!("port.{field}")));
+    keys.extend(fields("Vhost").iter().map(|field| format!("port.vhost.{field}")));
     keys.extend(fields("StaticNeighbor").iter().map(|field| format!("port.neighbors.{field}")));
     let text = section(CONFIGURATION, "## Host file");
     let documented = rows(text.split("### Devices").next().unwrap());

@@ -5,7 +5,7 @@ use std::{ffi::c_void, fmt, mem::ManuallyDrop, ptr::NonNull, slice, sync::atomic
 use arrayvec::ArrayVec;
 
 use super::{Mempool, eal::give_back, mempool::alloc_bulk, sys};
-use crate::packet::{Buffer, Checked, HEADROOM};
+use crate::packet::{Buffer, Checked, HEADROOM, Run, Undone};
 
 const _: () = assert!(sys::WARREN_HEADROOM as usize == HEADROOM, "DPDK was built with another headroom");
 const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<*mut c_void>());
@@ -110,13 +110,6 @@ impl Mbuf {
         unsafe { self.0.as_mut() }
     }
 
-    /// Whether there are other references. What others do meanwhile can only make it `false`.
-    #[inline]
-    fn is_shared(&self) -> bool {
-        // Acquire: what others did with the mbuf is over.
-        self.head().refcnt.load(Ordering::Acquire) != 1
-    }
-
     #[inline]
     const fn start(&self) -> *mut u8 {
         let head = self.head();
@@ -129,6 +122,31 @@ impl Mbuf {
     const fn tailroom(&self) -> usize {
         let head = self.head();
         (head.buf_len as usize).saturating_sub(head.data_off as usize + head.data_len as usize)
+    }
+}
+
+/// The word `tx_offload`: lengths of headers, and the data of a segment in the 16 bits behind them.
+mod offload {
+    use super::{Run, sys};
+
+    const L3: u32 = sys::WARREN_L2_LEN_BITS;
+    const L4: u32 = L3 + sys::WARREN_L3_LEN_BITS;
+    const SIZE: u32 = L4 + sys::WARREN_L4_LEN_BITS;
+
+    pub(super) const fn of(run: &Run) -> u64 {
+        run.l2 as u64 | (run.l3 as u64) << L3 | (run.l4 as u64) << L4 | (run.size as u64) << SIZE
+    }
+
+    pub(super) const fn size(word: u64) -> u16 {
+        (word >> SIZE) as u16
+    }
+
+    pub(super) const fn run(word: u64, v6: bool) -> Run {
+        const fn bits(word: u64, from: u32, to: u32) -> usize {
+            (word >> from & ((1 << (to - from)) - 1)) as usize
+        }
+        let (l2, l3, l4) = (bits(word, 0, L3), bits(word, L3, L4), bits(word, L4, SIZE));
+        Run { v6, l2, l3, l4, size: size(word) }
     }
 }
 
@@ -328,6 +346,80 @@ impl Buffer for Mbuf {
         head.ol_flags |= sys::WARREN_TX_UDP6;
         head.tx_offload = l2 as u64 | (l3 as u64) << sys::WARREN_L2_LEN_BITS;
         true
+    }
+
+    /// What others do meanwhile can only make it `false`.
+    #[inline]
+    fn is_shared(&self) -> bool {
+        // Acquire: what others did with the mbuf is over.
+        self.head().refcnt.load(Ordering::Acquire) != 1
+    }
+
+    #[inline]
+    fn undone(&self) -> Undone {
+        let head = self.head();
+        if head.ol_flags & sys::WARREN_RX_LRO != 0 {
+            Undone::Segments(offload::size(head.tx_offload))
+        } else if head.ol_flags & sys::WARREN_RX_L4_MASK == sys::WARREN_RX_L4_NONE {
+            Undone::Checksum
+        } else {
+            Undone::Nothing
+        }
+    }
+
+    fn set_done(&mut self) {
+        if !self.is_shared() {
+            let head = self.head_mut();
+            head.ol_flags &= !(sys::WARREN_RX_LRO | sys::WARREN_RX_L4_MASK);
+            head.tx_offload = 0;
+        }
+    }
+
+    fn copy_out(&self, mut at: usize, mut out: &mut [u8]) -> bool {
+        let mut piece = Some(self.head());
+        while let Some(head) = piece.filter(|_| !out.is_empty()) {
+            // SAFETY: as for `data`, of each piece of the chain, which all live as long as the first.
+            let bytes = unsafe {
+                let start = head.buf_addr.cast::<u8>().add(head.data_off.into());
+                slice::from_raw_parts(start, head.data_len.into())
+            };
+            let bytes = bytes.get(at..).unwrap_or_default();
+            at = at.saturating_sub(head.data_len.into());
+            let (now, later) = out.split_at_mut(bytes.len().min(out.len()));
+            now.copy_from_slice(&bytes[..now.len()]);
+            out = later;
+            // SAFETY: the next piece is null or valid.
+            piece = unsafe { head.next.as_ref() };
+        }
+        out.is_empty()
+    }
+
+    /// Leaves the end of the headers to a second piece: DPDK's vhost writes a sum of the pseudo-header without its length, as cards
+    /// want it, over the one that is there, unless all headers are in one piece, and a machine which forwards the run would send wrong
+    /// checksums then (virtio 1.1 §5.1.6.2 has the length in it).
+    fn set_run(&mut self, run: Run) {
+        /// Octets of the headers that are in the second piece.
+        const BEHIND: usize = 4;
+
+        let before = run.l2 + run.l3 + run.l4 - BEHIND;
+        if let Some(mut first) = self.another()
+            && first.extend_to(before)
+            && self.copy_out(0, first.data_mut())
+            && self.trim_front(before)
+        {
+            let rest = std::mem::replace(self, first);
+            self.append(rest);
+        }
+        let head = self.head_mut();
+        let network = if run.v6 { sys::WARREN_TX_IPV6 } else { sys::WARREN_TX_IPV4 };
+        head.ol_flags |= sys::WARREN_TX_RUN | network;
+        head.tx_offload = offload::of(&run);
+    }
+
+    fn run(&self) -> Option<Run> {
+        let head = self.head();
+        let v6 = head.ol_flags & sys::WARREN_TX_IPV6 != 0;
+        (head.ol_flags & sys::WARREN_TX_RUN != 0).then(|| offload::run(head.tx_offload, v6))
     }
 
     #[inline]

@@ -20,6 +20,7 @@ mod port;
 mod port_error;
 mod queue;
 mod sys;
+mod vhost;
 
 pub use self::{
     eal::{Eal, EalConfig, EalError, LogLevel, RegisterError, ThreadGuard, version},
@@ -30,4 +31,5 @@ pub use self::{
     port::{MtuOutcome, Port, PortConfig, PortInfo, PortSetup, PortStats},
     port_error::PortError,
     queue::{RxQueue, TxQueue},
+    vhost::Guest,
 };

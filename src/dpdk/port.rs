@@ -3,10 +3,13 @@
 use std::{
     ffi::{CStr, CString},
     mem::MaybeUninit,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Eal, Errno, Mempool, PortError, RxQueue, TxQueue, eal::EalInner, port_error::Problem, sys};
+use super::{
+    Eal, Errno, Guest, Mempool, PortError, RxQueue, TxQueue, eal::EalInner, port_error::Problem, sys, vhost,
+};
 use crate::packet::Mac;
 
 /// What an Ethernet frame has besides the MTU: two addresses, type, and one 802.1Q tag.
@@ -45,6 +48,8 @@ pub(super) struct PortInner {
     device: String,
     /// What the receive queues were ever set up to fill. They go after the device is closed.
     pools: Mutex<Vec<Mempool>>,
+    /// Who is behind a vhost device.
+    guest: Option<Arc<Guest>>,
     eal: Arc<EalInner>,
 }
 
@@ -68,8 +73,8 @@ pub struct PortConfig {
     /// Whether to spread flows over the receive queues, if there are several and the device can, so that both directions
     /// of a flow meet in one queue.
     pub rss: bool,
-    /// Whether the device is to check checksums of received frames, if it can. Not for a guest's port: a vhost device that is
-    /// asked to leaves checksums that its guest left partial as they are.
+    /// Whether the device is to check checksums of received frames, if it can. A vhost device that is asked to leaves checksums
+    /// that its guest left to it as they are, and says so ([`Buffer::undone`](crate::packet::Buffer::undone)).
     pub rx_checksums: bool,
     /// Where received frames are put; on the device's NUMA node ([`PortInfo::socket`]) for speed.
     pub pool: Mempool,
@@ -190,10 +195,13 @@ impl Port {
             return Err(error(Problem::Claimed));
         }
         claimed.push(id);
+        let guest = is_vhost(device).then(|| Guest::watch(id)).transpose();
+        let guest = guest.map_err(|errno| error(Problem::Driver { action: "tell of its link", errno }))?;
         let inner = PortInner {
             id,
             device: device.to_owned(),
             pools: Mutex::default(),
+            guest,
             eal: Arc::clone(eal.inner()),
         };
         Ok(Self {
@@ -242,6 +250,11 @@ impl Port {
         };
         // SAFETY: the port is attached, this process's, and not started; `conf` and the key are valid for the call.
         self.call("configure", unsafe { sys::warren_configure(id, &raw const conf) })?;
+        if self.inner.guest.is_some()
+            && let Some(socket) = self.device().split(',').find_map(|option| option.strip_prefix("iface="))
+        {
+            vhost::refuse_ufo(Path::new(socket));
+        }
 
         let (mut rx_descriptors, mut tx_descriptors) = (config.rx_descriptors, config.tx_descriptors);
         // SAFETY: the port is configured; the numbers are valid for the call.
@@ -293,6 +306,9 @@ impl Port {
         // SAFETY: the port is configured and its queues are set up.
         self.call("start", unsafe { sys::rte_eth_dev_start(self.inner.id) })?;
         self.stage = Stage::Started;
+        if let Some(guest) = &self.inner.guest {
+            guest.look(self.inner.id);
+        }
         Ok(())
     }
 
@@ -306,6 +322,11 @@ impl Port {
     pub fn take_tx(&mut self, index: u16) -> Option<TxQueue> {
         let free = self.stage == Stage::Started && std::mem::take(self.tx.get_mut(usize::from(index))?);
         free.then(|| TxQueue::new(Arc::clone(&self.inner), self.inner.id, index, self.segments))
+    }
+
+    /// The machine behind a vhost device, whoever that is at a time; `None` of other devices.
+    pub fn guest(&self) -> Option<Arc<Guest>> {
+        self.inner.guest.clone()
     }
 
     /// DPDK's number of the port.
@@ -462,12 +483,20 @@ impl PortInner {
 
 impl Drop for PortInner {
     fn drop(&mut self) {
+        if let Some(guest) = &self.guest {
+            guest.unwatch(self.id);
+        }
         let mut claimed = self.eal.claimed();
         // SAFETY: the last handle of the port is going, so that no queue is in use, and the lock keeps others from
         // attaching meanwhile.
         unsafe { sys::warren_detach(self.id) };
         claimed.retain(|&id| id != self.id);
     }
+}
+
+/// Whether a device is one of DPDK's vhost driver.
+fn is_vhost(device: &str) -> bool {
+    ["net_vhost", "eth_vhost"].iter().any(|driver| device.starts_with(driver))
 }
 
 /// The number of the port of `device`, whose name is what stands before the first comma, or for a PCI address in the short

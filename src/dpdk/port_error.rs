@@ -90,13 +90,14 @@ fn probe_hint(device: &str, errno: Errno) -> &'static str {
 }
 
 /// Drivers whose absence is not the likely problem.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "net_null",
     "net_ring",
     "net_tap",
     "net_tun",
     "net_pcap",
     "net_af_packet",
+    "net_af_xdp",
     "net_memif",
     "net_vhost",
     "net_virtio_user",

@@ -30,7 +30,10 @@ SAME(next);
 SAME(tx_offload);
 _Static_assert(sizeof(struct rte_mbuf) == 128, "rte_mbuf is not two cache lines");
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-_Static_assert(RTE_MBUF_L2_LEN_OFS == 0 && RTE_MBUF_L3_LEN_OFS == RTE_MBUF_L2_LEN_BITS, "tx_offload has another layout");
+_Static_assert(RTE_MBUF_L2_LEN_OFS == 0 && RTE_MBUF_L3_LEN_OFS == RTE_MBUF_L2_LEN_BITS &&
+	RTE_MBUF_L4_LEN_OFS == RTE_MBUF_L3_LEN_OFS + RTE_MBUF_L3_LEN_BITS &&
+	RTE_MBUF_TSO_SEGSZ_OFS == RTE_MBUF_L4_LEN_OFS + RTE_MBUF_L4_LEN_BITS && RTE_MBUF_TSO_SEGSZ_BITS == 16,
+	"tx_offload has another layout");
 #else
 #error "Warren has not been brought to big-endian machines"
 #endif
@@ -159,6 +162,35 @@ void warren_detach(uint16_t port)
 	rte_eth_dev_close(port);
 	if (known == 0)
 		rte_dev_remove((struct rte_device *)(uintptr_t)info.device);
+}
+
+/* Has a function called whenever a port's link goes up or down. */
+int warren_watch_link(uint16_t port, warren_link_changed changed, void *context)
+{
+	return rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_LSC, (rte_eth_dev_cb_fn)changed, context);
+}
+
+/* DPDK refuses to forget a function that runs. */
+void warren_unwatch_link(uint16_t port, warren_link_changed changed, void *context)
+{
+	while (rte_eth_dev_callback_unregister(port, RTE_ETH_EVENT_INTR_LSC, (rte_eth_dev_cb_fn)changed,
+			context) == -EAGAIN)
+		;
+}
+
+/* The features that the machine behind a vhost port has accepted; none if there is no machine, or the port is not started. */
+uint64_t warren_vhost_features(uint16_t port)
+{
+	struct rte_eth_link link = {0};
+	uint64_t features = 0;
+	int vid;
+
+	if (rte_eth_link_get_nowait(port, &link) != 0 || link.link_status != RTE_ETH_LINK_UP)
+		return 0;
+	vid = rte_eth_vhost_get_vid_from_port_id(port);
+	if (vid < 0 || rte_vhost_get_negotiated_features(vid, &features) != 0)
+		return 0;
+	return features;
 }
 
 uint16_t warren_rx_burst(uint16_t port, uint16_t queue, struct warren_mbuf **mbufs, uint16_t count)

@@ -7,11 +7,13 @@
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_eth_vhost.h>
 #include <rte_ethdev.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 #include <rte_version.h>
+#include <rte_vhost.h>
 
 /* How many refer to an mbuf. Others change it at any time: an atomic in Rust (see build.rs). */
 struct warren_refcnt {
@@ -54,9 +56,15 @@ static const uint64_t WARREN_RX_IP_GOOD = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
 static const uint64_t WARREN_RX_L4_MASK = RTE_MBUF_F_RX_L4_CKSUM_MASK;
 static const uint64_t WARREN_RX_L4_BAD = RTE_MBUF_F_RX_L4_CKSUM_BAD;
 static const uint64_t WARREN_RX_L4_GOOD = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+static const uint64_t WARREN_RX_L4_NONE = RTE_MBUF_F_RX_L4_CKSUM_NONE;
+static const uint64_t WARREN_RX_LRO = RTE_MBUF_F_RX_LRO;
+static const uint64_t WARREN_TX_RUN = RTE_MBUF_F_TX_TCP_SEG;
+static const uint64_t WARREN_TX_IPV4 = RTE_MBUF_F_TX_IPV4;
+static const uint64_t WARREN_TX_IPV6 = RTE_MBUF_F_TX_IPV6;
 static const uint64_t WARREN_TX_UDP6 = RTE_MBUF_F_TX_UDP_CKSUM | RTE_MBUF_F_TX_IPV6;
 static const uint32_t WARREN_L2_LEN_BITS = RTE_MBUF_L2_LEN_BITS;
 static const uint32_t WARREN_L3_LEN_BITS = RTE_MBUF_L3_LEN_BITS;
+static const uint32_t WARREN_L4_LEN_BITS = RTE_MBUF_L4_LEN_BITS;
 static const uint64_t WARREN_OFFLOAD_RX_IPV4 = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 static const uint64_t WARREN_OFFLOAD_RX_UDP = RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
 static const uint64_t WARREN_OFFLOAD_RX_TCP = RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
@@ -105,6 +113,12 @@ int warren_configure(uint16_t port, const struct warren_conf *conf);
 int warren_rx_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);
 int warren_tx_setup(uint16_t port, uint16_t queue, uint16_t descriptors);
 void warren_detach(uint16_t port);
+
+typedef int (*warren_link_changed)(uint16_t port, uint32_t event, void *context, void *more);
+
+int warren_watch_link(uint16_t port, warren_link_changed changed, void *context);
+void warren_unwatch_link(uint16_t port, warren_link_changed changed, void *context);
+uint64_t warren_vhost_features(uint16_t port);
 
 uint16_t warren_rx_burst(uint16_t port, uint16_t queue, struct warren_mbuf **mbufs, uint16_t count);
 uint16_t warren_tx_burst(uint16_t port, uint16_t queue, struct warren_mbuf **mbufs, uint16_t count);

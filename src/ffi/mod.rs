@@ -86,17 +86,65 @@ pub fn allowed_cpus() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
-/// Moves the first `count` elements of one to the end of the other, as far as they are there, at once.
+/// What elements can be moved to the end of without looking at each.
+///
+/// # Safety
+///
+/// [`Append::room`] gives memory that may be written.
+pub unsafe trait Append<T> {
+    /// Memory for up to `count` more elements behind those that are there, and for how many.
+    fn room(&mut self, count: usize) -> (*mut T, usize);
+
+    /// Says that there are `count` more elements.
+    ///
+    /// # Safety
+    ///
+    /// They were written to [`Append::room`], which was enough.
+    unsafe fn grow(&mut self, count: usize);
+}
+
+// SAFETY: what it reserves, and its spare capacity, is the same.
+unsafe impl<T> Append<T> for Vec<T> {
+    #[inline]
+    fn room(&mut self, count: usize) -> (*mut T, usize) {
+        self.reserve(count);
+        (self.spare_capacity_mut().as_mut_ptr().cast(), count)
+    }
+
+    #[inline]
+    unsafe fn grow(&mut self, count: usize) {
+        // SAFETY: as the caller promises.
+        unsafe { self.set_len(self.len() + count) };
+    }
+}
+
+// SAFETY: no more than its remaining capacity.
+unsafe impl<T, const N: usize> Append<T> for ArrayVec<T, N> {
+    #[inline]
+    fn room(&mut self, count: usize) -> (*mut T, usize) {
+        let (len, left) = (self.len(), self.remaining_capacity());
+        // SAFETY: `len` is at most the capacity.
+        (unsafe { self.as_mut_ptr().add(len) }, left.min(count))
+    }
+
+    #[inline]
+    unsafe fn grow(&mut self, count: usize) {
+        // SAFETY: as the caller promises.
+        unsafe { self.set_len(self.len() + count) };
+    }
+}
+
+/// Moves the first `count` elements of one to the end of the other at once, as far as they are there and there is room.
 #[inline]
-pub fn move_front<T, const N: usize>(from: &mut ArrayVec<T, N>, count: usize, to: &mut Vec<T>) {
-    let (len, count) = (from.len(), count.min(from.len()));
-    to.reserve(count);
+pub fn move_front<T, const N: usize>(from: &mut ArrayVec<T, N>, count: usize, to: &mut impl Append<T>) {
+    let len = from.len();
+    let (end, count) = to.room(count.min(len));
     // SAFETY: `count` elements are moved to where there is room for them, and the rest to the front; the lengths say so before
     // anything can look.
     unsafe {
         from.set_len(len - count);
-        to.as_mut_ptr().add(to.len()).copy_from_nonoverlapping(from.as_ptr(), count);
-        to.set_len(to.len() + count);
+        end.copy_from_nonoverlapping(from.as_ptr(), count);
+        to.grow(count);
         from.as_mut_ptr().copy_from(from.as_ptr().add(count), len - count);
     }
 }
@@ -236,8 +284,14 @@ mod tests {
             (&from[..], &to[..]),
             (&["2", "3", "4"].map(String::from)[..], &["9", "0", "1"].map(String::from)[..])
         );
+        let mut short: ArrayVec<String, 2> = ArrayVec::new();
+        move_front(&mut from, 3, &mut short);
+        assert_eq!(
+            (&from[..], &short[..]),
+            (&["4"].map(String::from)[..], &["2", "3"].map(String::from)[..])
+        );
         move_front(&mut from, 7, &mut to);
-        assert_eq!((from.len(), to.len()), (0, 6));
+        assert_eq!((from.len(), to.len()), (0, 4));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod edge;
 mod flow_logs;
+mod vhost;
 
 use std::{
     fmt, fs,
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 pub use edge::{BgpConfig, GatewayConfig, Propagation};
 pub use flow_logs::FlowLogsConfig;
+pub use vhost::{Vhost, VhostMode};
 
 use crate::{
     compile::{Site, SitePort, SiteRole, SiteUplink},
@@ -137,6 +139,8 @@ pub struct PortConfig {
     pub name: Arc<str>,
     /// What DPDK is to open: a virtual device's arguments, or a PCI address.
     pub device: String,
+    /// The vhost-user socket that `device` was made of, if the file names one.
+    pub vhost: Option<Vhost>,
     /// Its link-layer address; the device's own where `None`.
     pub mac: Option<Mac>,
     /// The largest IP packet, in bytes.
@@ -277,7 +281,8 @@ struct Control {
 struct RawPort {
     name: String,
     role: PortRole,
-    device: String,
+    device: Option<String>,
+    vhost: Option<Vhost>,
     mac: Option<Mac>,
     mtu: Option<u16>,
     queues: Option<u16>,
@@ -377,7 +382,7 @@ impl HostConfig {
             if !names.insert(port.name.clone()) {
                 problems.push(format!("port[{index}].name: `{}` is another port's name too", port.name));
             }
-            match check_port(port) {
+            match check_port(port, index, folder) {
                 Ok(port) => ports.push(port),
                 Err(found) => problems.extend(found),
             }
@@ -395,6 +400,7 @@ impl HostConfig {
             let connections = raw.workers.connections;
             problems.push(format!("workers.connections: 1 to {MOST_CONNECTIONS}, not {connections}"));
         }
+        problems.extend(check_pages(&ports));
         problems.extend(edge::check_controls(&ports));
         let bindings = edge::check_bindings(&raw.gateway, &ports, &mut problems);
         problems.extend(edge::check_propagation(&raw.bgp, &raw.propagation));
@@ -502,7 +508,8 @@ fn check_node(raw: &RawHost) -> Vec<String> {
     problems
 }
 
-fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
+fn check_port(mut raw: RawPort, number: usize, folder: &Path) -> Result<PortConfig, Vec<String>> {
+    let vhost = raw.vhost.take().map(|vhost| vhost.relative_to(folder));
     let mut problems = Vec::new();
     let mut problem = |key: &str, text: &str| problems.push(format!("port `{}`: {key}: {text}", raw.name));
     if raw.mac.is_some_and(|mac| !mac.is_unicast()) {
@@ -520,6 +527,7 @@ fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
     } else if raw.role == PortRole::Instance && mtu > MAX_INSTANCE_MTU {
         problem("mtu", &format!("an ENI's is at most {MAX_INSTANCE_MTU}, not {mtu}"));
     }
+    let device = check_device(&raw, vhost.as_ref(), number, &mut problem);
     let (role, uplink, service, gateway) =
         (raw.role, [PortRole::Uplink], [PortRole::Service], [PortRole::Gateway]);
     let linked = [PortRole::Uplink, PortRole::Gateway];
@@ -567,7 +575,8 @@ fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
     match role {
         Some(role) if problems.is_empty() => Ok(PortConfig {
             name: raw.name.into(),
-            device: raw.device,
+            device,
+            vhost,
             mac: raw.mac,
             mtu,
             queues: raw.queues,
@@ -577,6 +586,56 @@ fn check_port(raw: RawPort) -> Result<PortConfig, Vec<String>> {
         }),
         _ => Err(problems),
     }
+}
+
+/// The largest MTU of a node with an AF_XDP port: the kernel takes no buffers that are longer than a page, with what DPDK keeps in
+/// them, and ports share their buffers.
+const XDP_MTU: u16 = 2988;
+
+/// Ports whose packets are longer than an AF_XDP port's buffers.
+fn check_pages(ports: &[PortConfig]) -> Vec<String> {
+    let Some(xdp) = ports.iter().find(|port| port.device.starts_with("net_af_xdp")) else {
+        return Vec::new();
+    };
+    let problem = |port: &PortConfig| {
+        format!(
+            "port `{}`: mtu: at most {XDP_MTU} beside a port over AF_XDP (`{}`), not {}",
+            port.name, xdp.name, port.mtu
+        )
+    };
+    ports.iter().filter(|port| port.mtu > XDP_MTU).map(problem).collect()
+}
+
+/// What DPDK is to open for a port: its `device`, or that of its `vhost`.
+fn check_device(
+    raw: &RawPort,
+    vhost: Option<&Vhost>,
+    number: usize,
+    problem: &mut impl FnMut(&str, &str),
+) -> String {
+    let (device, vhost) = match (&raw.device, vhost) {
+        (Some(device), None) => return device.clone(),
+        (None, Some(vhost)) => (None, Some(vhost)),
+        (Some(_), Some(_)) => (Some("a port has a device or a vhost socket, not both"), None),
+        (None, None) => {
+            (Some("what DPDK is to open; or `vhost`, with the socket of a virtual machine"), None)
+        }
+    };
+    if let Some(text) = device {
+        problem("device", text);
+    }
+    let Some(vhost) = vhost else { return String::new() };
+    if raw.role != PortRole::Instance {
+        problem("vhost", "only an instance has one");
+    }
+    if let Some(text) = vhost.problem() {
+        problem("vhost.socket", &text);
+    }
+    let queues = raw.queues.unwrap_or(1);
+    if queues > vhost::MOST_QUEUES {
+        problem("queues", &format!("vhost has at most {}, not {queues}", vhost::MOST_QUEUES));
+    }
+    vhost.device(number, queues)
 }
 
 /// The keys that only an uplink has; `None` without an address.

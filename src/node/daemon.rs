@@ -27,6 +27,7 @@ use super::{
     manager::Manager,
     memory::{Buffers, POOL_CACHE, ring_frame},
     notify::notify,
+    offload::{Input, Output, Taker},
     propagation::Propagation,
     worker::{Plan, Receive, Transmit, Worker, queues_of},
 };
@@ -37,15 +38,15 @@ use crate::{
         show::{Device, Snapshot},
     },
     dpdk::{
-        self, Eal, EalConfig, HugepageMode, LogLevel, Mbuf, Mempool, MtuOutcome, Port, PortSetup, RxQueue,
-        TxQueue,
+        self, Eal, EalConfig, Guest, HugepageMode, LogLevel, Mbuf, Mempool, MtuOutcome, Port, PortSetup,
+        RxQueue, TxQueue,
     },
     ffi::{allowed_cpus, pin_to_cpus},
     flow::Connections,
     gateway::Flows,
     machine::{Machine, ranges},
     model::{self, Model},
-    packet::{Mac, OuterChecksum},
+    packet::{Mac, OuterChecksum, Takes},
     pipeline::{Burst, Reason},
     rcu::Reader,
     tables::{PortIndex, Tables},
@@ -80,6 +81,14 @@ impl Transmit<Mbuf> for TxQueue {
     #[inline]
     fn transmit(&mut self, burst: &mut Burst<Mbuf>) {
         self.burst(burst);
+    }
+}
+
+impl Taker for Arc<Guest> {
+    #[inline]
+    fn takes(&self) -> Takes {
+        let (v4, v6) = self.takes_runs();
+        Takes { v4, v6 }
     }
 }
 
@@ -137,6 +146,8 @@ struct OpenPort {
     port: Port,
     setup: PortSetup,
     driver: String,
+    /// Who is behind a vhost-user socket, and leaves work to the node.
+    guest: Option<Arc<Guest>>,
     owner: usize,
 }
 
@@ -231,11 +242,19 @@ impl Node {
         let workers = self.config.workers.cores.len();
         for (port, index) in self.ports.iter_mut().zip(0..) {
             let own = |queues| queues_of(worker, port.owner, workers, queues);
-            for queue in own(port.setup.rx_queues) {
-                inputs.extend(port.port.take_rx(queue).map(|queue| (PortIndex(index), queue)));
+            for queue in own(port.setup.rx_queues).filter_map(|queue| port.port.take_rx(queue)) {
+                let index = PortIndex(index);
+                let input = match &port.guest {
+                    Some(_) => Input::finishing(queue, index, Arc::clone(counters)),
+                    None => Input::new(queue),
+                };
+                inputs.push((index, input));
             }
-            let queue = own(port.setup.tx_queues).next();
-            outputs.push(queue.and_then(|queue| port.port.take_tx(queue)));
+            let queue = own(port.setup.tx_queues).next().and_then(|queue| port.port.take_tx(queue));
+            outputs.push(queue.map(|queue| match &port.guest {
+                Some(guest) => Output::joining(queue, Arc::clone(guest)),
+                None => Output::new(queue),
+            }));
         }
         let mut connections = Connections::new(self.config.workers.connections);
         if let Some(flow_logs) = &self.flow_logs {
@@ -457,6 +476,9 @@ fn open(
     pools: &mut Pools,
 ) -> Result<OpenPort, RunError> {
     let fail = |error: dpdk::PortError| RunError(format!("port `{}`: {error}", config.name));
+    if let Some(vhost) = &config.vhost {
+        vhost.prepare().map_err(|problem| RunError(format!("port `{}`: {problem}", config.name)))?;
+    }
     let mut port = Port::probe(eal, &device_string(config)).map_err(fail)?;
     let info = port.info().map_err(fail)?;
     let uplink = config.uplink().is_some();
@@ -473,7 +495,8 @@ fn open(
             // The uplink's MAC may differ from the device's, and an instance's frames carry the router's.
             promiscuous: true,
             rss: true,
-            rx_checksums: uplink,
+            // A machine's: to be told which are left to the node.
+            rx_checksums: uplink || config.vhost.is_some(),
             pool: pools.on(info.socket)?,
         })
         .map_err(fail)?;
@@ -490,7 +513,8 @@ fn open(
         ),
         MtuOutcome::Limit(_) | MtuOutcome::Is(_) => {}
     }
-    Ok(OpenPort { port, setup, driver: info.driver, owner })
+    let guest = port.guest().filter(|_| config.vhost.is_some());
+    Ok(OpenPort { port, setup, driver: info.driver, guest, owner })
 }
 
 fn device(open: &OpenPort, config: &PortConfig) -> Device {

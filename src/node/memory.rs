@@ -43,13 +43,20 @@ fn room(ports: &[PortConfig]) -> u16 {
     (HEADROOM + ring_frame(mtu)) as u16
 }
 
-/// Buffers that can be in use at once: descriptors of all queues, bursts at work, inboxes, caches.
+/// Bytes of the longest frame that a virtual machine sends.
+const RUN: usize = 0xffff + 18;
+
+/// Buffers that can be in use at once: descriptors of all queues, bursts at work, inboxes, caches, runs of segments.
 fn count(config: &HostConfig, workers: usize) -> u32 {
     let descriptors: usize =
         config.ports.iter().map(|port| 2 * port.queues_for(workers) * usize::from(port.descriptors)).sum();
     let at_work = workers * ((config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST + held::DATAGRAMS * EARLY);
     // One less than a power of two is the size that the pool's ring wastes least on.
-    ((descriptors + at_work + (workers + 1) * 2 * POOL_CACHE as usize).next_power_of_two() - 1) as u32
+    // Of a vhost port: bursts of runs of TCP segments, each as long as an IP packet can be.
+    let pieces = RUN.div_ceil(usize::from(room(&config.ports)) - HEADROOM) + 1;
+    let machines = config.ports.iter().filter(|port| port.vhost.is_some());
+    let runs: usize = machines.map(|port| port.queues_for(workers) * config.workers.burst * pieces).sum();
+    ((descriptors + at_work + runs + (workers + 1) * 2 * POOL_CACHE as usize).next_power_of_two() - 1) as u32
 }
 
 /// Bytes that a frame of a port of this MTU takes in a ring of net_af_packet: the kernel's header of 66 bytes, the frame

@@ -30,6 +30,7 @@ pub mod multicast;
 pub mod nat_counters;
 #[cfg(feature = "dpdk")]
 mod notify;
+pub mod offload;
 mod outside;
 pub mod propagation;
 pub mod replay;

@@ -26,7 +26,7 @@ use super::{
     nat_counters::NatCounters,
 };
 use crate::{
-    ffi::cycles,
+    ffi::{cycles, move_front},
     flow::Connections,
     gateway::{self, Flows},
     packet::Buffer,
@@ -292,18 +292,20 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         let Some(queue) = &mut output.queue else { return };
         let counters = self.counters.ports.port(port);
         let mut bytes: u64 = output.waiting.iter().map(|frame| frame.frame_len() as u64).sum();
-        let mut packets = output.waiting.len();
+        let mut packets = output.waiting.len() as u64;
         queue.transmit(&mut output.waiting);
         while !output.waiting.is_empty() {
             if let Some(frame) = output.waiting.pop_at(0) {
-                packets -= 1;
-                bytes -= frame.frame_len() as u64;
-                counters.drop(Reason::TxFull);
+                // It may be a run that its queue has made of several.
+                let (lost, octets) = frame.as_sent();
+                packets = packets.saturating_sub(lost);
+                bytes = bytes.saturating_sub(octets);
+                counters.drop_many(Reason::TxFull, lost);
                 refused(port, Reason::TxFull, &frame);
             }
             queue.transmit(&mut output.waiting);
         }
-        counters.tx_packets.add(packets as u64);
+        counters.tx_packets.add(packets);
         counters.tx_bytes.add(bytes);
     }
 
@@ -338,6 +340,23 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
     #[inline(always)]
     fn transmit(&mut self, port: PortIndex, frame: B) {
         self.enqueue(port, frame, &mut unseen());
+    }
+
+    #[inline]
+    fn transmit_all(&mut self, port: PortIndex, burst: &mut Burst<B>, count: usize) {
+        match self.ports.get_mut(usize::from(port.0)) {
+            // They fit, and there is room for another one.
+            Some(Output { queue: Some(_), waiting }) if waiting.remaining_capacity() > count => {
+                if waiting.is_empty() && count > 0 {
+                    self.dirty.push(port);
+                }
+                move_front(burst, count, waiting);
+            }
+            _ => {
+                let count = count.min(burst.len());
+                burst.drain(..count).for_each(|frame| self.transmit(port, frame));
+            }
+        }
     }
 
     #[inline]

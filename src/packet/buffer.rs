@@ -2,6 +2,8 @@
 
 use arrayvec::ArrayVec;
 
+use super::{Run, Undone};
+
 /// Bytes that a buffer keeps free in front of a received frame: DPDK's `RTE_PKTMBUF_HEADROOM`. The longest outer header
 /// (Geneve with Warren's option over IPv6, 86 bytes) fits.
 pub const HEADROOM: usize = 128;
@@ -108,6 +110,45 @@ pub trait Buffer: Sized {
         false
     }
 
+    /// What the sender of the frame as received has left to its device.
+    #[inline]
+    fn undone(&self) -> Undone {
+        Undone::Nothing
+    }
+
+    /// Says that nothing is left to do any more.
+    fn set_done(&mut self) {}
+
+    /// Asks the device to take the frame as a run of TCP segments, with the sum of the pseudo-header in the place of their checksum.
+    fn set_run(&mut self, run: Run) {
+        let _ = run;
+    }
+
+    /// What [`Buffer::set_run`] has said.
+    fn run(&self) -> Option<Run> {
+        None
+    }
+
+    /// Packets that the frame is on a wire, and octets of all their frames.
+    fn as_sent(&self) -> (u64, u64) {
+        let len = self.frame_len() as u64;
+        let Some(Run { l2, l3, l4, size, .. }) = self.run() else { return (1, len) };
+        let headers = (l2 + l3 + l4) as u64;
+        let packets = len.saturating_sub(headers).div_ceil(u64::from(size.max(1))).max(1);
+        (packets, len + (packets - 1) * headers)
+    }
+
+    /// Whether other buffers [share](Buffer::clone_ref) the frame's bytes, so that it can't be changed.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Copies bytes from `at` on of the whole frame, with all its pieces; `false` where it ends before them.
+    fn copy_out(&self, at: usize, out: &mut [u8]) -> bool {
+        let bytes = self.data().get(at..at.saturating_add(out.len()));
+        bytes.map(|bytes| out.copy_from_slice(bytes)).is_some()
+    }
+
     /// Starts loading the frame's first cache line.
     #[inline]
     fn prefetch(&self) {}
@@ -129,6 +170,8 @@ pub enum Checked {
 pub struct HeapBuffer {
     bytes: Vec<u8>,
     start: usize,
+    undone: Undone,
+    run: Option<Run>,
 }
 
 impl HeapBuffer {
@@ -136,7 +179,13 @@ impl HeapBuffer {
     pub fn new(frame: &[u8]) -> Self {
         let mut bytes = vec![0; HEADROOM];
         bytes.extend_from_slice(frame);
-        Self { bytes, start: HEADROOM }
+        Self { bytes, start: HEADROOM, undone: Undone::Nothing, run: None }
+    }
+
+    /// As from a sender who has left that to its device.
+    #[must_use]
+    pub fn leaving(self, undone: Undone) -> Self {
+        Self { undone, ..self }
     }
 }
 
@@ -176,6 +225,22 @@ impl Buffer for HeapBuffer {
 
     fn another(&self) -> Option<Self> {
         Some(Self::new(&[]))
+    }
+
+    fn undone(&self) -> Undone {
+        self.undone
+    }
+
+    fn set_done(&mut self) {
+        self.undone = Undone::Nothing;
+    }
+
+    fn set_run(&mut self, run: Run) {
+        self.run = Some(run);
+    }
+
+    fn run(&self) -> Option<Run> {
+        self.run
     }
 }
 

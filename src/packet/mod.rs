@@ -9,6 +9,7 @@ pub mod arp;
 mod buffer;
 mod bytes;
 pub mod checksum;
+mod coalesce;
 mod copies;
 mod decap;
 mod encap;
@@ -22,18 +23,21 @@ pub mod igmp;
 mod ip;
 pub mod nat64;
 pub mod nd;
+mod offload;
 mod patch;
 mod pattern;
 mod quoted;
 mod readdress;
 #[cfg(test)]
 pub(crate) mod sample;
+mod segments;
 pub mod tcp;
 mod translate;
 mod vlan;
 
 pub use addr::{GROUP, Mac, MacPair, ParseMacError, Vni, mac_numbers, macs, set_macs};
 pub use buffer::{Buffer, Checked, HEADROOM, HeapBuffer};
+pub use coalesce::{Run, Takes, join};
 pub use copies::Copies;
 pub use decap::{Outer, PlainOuter, apply_ecn, mapped, strip_outer, unmapped};
 pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender, traffic_class};
@@ -43,8 +47,10 @@ pub use headers::{
     ETHERNET, Fragment, Headers, Network, Plain, endpoints, ethertype, ethertype_of, flow_hash,
     ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol,
 };
+pub use offload::{Undone, finish_checksum};
 pub use pattern::{PATTERN, Pattern};
 pub use quoted::{Quoted, is_error, quoted, translate_error};
 pub use readdress::{readdress_v4, readdress_v6, set_ttl, ttl};
+pub use segments::Cut;
 pub use translate::{Address, Readdressed, Tuple, translate};
 pub use vlan::{push_vlan, strip_vlan, vlan_id};

@@ -58,8 +58,14 @@ impl PortCounters {
     /// Counts a drop.
     #[inline]
     pub fn drop(&self, reason: Reason) {
+        self.drop_many(reason, 1);
+    }
+
+    /// Counts some.
+    #[inline]
+    pub fn drop_many(&self, reason: Reason, packets: u64) {
         if let Some(counter) = self.drops.get(reason as usize) {
-            counter.add(1);
+            counter.add(packets);
         }
     }
 

@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 use self::usual::Here;
 use super::{
     AtEni, Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, early,
-    egress::parse_frame,
+    egress::{parse_frame, transmit_all},
     mirror,
     security::{self, Seen},
     spread::{self, By},
@@ -80,9 +80,8 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     while !packets.is_empty() {
         let count = usual::follow(ctx, packets, burst);
         let (usual, others) = packets.split_at_checked(count).unwrap_or_default();
-        for (packet, frame) in usual.iter().zip(burst.drain(..usual.len())) {
-            ctx.sink.transmit(packet.port, frame);
-        }
+        let receivers: ArrayVec<PortIndex, MAX_BURST> = usual.iter().map(|packet| packet.port).collect();
+        transmit_all(ctx.sink, &receivers, burst);
         if others.is_empty() {
             return;
         }

@@ -65,6 +65,13 @@ pub trait Sink<B>: Notes {
     /// Sends a finished frame out of a port.
     fn transmit(&mut self, port: PortIndex, frame: B);
 
+    /// Sends the first finished frames of a burst out of a port.
+    #[inline]
+    fn transmit_all(&mut self, port: PortIndex, burst: &mut Burst<B>, count: usize) {
+        let count = count.min(burst.len());
+        burst.drain(..count).for_each(|frame| self.transmit(port, frame));
+    }
+
     /// Whether a part of the flows of the ENI behind an instance port is this worker's. There is one part for each of the ENI's
     /// workers ([`crate::tables::LocalEni::workers`]); the first is that of the worker which owns the port.
     fn owns(&self, port: PortIndex, part: u8) -> bool;

@@ -43,6 +43,7 @@ reasons! {
     Truncated "truncated" "The frame ends before the headers that it announces.";
     Malformed "malformed" "A header contradicts itself: version, header length or total length.";
     MultiSegment "multi_segment" "The frame is longer than one buffer of the port's pool: its MTU was raised behind Warren's back.";
+    Unfinished "unfinished" "The virtual machine left the node a checksum or segments that are neither TCP's nor UDP's, or behind headers that the node does not look behind.";
     Ethertype "ethertype" "The EtherType is not IPv4, ARP or IPv6 (semantics L2-1, L2-2).";
     Vlan "vlan" "An 802.1Q or 802.1ad tag on a port whose `vlan` is `refuse` (L2-2).";
     FragInvalid "frag_invalid" "A fragment that cuts the transport header or overlaps it (SEC-16, RFC 1858).";

@@ -24,6 +24,8 @@ mod connect;
 #[cfg(feature = "dpdk")]
 mod dhcp;
 #[cfg(feature = "dpdk")]
+mod drivers;
+#[cfg(feature = "dpdk")]
 mod flow_logs;
 #[cfg(feature = "dpdk")]
 mod flows;
@@ -65,5 +67,7 @@ mod throughput;
 mod trace;
 #[cfg(feature = "dpdk")]
 mod two_edges;
+#[cfg(feature = "dpdk")]
+mod virtual_machines;
 #[cfg(feature = "dpdk")]
 mod workers;

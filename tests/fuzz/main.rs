@@ -24,6 +24,7 @@ tests! {
     igmp: 20_000;
     fragment: 20_000;
     mss: 20_000;
+    offload: 20_000;
     dhcp: 20_000;
     decap: 20_000;
     translation: 20_000;

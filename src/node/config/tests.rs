@@ -95,6 +95,64 @@ fn an_uplink_too_small_for_the_instances_is_warned_of() {
     assert!(config.warnings()[0].contains("1550 would carry them"), "{:?}", config.warnings());
 }
 
+#[test]
+fn af_xdp_wants_buffers_within_a_page() {
+    let uplink = "address = \"192.0.2.1/24\"\n";
+    let xdp = port("vm0", "instance", "").replace("net_null", "net_af_xdp");
+    refused(
+        &(xdp.clone() + &port("up", "uplink", uplink)),
+        "port `up`: mtu: at most 2988 beside a port over AF_XDP (`vm0`), not 9100",
+    );
+    assert_eq!(
+        problems(&(xdp + &port("up", "uplink", &format!("{uplink}mtu = 2988")))),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn a_machine_is_behind_a_socket() {
+    let port = |keys: &str| format!("[[port]]\nname = \"vm0\"\nrole = \"instance\"\n{keys}\n");
+    let node = "host = \"h\"\nstate = \"s\"\nworkers = { cores = [1] }\n";
+    let device = |keys: &str| {
+        let config = HostConfig::parse(&format!("{node}{}", port(keys)), Path::new("/etc/warren")).unwrap();
+        config.ports[0].device.clone()
+    };
+    assert_eq!(
+        device("vhost = { socket = \"/run/vm/0.sock\" }"),
+        "net_vhost_port0,iface=/run/vm/0.sock,queues=1,client=1,tso=1"
+    );
+    assert_eq!(
+        device("vhost = { socket = \"0.sock\", mode = \"server\" }\nqueues = 4"),
+        "net_vhost_port0,iface=/etc/warren/0.sock,queues=4,client=0,tso=1"
+    );
+    let long = format!("vhost = {{ socket = \"/{}\" }}", "x".repeat(107));
+    for (keys, expected) in [
+        ("", "port `vm0`: device: what DPDK is to open; or `vhost`"),
+        (
+            "device = \"net_null0\"\nvhost = { socket = \"/a\" }",
+            "port `vm0`: device: a port has a device or a",
+        ),
+        ("vhost = { socket = \"/a,b\" }", "port `vm0`: vhost.socket: a path in UTF-8, without commas"),
+        ("vhost = { socket = \"/\" }", "port `vm0`: vhost.socket: the path of a socket"),
+        (&long, "port `vm0`: vhost.socket: 108 bytes; a socket's path has at most 107"),
+        ("vhost = { socket = \"/a\" }\nqueues = 129", "port `vm0`: queues: vhost has at most 128, not 129"),
+    ] {
+        refused(&port(keys), expected);
+    }
+    refused(
+        &port("vhost = { socket = \"/a\" }").replace("instance", "service"),
+        "port `vm0`: vhost: only an",
+    );
+    for (keys, expected) in [
+        ("vhost = { mode = \"client\" }", "missing field `socket`"),
+        ("vhost = { socket = \"/a\", mode = \"both\" }", "expected `client` or `server`"),
+        ("vhost = { path = \"/a\" }", "unknown field `path`"),
+    ] {
+        let problems = problems(&port(keys));
+        assert!(problems[0].contains(expected), "{problems:?}");
+    }
+}
+
 /// What is wrong with a file of a node with these lines.
 fn problems(lines: &str) -> Vec<String> {
     let node = "host = \"h\"\nstate = \"s\"\nworkers = { cores = [1] }\n";

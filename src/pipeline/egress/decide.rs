@@ -9,8 +9,8 @@ use crate::{
     flowlogs::path,
     gateway,
     packet::{
-        Buffer, Headers, Mac, Network, Sender, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse,
-        protocol, set_macs, strip_vlan, traffic_class,
+        Buffer, Headers, Mac, Network, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse, protocol,
+        set_macs, strip_vlan, traffic_class,
     },
     pipeline::{
         AtEni, Check, Context, Notes, Packet, Reason, Sink, Step, early, local, mirror, mtu,
@@ -367,6 +367,6 @@ fn forward<B: Buffer, S: Sink<B>>(
         set_macs(frame.data_mut(), to.mac, to.router_mac);
         ctx.sink.note(Step::Rewritten(to.mac, to.router_mac));
     }
-    let (sender, class) = (Sender { vni: eni.vni, mac: eni.mac }, traffic_class(frame.data()));
-    send(ctx, port, eni, &sender, (to.location, packet.flow), class, frame);
+    let class = traffic_class(frame.data());
+    send(ctx, port, eni, (to.location, packet.flow), class, frame);
 }

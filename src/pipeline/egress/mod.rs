@@ -48,34 +48,61 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     while !packets.is_empty() {
         usual::follow(ctx, eni, packets, burst, &mut decisions);
         let (usual, others) = packets.split_at_checked(decisions.len()).unwrap_or_default();
-        send_all(ctx, port, eni, usual.iter().zip(&decisions).zip(burst.drain(..usual.len())));
+        send_all(ctx, port, eni, usual, &decisions, burst);
         let (Some((_, rest)), Some(frame)) = (others.split_first(), burst.pop_at(0)) else { break };
         decide::decide(ctx, port, vlan, eni, frame);
         packets = rest;
     }
 }
 
-/// Last stage: sends what was decided about.
-#[inline(never)]
-fn send_all<'a, B: Buffer, S: Sink<B>>(
+/// Last stage: sends the first packets of a burst, about which there are decisions.
+fn send_all<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
-    decided: impl Iterator<Item = ((&'a Usual, &'a Decision), B)>,
+    mut packets: &[Usual],
+    mut decisions: &[Decision],
+    burst: &mut Burst<B>,
 ) {
-    let sender = Sender { vni: eni.vni, mac: eni.mac };
-    for ((packet, &decision), frame) in decided {
-        send(ctx, port, eni, &sender, decision, packet.traffic_class, frame);
+    let mut uplinks = ArrayVec::new();
+    loop {
+        usual::encapsulate(ctx, eni, packets.iter().zip(decisions), burst, &mut uplinks);
+        transmit_all(ctx.sink, &uplinks, burst);
+        packets = packets.get(uplinks.len()..).unwrap_or_default();
+        decisions = decisions.get(uplinks.len()..).unwrap_or_default();
+        // What is next goes otherwise, and with it what leaves through no uplink.
+        let here = decisions.iter().skip(1).take_while(|(to, _)| to.host().is_none()).count();
+        let count = decisions.len().min(1 + here);
+        for ((packet, &decision), frame) in packets.iter().zip(decisions).zip(burst.drain(..count)) {
+            send(ctx, port, eni, decision, packet.traffic_class, frame);
+        }
+        packets = packets.get(count..).unwrap_or_default();
+        decisions = decisions.get(count..).unwrap_or_default();
+        if decisions.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Sends the first packets of a burst out of a port each.
+#[inline]
+pub(super) fn transmit_all<B, S: Sink<B>>(sink: &mut S, ports: &[PortIndex], burst: &mut Burst<B>) {
+    match ports.split_first() {
+        Some((&port, others)) if others.iter().all(|&other| other == port) => {
+            sink.transmit_all(port, burst, ports.len());
+        }
+        _ => {
+            ports.iter().zip(burst.drain(..ports.len())).for_each(|(&port, frame)| sink.transmit(port, frame))
+        }
     }
 }
 
 /// Sends a packet of a flow, that stays in its VPC.
-#[inline(always)]
+#[inline(never)]
 fn send<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     port: PortIndex,
     eni: &LocalEni,
-    sender: &Sender,
     (to, flow): Decision,
     traffic_class: u8,
     mut frame: B,
@@ -84,8 +111,9 @@ fn send<B: Buffer, S: Sink<B>>(
     let Some(host) = to.host().and_then(|host| tables.hosts.get(host)) else {
         return send_elsewhere(ctx, port, eni, to, frame);
     };
+    let sender = Sender { vni: eni.vni, mac: eni.mac };
     let encapsulated = match host.refuses(frame.data().len()) {
-        None => host.template.encapsulate_classed(&mut frame, eni.vni, sender, traffic_class, flow),
+        None => host.template.encapsulate_classed(&mut frame, eni.vni, &sender, traffic_class, flow),
         Some(reason) => Err(reason),
     };
     match encapsulated {

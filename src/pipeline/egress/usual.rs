@@ -12,8 +12,8 @@ use crate::{
         connections::{self, Hot, Logged, Short},
     },
     flowlogs::path,
-    packet::{Buffer, GROUP, Plain, mac_numbers, macs, tcp},
-    pipeline::{Context, MAX_BURST},
+    packet::{Buffer, GROUP, Plain, Sender, mac_numbers, macs, tcp},
+    pipeline::{Context, MAX_BURST, Notes, Step},
     tables::{Direction, LocalEni, Location, PortIndex},
 };
 
@@ -169,4 +169,30 @@ fn decided_further<B: Buffer>(
     let decision = (hot.leave(routed, frame.data_mut())?, hot.flow);
     connections.follow(found, now.time, &eni.timeouts, &Logged { direction, bytes, tcp_flags, path });
     Some(decision)
+}
+
+/// Last stage: puts the outer headers in front of frames that leave through an uplink, up to the first one that does not, or not as it
+/// is. `uplinks`: theirs.
+#[inline(never)]
+pub(super) fn encapsulate<'a, B: Buffer, S: Notes>(
+    ctx: &mut Context<'_, S>,
+    eni: &LocalEni,
+    packets: impl Iterator<Item = (&'a Usual, &'a Decision)>,
+    frames: &mut [B],
+    uplinks: &mut ArrayVec<PortIndex, MAX_BURST>,
+) {
+    uplinks.clear();
+    let hosts = ctx.tables.hosts.all();
+    let sender = Sender { vni: eni.vni, mac: eni.mac };
+    for ((packet, (to, flow)), frame) in packets.zip(frames) {
+        let Some(host) = to.host().and_then(|host| hosts.get(host.0 as usize)) else { return };
+        let fits = frame.data().len() <= usize::from(host.max_inner);
+        let Usual { traffic_class, .. } = *packet;
+        if !fits || host.template.encapsulate_classed(frame, eni.vni, &sender, traffic_class, *flow).is_err()
+        {
+            return;
+        }
+        ctx.sink.note(Step::Encapsulated(host, eni.vni));
+        uplinks.push(host.uplink);
+    }
 }

@@ -68,6 +68,16 @@ impl Site {
         self
     }
 
+    /// With a port for a virtual machine with two queues, whose socket is the port's name with `.sock`; more of its keys are in `keys`.
+    pub fn machine(mut self, name: &str, keys: &str) -> Self {
+        let comma = if keys.is_empty() { "" } else { ", " };
+        self.ports += &format!(
+            "[[port]]\nname = \"{name}\"\nrole = \"instance\"\nqueues = 2\n\
+             vhost = {{ socket = \"{name}.sock\"{comma}{keys} }}\n"
+        );
+        self
+    }
+
     /// With two workers.
     pub fn two_workers(self) -> Self {
         Self { cores: "0, 1", ..self }

@@ -18,6 +18,8 @@ pub mod iperf;
 #[cfg(feature = "dpdk")]
 pub mod listen;
 #[cfg(feature = "dpdk")]
+pub mod machine;
+#[cfg(feature = "dpdk")]
 pub mod netns;
 #[cfg(feature = "dpdk")]
 pub mod outside;

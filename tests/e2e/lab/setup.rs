@@ -61,7 +61,7 @@ impl Setup {
     /// Over a driver, with instances that have a link and its MAC and know nothing else.
     pub fn bare(driver: &str, enis: &[Eni], settings: &str, port: &str) -> Self {
         let (node, folder) = (Netns::new("node"), TempDir::new().unwrap());
-        let veth = driver == "net_af_packet";
+        let veth = driver != "net_tap";
         let mut ports = String::new();
         for (number, name) in PORTS[..enis.len()].iter().enumerate() {
             let device = if veth {
@@ -74,7 +74,9 @@ impl Setup {
             if veth {
                 node.ip(&format!("link add {name} type veth peer name {name}-up"));
                 for end in [(*name).to_owned(), format!("{name}-up")] {
-                    node.ip(&format!("link set {end} mtu 9100 up"));
+                    // XDP wants frames that fit a page.
+                    let mtu = if driver == "net_af_xdp" { 1500 } else { 9100 };
+                    node.ip(&format!("link set {end} mtu {mtu} up"));
                     node.no_offloads(&end);
                 }
             }

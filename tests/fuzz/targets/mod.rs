@@ -20,6 +20,7 @@ pub(crate) fn named(name: &str) -> fn(&[u8]) {
         "igmp" => packets::igmp,
         "fragment" => packets::fragment,
         "mss" => packets::mss,
+        "offload" => packets::offload,
         "dhcp" => packets::dhcp,
         "decap" => packets::decap,
         "translation" => gateways::translation,

@@ -2,11 +2,12 @@
 
 use std::sync::LazyLock;
 
+use arrayvec::ArrayVec;
 use warren::{
     packet::{
-        Buffer, Checked, ETHERNET, Encapsulation, Fragment, Headers, HeapBuffer, Mac, Network, Outer, Plain,
-        arp::Arp, flow_hash, fragment::split, icmp as echo, igmp as membership, nd as discovery, parse,
-        protocol, push_vlan, strip_vlan, tcp::clamp_mss,
+        Buffer, Checked, Cut, ETHERNET, Encapsulation, Fragment, Headers, HeapBuffer, Mac, Network, Outer,
+        Plain, Takes, arp::Arp, finish_checksum, flow_hash, fragment::split, icmp as echo,
+        igmp as membership, join, nd as discovery, parse, protocol, push_vlan, strip_vlan, tcp::clamp_mss,
     },
     services::dhcp::{Lease, LeaseV4, LeaseV6, Options, Servers, answer},
 };
@@ -213,6 +214,38 @@ pub(crate) fn fragment(input: &[u8]) {
     assert!(rest.data().len() - ETHERNET <= mtu.into());
     data.extend(data_of(rest.data()));
     assert_eq!(data, data_of(&frame[..headers.end()]));
+}
+
+/// The word is the data of a segment.
+pub(crate) fn offload(input: &[u8]) {
+    let Some((size, frame)) = word_and_frame(input) else { return };
+    let mut finished = frame.to_vec();
+    if !finish_checksum(&mut finished) {
+        assert_eq!(finished, frame);
+    } else if let Ok(headers) = parse(&finished) {
+        assert_eq!(transport_sum(&finished, &headers), 0xffff);
+    }
+    let Ok(mut cut) = Cut::new(HeapBuffer::new(frame), size.max(16)) else { return };
+    let mut segments = Vec::new();
+    while let Some(segment) = cut.next_segment().expect("buffers on the heap") {
+        segments.push(segment);
+    }
+    // All have the same headers, and together the data.
+    let all: usize = segments.iter().map(|segment| segment.data().len()).sum();
+    let data = (segments.len() * frame.len() - all) / (segments.len() - 1).max(1);
+    if segments.len() > 1 {
+        let headers = frame.len() - data;
+        let parts = segments.iter().flat_map(|segment| segment.data()[headers..].to_vec());
+        assert_eq!(parts.collect::<Vec<_>>(), frame[headers..]);
+    }
+    for batch in segments.chunks(64) {
+        let mut burst: ArrayVec<HeapBuffer, 64> = batch.iter().cloned().collect();
+        join(&mut burst, Takes { v4: true, v6: true });
+        let sent =
+            burst.iter().map(HeapBuffer::as_sent).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let octets = batch.iter().map(|segment| segment.data().len() as u64).sum();
+        assert_eq!(sent, (batch.len() as u64, octets));
+    }
 }
 
 pub(crate) fn mss(input: &[u8]) {
