@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from goals import goals
 from results import Line, Results, net, net_median
 
 
@@ -203,8 +204,13 @@ def micro(results: Results) -> str:
     return table(["benchmark", "median", "for"], rows)
 
 
+def goals_table(results: Results) -> str:
+    rows = [[goal.what, goal.wanted, f"{goal.measured:g}", "yes" if goal.met else "**no**"] for goal in goals(results)]
+    return table(["goal", "wanted", "measured", "met"], rows)
+
+
 ALL = {
-    "machine": machine, "entries": entries, "against-bare": against_bare, "flows": flows, "size": size, "burst": burst,
+    "machine": machine, "goals": goals_table, "entries": entries, "against-bare": against_bare, "flows": flows, "size": size, "burst": burst,
     "tables": tables_size, "api": api, "moves": moves, "updates": updates, "latency": waits, "scaling": scaling,
     "simulated": simulated, "memory": footprint, "start": start, "peers": peers, "memif": exchange, "criterion": micro,
 }  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import scripts  # noqa: F401  (finds the modules)
 import criterion
+from goals import Goal, goals
 import plots
 import report
 import tables
@@ -74,6 +75,17 @@ class Report(unittest.TestCase):
     def test_criterion_is_read_also_where_a_name_has_its_own_line(self):
         found = [(line["name"], round(line["ns"], 1)) for line in criterion.lines(CRITERION)]
         self.assertEqual(found, [("parse/ipv4", 12.4), ("flow/a name that does not fit into the column", 1060.0)])
+
+
+class Goals(unittest.TestCase):
+    def test_a_goal_is_met_at_its_bound(self):
+        self.assertTrue(Goal("", 10, False, 10).met and Goal("", 10, True, 10).met)
+        self.assertFalse(Goal("", 10, False, 10.1).met or Goal("", 10, True, 9.9).met)
+
+    def test_they_are_of_the_lines_that_they_name(self):
+        line = {"from": "flows", "case": "stateful", "flows": 4096, "cycles_per_packet": 100.0, "driver_cycles_per_packet": 55.0}
+        found = list(goals(Results([line, {**line, "flows": 5}])))
+        self.assertEqual([(goal.measured, goal.met) for goal in found], [(45.0, True)])
 
 
 class Axes(unittest.TestCase):
