@@ -151,7 +151,8 @@ if [[ $BUILD ]]; then
 fi
 reserve_hugepages 1536
 mkdir -p "$RESULTS"
-PYTHONPATH=bench /usr/bin/python3 -c 'import json; from tools.machine import facts; print(json.dumps(facts()))' >"$RESULTS/machine.jsonl"
+# What the figures have to be quoted with; also how busy others keep the machine.
+PYTHONPATH=bench /usr/bin/python3 -m tools.machine "${QUICK:+quick}" >"$RESULTS/machine.jsonl"
 
 for step in "${STEPS[@]}"; do
     declare -F "step_$step" >/dev/null || die "no step is called $step"

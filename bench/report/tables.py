@@ -33,9 +33,14 @@ def machine(results: Results) -> str:
     if not found:
         return ""
     facts = found[0]
+    remarks = ""
+    if facts.get("quick"):
+        remarks += " A quick run, with few samples."
+    if facts.get("load", 0) > 0.7:
+        remarks += f" Other programs used the machine (load average {facts['load']}): ratios hold better than figures."
     return (
         f"{facts['cpus']} CPUs of {facts['cpu']} (family {facts['family']}), time-stamp counter {facts['tsc_mhz']} MHz, {facts['memory_gib']} GiB, "
-        f"Linux {facts['kernel']}, DPDK {facts['dpdk']}, commit {facts['commit']}, {facts['date']}."
+        f"Linux {facts['kernel']}, DPDK {facts['dpdk']}, commit {facts['commit']}, {facts['date']}.{remarks}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -60,6 +61,7 @@ def facts() -> dict:
         "dpdk": first_line("pkg-config", "--modversion", "libdpdk"),
         "commit": first_line("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD") + ("+changes" if dirty else ""),
         "date": time.strftime("%Y-%m-%d"),
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
@@ -174,3 +176,7 @@ def wait_for(what: str, done: Callable[[], object], seconds: float = 15, process
 def progress(text: str) -> None:
     """A line for whoever waits; not a part of the result."""
     print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    print(json.dumps({**facts(), "quick": "quick" in sys.argv}))
