@@ -207,7 +207,7 @@ fn pass(c: &mut Criterion) {
                 let entries = keys.map(|key| table.candidate(key.hash));
                 for (key, entry) in keys.iter().zip(entries) {
                     // Of a million, some hundred share a hash.
-                    let Some(hot) = table.confirm(entry, &key.words) else { continue };
+                    let Some(hot) = table.confirm(entry, &key.words, || [0; 2]) else { continue };
                     let (direction, bytes, timeouts) = (Direction::Egress, 64, Timeouts::DEFAULT);
                     assert!(hot.is_settled(direction, GENERATION, clock(now), 0));
                     if hot.settled(direction, clock(now), &timeouts, bytes) {

@@ -120,7 +120,7 @@ pub fn ethertype_of(frame: &[u8]) -> u16 {
 /// the receiving guest verifies them (for the outer header, [`super::Outer::parse`] does).
 #[inline(always)]
 pub fn parse(frame: &[u8]) -> Result<Headers, Reason> {
-    match Plain::of(frame).map(Plain::headers).or_else(|| plain_ipv6(frame)) {
+    match Plain::of(frame).map(Plain::headers).or_else(|| PlainV6::of(frame).map(PlainV6::headers)) {
         Some(headers) => Ok(headers),
         // Field by field: a copy of the whole right behind the writes of its fields would stall on store forwarding for
         // longer than all the parsing takes, also on the usual packets' path, which shares the copy.
@@ -230,24 +230,53 @@ impl Plain {
     }
 }
 
-/// The [`walk`] of an unfragmented TCP or UDP packet over IPv6 without extension headers; `None` for all others.
-#[inline(always)]
-fn plain_ipv6(frame: &[u8]) -> Option<Headers> {
-    let fixed = frame.first_chunk::<62>()?;
-    let payload_len = u16::from_be_bytes([fixed[18], fixed[19]]);
-    let start = u32::from_be_bytes([fixed[12], fixed[13], fixed[14] & 0xf0, 0]);
-    let plain = start == u32::from(ethertype::IPV6) << 16 | 0x6000
-        && plain_transport(fixed[20], usize::from(payload_len), 0)
-        && 54 + usize::from(payload_len) <= frame.len();
-    plain.then_some(Headers {
-        ip_len: 40 + u32::from(payload_len),
-        l4: 54,
-        source_port: u16::from_be_bytes([fixed[54], fixed[55]]),
-        destination_port: u16::from_be_bytes([fixed[56], fixed[57]]),
-        network: Network::Ipv6,
-        protocol: fixed[20],
-        fragment: Fragment::Whole,
-    })
+/// The same of unfragmented TCP or UDP over IPv6 without extension headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainV6 {
+    /// Source and destination address, host order.
+    pub addresses: [u128; 2],
+    /// As [`Plain::ports`].
+    pub ports: u32,
+    /// As [`Headers::ip_len`].
+    pub ip_len: u32,
+    /// TCP or UDP.
+    pub protocol: u8,
+    /// The traffic class (RFC 8200 §7).
+    pub traffic_class: u8,
+}
+
+impl PlainV6 {
+    /// The words of a frame with such a packet; `None` of all others, right or wrong.
+    #[inline(always)]
+    pub fn of(frame: &[u8]) -> Option<Self> {
+        let fixed = frame.first_chunk::<62>()?;
+        let payload_len = u16::from_be_bytes([fixed[18], fixed[19]]);
+        let start = u32::from_be_bytes([fixed[12], fixed[13], fixed[14], fixed[15]]);
+        let plain = start >> 12 == u32::from(ethertype::IPV6) << 4 | 6
+            && plain_transport(fixed[20], usize::from(payload_len), 0)
+            && 54 + usize::from(payload_len) <= frame.len();
+        let (source, destination) = ipv6_addresses(fixed);
+        plain.then_some(Self {
+            addresses: [source, destination],
+            ports: u32::from_be_bytes(get(fixed, 54).unwrap_or_default()),
+            ip_len: 40 + u32::from(payload_len),
+            protocol: fixed[20],
+            traffic_class: (start >> 4) as u8,
+        })
+    }
+
+    #[inline(always)]
+    fn headers(self) -> Headers {
+        Headers {
+            ip_len: self.ip_len,
+            l4: 54,
+            source_port: (self.ports >> 16) as u16,
+            destination_port: self.ports as u16,
+            network: Network::Ipv6,
+            protocol: self.protocol,
+            fragment: Fragment::Whole,
+        }
+    }
 }
 
 /// Whether it is TCP or UDP, and `len` octets hold its header behind the first `skip`.

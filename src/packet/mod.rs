@@ -44,7 +44,7 @@ pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender, traffic_cla
 pub use gre::{Gre, GreTemplate};
 pub use gwlb::{Gwlb, GwlbTemplate};
 pub use headers::{
-    ETHERNET, Fragment, Headers, Network, Plain, endpoints, ethertype, ethertype_of, flow_hash,
+    ETHERNET, Fragment, Headers, Network, Plain, PlainV6, endpoints, ethertype, ethertype_of, flow_hash,
     ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol,
 };
 pub use offload::{Undone, finish_checksum};

@@ -36,11 +36,11 @@ pub fn flags(frame: &[u8], headers: &Headers) -> u8 {
     flags
 }
 
-/// [`flags`] of a frame that is [`super::Plain`], by its protocol. Of one cut short, which such a frame is not, those of no usual one.
+/// [`flags`] of a frame that is [`super::Plain`] or [`super::PlainV6`], by its protocol and where its transport header is. Of one cut short, which such a frame is not, those of no usual one.
 #[inline(always)]
-pub fn plain_flags(protocol: u8, frame: &[u8]) -> u8 {
+pub fn plain_flags(protocol: u8, frame: &[u8], l4: usize) -> u8 {
     match protocol {
-        protocol::TCP => frame.get(ETHERNET + 20 + FLAGS).copied().unwrap_or(SYN),
+        protocol::TCP => frame.get(l4 + FLAGS).copied().unwrap_or(SYN),
         _ => 0,
     }
 }

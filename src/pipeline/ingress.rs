@@ -13,6 +13,7 @@ use self::usual::Here;
 use super::{
     AtEni, Burst, Check, Context, MAX_BURST, News, Notes, Reason, Sink, Step, early,
     egress::{parse_frame, transmit_all},
+    glance::Glance,
     mirror,
     security::{self, Seen},
     spread::{self, By},
@@ -22,9 +23,8 @@ use crate::{
     flow::connections::{self, Logged, Origin},
     gateway::{self, multicast},
     packet::{
-        Buffer, Checked, Headers, Mac, Network, Outer, Plain, Sender, Vni, endpoints, ethertype,
-        ethertype_of, flow_hash, igmp, ipv4_addresses, ipv6_addresses, macs, parse, strip_outer, tcp,
-        unmapped,
+        Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, endpoints, ethertype, ethertype_of,
+        flow_hash, igmp, ipv4_addresses, ipv6_addresses, macs, parse, strip_outer, unmapped,
     },
     services::{Answer, Learned, Station, arp, nd},
     tables::{
@@ -448,12 +448,10 @@ fn decided<S>(
     origin: Option<&Origin>,
     frame: &[u8],
 ) -> Option<()> {
-    let Plain { addresses, ports, ip_len, protocol, .. } = Plain::of(frame)?;
-    let key = ctx.connections.short(port, addresses.rotate_left(32), ports.rotate_left(16), protocol);
-    let entry = ctx.connections.candidate(key.hash);
-    let (direction, now, bytes) = (Direction::Ingress, connections::clock(ctx.now), ip_len.into());
-    let hot = ctx.connections.confirm(entry, &key.words)?;
-    let tcp_flags = tcp::plain_flags(protocol, frame);
+    let (direction, now) = (Direction::Ingress, connections::clock(ctx.now));
+    let Glance { key, ip_len, tcp_flags, .. } = Glance::of(ctx.connections, port, direction, frame)?;
+    let (entry, bytes) = (ctx.connections.candidate(key.hash), ip_len.into());
+    let hot = ctx.connections.confirm(entry, &key.words, || Glance::wide(direction, frame))?;
     let settled = hot.is_settled(direction, ctx.tables.generation, now, tcp_flags);
     if !settled && !hot.follows(direction, ctx.tables.generation, now, tcp_flags) {
         return None;

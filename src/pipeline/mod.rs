@@ -17,6 +17,7 @@ mod allowances;
 mod counters;
 mod early;
 mod egress;
+mod glance;
 mod ingress;
 mod limits;
 mod local;

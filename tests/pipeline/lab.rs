@@ -19,7 +19,8 @@ use warren::{
     model::{AttachmentOptions, Document, Model, Peer, diff, load, router_mac},
     packet::{Buffer, Encapsulation, HeapBuffer, Mac, OuterChecksum, Vni, macs},
     pipeline::{
-        Allowances, AtEni, AtGateway, Burst, Context, Counters, News, Notes, Reason, Sink, process, take_over,
+        Allowances, AtEni, AtGateway, Burst, Context, Counters, News, Notes, Reason, Sink, Step, process,
+        take_over,
     },
     services::Learned,
     tables::{PortIndex, Tables, VlanMode},
@@ -174,9 +175,15 @@ pub(crate) struct Recorder {
     pub(crate) part: Option<u8>,
     /// Which worker this is, and of how many.
     pub(crate) worker: (usize, usize),
+    /// Packets that were looked at by themselves, from an ENI or from the underlay.
+    pub(crate) decided: usize,
 }
 
-impl Notes for Recorder {}
+impl Notes for Recorder {
+    fn note(&mut self, step: Step<'_>) {
+        self.decided += usize::from(matches!(step, Step::From(_) | Step::Arrived(_)));
+    }
+}
 
 impl<B: Buffer> Sink<B> for Recorder {
     fn transmit(&mut self, port: PortIndex, frame: B) {

@@ -1,6 +1,8 @@
 //! What a worker remembers of a connection is what it would decide anew: a host that has to decide about each packet does with
 //! it what one does that remembers.
 
+use std::net::IpAddr;
+
 use proptest::{collection::vec, prelude::*, sample::select};
 use warren::{
     model::{AclEntry, Attachment, Destination, Model, NetworkAcl, Peer, Permission, Route, Target, Traffic},
@@ -27,12 +29,24 @@ pub(crate) fn ends() -> Vec<End> {
     ]
 }
 
+/// The IPv6 address of an end.
+fn v6(end: End) -> &'static str {
+    match end.0 {
+        "10.0.1.10" => "2001:db8:0:101::a",
+        "10.0.1.21" => "2001:db8:0:101::b2",
+        "10.0.2.20" => "2001:db8:0:102::c2",
+        "10.0.1.30" => "2001:db8:0:101::f",
+        "10.0.1.20" => "2001:db8:0:101::b",
+        _ => "2001:db8:0:102::c",
+    }
+}
+
 /// What happens to a host.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A packet from one end to another, over a protocol, between two ports. That of an end elsewhere arrives from a host, which
-    /// may be a wrong one.
-    Packet { from: End, to: End, protocol: u8, flags: u8, ports: [u16; 2], long: bool, host: u8 },
+    /// A packet from one end to another, over IPv6 or not, over a protocol, between two ports. That of an end elsewhere arrives
+    /// from a host, which may be a wrong one.
+    Packet { from: End, to: End, wide: bool, protocol: u8, flags: u8, ports: [u16; 2], long: bool, host: u8 },
     /// The groups' rules become these: what comes in, what goes out.
     Rules(Vec<Permission>, Vec<Permission>),
     /// The network ACL of subnet S2 becomes this.
@@ -60,14 +74,21 @@ fn traffic() -> impl Strategy<Value = Traffic> {
 }
 
 fn block() -> impl Strategy<Value = &'static str> {
-    select(vec!["0.0.0.0/0", "10.0.0.0/16", "10.0.1.0/24", "10.0.2.0/24", "10.0.1.20/32"])
+    let v4 = ["0.0.0.0/0", "10.0.0.0/16", "10.0.1.0/24", "10.0.2.0/24", "10.0.1.20/32"];
+    let v6 = ["::/0", "2001:db8:0:101::/64", "2001:db8:0:102::/64", "2001:db8:0:101::b/128"];
+    select([&v4[..], &v6].concat())
 }
 
 fn rules() -> impl Strategy<Value = Vec<Permission>> {
     vec((traffic(), block()), 0..3).prop_map(|rules| {
-        let of = |(traffic, block): (_, &str)| Permission {
-            ranges4: vec![Peer { peer: block.parse().unwrap(), description: None }],
-            ..Permission::new(traffic)
+        let of = |(traffic, block): (_, &str)| match block.parse() {
+            Ok(peer) => {
+                Permission { ranges4: vec![Peer { peer, description: None }], ..Permission::new(traffic) }
+            }
+            Err(_) => {
+                let peer = block.parse().unwrap();
+                Permission { ranges6: vec![Peer { peer, description: None }], ..Permission::new(traffic) }
+            }
         };
         rules.into_iter().map(of).collect()
     })
@@ -93,12 +114,13 @@ fn step() -> impl Strategy<Value = Step> {
     let ports = select(vec![[1025, 80], [80, 1025], [1026, 81], [81, 1026]]);
     let protocol = select(vec![1u8, 6, 6, 17, 17]);
     let host = select(vec![2u8, 2, 2, 3]);
-    let packet = (select(ends()), select(ends()), protocol, flags, ports, any::<bool>(), host);
+    let packet = (select(ends()), select(ends()), any::<bool>(), protocol, flags, ports, any::<bool>(), host);
     let eni = select(vec!["eni-a", "eni-b2", "eni-c2", "eni-fw", "eni-b", "eni-c"]);
     let at = select(vec![("host-a", "vm5"), ("host-b", "vm4"), ("host-b", "vm5"), ("host-c", "vm5")]);
     prop_oneof![
-        30 => packet.prop_map(|(from, to, protocol, flags, ports, long, host)| {
-            Step::Packet { from, to, protocol, flags, ports, long, host }
+        30 => packet.prop_map(|(from, to, wide, protocol, flags, ports, long, host)| {
+            let protocol = if wide && protocol == 1 { 17 } else { protocol };
+            Step::Packet { from, to, wide, protocol, flags, ports, long, host }
         }),
         1 => (rules(), rules()).prop_map(|(ingress, egress)| Step::Rules(ingress, egress)),
         1 => entries().prop_map(Step::Acl),
@@ -125,8 +147,18 @@ pub(crate) fn payload(protocol: u8, flags: u8, ports: [u16; 2], long: bool) -> V
 
 /// The frame of a packet, and the port that it comes in through.
 pub(crate) fn frame(from: End, to: End, protocol: u8, payload: &[u8], host: u8) -> (PortIndex, Vec<u8>) {
+    frame_between(from, to, (ip(from.0), ip(to.0)), protocol, payload, host)
+}
+
+fn frame_between(
+    from: End,
+    to: End,
+    addresses: (IpAddr, IpAddr),
+    protocol: u8,
+    payload: &[u8],
+    host: u8,
+) -> (PortIndex, Vec<u8>) {
     let routed = from.2 != to.2;
-    let addresses = (ip(from.0), ip(to.0));
     match from.3 {
         Some(port) => {
             (port, packet(if routed { from.2 } else { to.1 }, from.1, addresses, protocol, payload))
@@ -194,11 +226,38 @@ proptest! {
                     other => lab.change(|model| change(model, other)),
                 }
             }
-            if let &Step::Packet { from, to, protocol, flags, ports, long, host } = step {
-                let (port, frame) = frame(from, to, protocol, &payload(protocol, flags, ports, long), host);
+            if let &Step::Packet { from, to, wide, protocol, flags, ports, long, host } = step {
+                let addresses = if wide { (ip(v6(from)), ip(v6(to))) } else { (ip(from.0), ip(to.0)) };
+                let payload = payload(protocol, flags, ports, long);
+                let (port, frame) = frame_between(from, to, addresses, protocol, &payload, host);
                 forgets.decide_anew();
                 prop_assert_eq!(remembers.send(port, &frame), forgets.send(port, &frame), "{:?}", step);
             }
+        }
+    }
+}
+
+/// SEC-11, design §2: of a connection, the packets that open it are decided about, and no others.
+#[test]
+fn the_packets_of_a_connection_are_not_decided_about_again() {
+    let all = ends();
+    let end = |address: &str| *all.iter().find(|end| end.0 == address).unwrap();
+    let (a, c) = (end("10.0.1.10"), end("10.0.2.10"));
+    for addresses in [(ip(a.0), ip(c.0)), (ip(v6(a)), ip(v6(c)))] {
+        let mut lab = Lab::new(VXLAN);
+        let send = |lab: &mut Lab, from_a: bool, flags| {
+            let (from, to, (source, destination), ports) = match from_a {
+                true => (a, c, addresses, [1025, 80]),
+                false => (c, a, (addresses.1, addresses.0), [80, 1025]),
+            };
+            let payload = payload(6, flags, ports, false);
+            let (port, frame) = frame_between(from, to, (source, destination), 6, &payload, 2);
+            assert!(matches!(lab.send(port, &frame), Outcome::Sent(..)), "{from_a} {flags}");
+            std::mem::take(&mut lab.sink.decided)
+        };
+        assert_eq!([send(&mut lab, true, SYN), send(&mut lab, false, SYN | ACK)], [1, 1]);
+        for flags in [ACK, ACK, FIN | ACK, ACK] {
+            assert_eq!([send(&mut lab, true, flags), send(&mut lab, false, flags)], [0, 0]);
         }
     }
 }

@@ -45,6 +45,12 @@ pub struct Key {
 const IPV4: u64 = 4;
 const IPV6: u64 = 6;
 
+/// Whether a key's addresses are more than its words hold.
+#[inline(always)]
+pub(super) fn is_wide(words: &[u64; 2]) -> bool {
+    words[1] as u8 == IPV6 as u8
+}
+
 impl Short {
     /// The key of no connection.
     pub const NONE: Self = Self { words: [u64::MAX; 2], hash: 0 };
@@ -59,6 +65,18 @@ impl Short {
     pub(super) fn of(secret: &Secret, words: [u64; 2]) -> Self {
         let [addresses, rest] = words;
         Self { words, hash: secret.mix(addresses, rest) as u32 }
+    }
+
+    #[inline(always)]
+    pub(super) fn v6(
+        secret: &Secret,
+        port: PortIndex,
+        addresses: [u128; 2],
+        ports: u32,
+        protocol: u8,
+    ) -> Self {
+        let [a, b] = addresses.map(|address| secret.mix((address >> 64) as u64, address as u64));
+        Self::new(secret, secret.mix(a, b), ports, port, protocol, IPV6)
     }
 
     #[inline(always)]
@@ -78,8 +96,7 @@ impl Key {
             }
             (local, remote) => {
                 let wide = [mapped(local), mapped(remote)];
-                let [a, b] = wide.map(|address| secret.mix((address >> 64) as u64, address as u64));
-                let short = Short::new(secret, secret.mix(a, b), ports, port, ends.protocol, IPV6);
+                let short = Short::v6(secret, port, wide, ports, ends.protocol);
                 Self { short, wide: Some(wide) }
             }
         }

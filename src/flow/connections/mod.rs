@@ -227,6 +227,11 @@ impl Connections {
         Short::v4(&self.secret, port, addresses, ports, protocol)
     }
 
+    /// The part of the key of TCP or UDP over IPv6 that fits two words: `addresses` are the local and the remote one.
+    pub fn wide(&self, port: PortIndex, addresses: [u128; 2], ports: u32, protocol: u8) -> Short {
+        Short::v6(&self.secret, port, addresses, ports, protocol)
+    }
+
     /// The key of any connection.
     pub fn key(&self, port: PortIndex, ends: &Ends) -> Key {
         Key::new(&self.secret, port, ends)
@@ -248,10 +253,21 @@ impl Connections {
         found
     }
 
-    /// The entry that [`Connections::candidate`] found, if it has the key ([`Short::words`]).
+    /// The entry that [`Connections::candidate`] found, if it has the key ([`Short::words`]), and over IPv6 the local and remote
+    /// address that `wide` gives.
     #[inline(always)]
-    pub fn confirm(&mut self, candidate: u32, key: &[u64; 2]) -> Option<&mut Hot> {
-        self.hot.get_mut(candidate as usize).filter(|hot| hot.key == *key)
+    pub fn confirm(
+        &mut self,
+        candidate: u32,
+        key: &[u64; 2],
+        wide: impl FnOnce() -> [u128; 2],
+    ) -> Option<&mut Hot> {
+        let at = candidate as usize;
+        let hot = self.hot.get_mut(at).filter(|hot| hot.key == *key)?;
+        if key::is_wide(key) && self.cold.get(at).is_none_or(|cold| cold.wide != wide()) {
+            return None;
+        }
+        Some(hot)
     }
 
     /// The entry of a connection that has not expired.

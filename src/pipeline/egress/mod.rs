@@ -73,7 +73,9 @@ fn send_all<B: Buffer, S: Sink<B>>(
         // What is next goes otherwise, and with it what leaves through no uplink.
         let here = decisions.iter().skip(1).take_while(|(to, _)| to.host().is_none()).count();
         let count = decisions.len().min(1 + here);
-        for ((packet, &decision), frame) in packets.iter().zip(decisions).zip(burst.drain(..count)) {
+        for ((packet, &decision), frame) in
+            packets.iter().zip(decisions).zip(burst.drain(..count.min(burst.len())))
+        {
             send(ctx, port, eni, decision, packet.traffic_class, frame);
         }
         packets = packets.get(count..).unwrap_or_default();
@@ -87,13 +89,13 @@ fn send_all<B: Buffer, S: Sink<B>>(
 /// Sends the first packets of a burst out of a port each.
 #[inline]
 pub(super) fn transmit_all<B, S: Sink<B>>(sink: &mut S, ports: &[PortIndex], burst: &mut Burst<B>) {
-    match ports.split_first() {
-        Some((&port, others)) if others.iter().all(|&other| other == port) => {
-            sink.transmit_all(port, burst, ports.len());
-        }
-        _ => {
-            ports.iter().zip(burst.drain(..ports.len())).for_each(|(&port, frame)| sink.transmit(port, frame))
-        }
+    let Some((&port, others)) = ports.split_first() else { return };
+    if others.iter().all(|&other| other == port) {
+        return sink.transmit_all(port, burst, ports.len());
+    }
+    let count = ports.len().min(burst.len());
+    for (&port, frame) in ports.iter().zip(burst.drain(..count)) {
+        sink.transmit(port, frame);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The usual packet of an instance: plain TCP or UDP over IPv4, of a connection for which a decision is at hand. The stages are functions
+//! The usual packet of an instance: plain TCP or UDP, of a connection for which a decision is at hand. The stages are functions
 //! of their own so that each has the processor's registers for itself.
 
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::{
         connections::{self, Hot, Logged, Short},
     },
     flowlogs::path,
-    packet::{Buffer, GROUP, Plain, Sender, mac_numbers, macs, tcp},
-    pipeline::{Context, MAX_BURST, Notes, Step},
+    packet::{Buffer, GROUP, Plain, PlainV6, Sender, mac_numbers, macs},
+    pipeline::{Context, MAX_BURST, Notes, Step, glance::Glance},
     tables::{Direction, LocalEni, Location, PortIndex},
 };
 
@@ -84,23 +84,38 @@ fn usual<B: Buffer>(
     frame: &B,
 ) -> Option<Usual> {
     let data = frame.data();
-    let plain = Plain::of_sender(&eni.plain, data).or_else(|| of_other_address(eni, data))?;
+    let Glance { key, ip_len, tcp_flags, traffic_class } = match Plain::of_sender(&eni.plain, data) {
+        Some(plain) => Glance::v4(connections, port, Direction::Egress, &plain, data),
+        None => of_other_address(connections, port, eni, data)?,
+    };
     let (destination, _) = mac_numbers(data);
-    if destination & GROUP != 0 || plain.ip_len > eni.mtu || !frame.is_contiguous() {
+    if destination & GROUP != 0 || ip_len > eni.mtu || !frame.is_contiguous() {
         return None;
     }
-    let Plain { addresses, ports, ip_len, protocol, traffic_class } = plain;
-    let key = connections.short(port, addresses, ports, protocol);
     connections.prefetch(&key);
-    let (routed, tcp_flags) = (destination == router, tcp::plain_flags(protocol, data));
+    let routed = destination == router;
     Some(Usual { key: key.words, found: key.hash, ip_len, tcp_flags, traffic_class, routed })
 }
 
-/// A plain packet from another than the ENI's first address.
+/// The same from another than the ENI's first IPv4 address.
 #[inline(never)]
-fn of_other_address(eni: &LocalEni, frame: &[u8]) -> Option<Plain> {
-    let plain = Plain::of(frame)?;
-    (macs(frame).1 == eni.mac && eni.v4.contain(plain.source())).then_some(plain)
+fn of_other_address(
+    connections: &Connections,
+    port: PortIndex,
+    eni: &LocalEni,
+    frame: &[u8],
+) -> Option<Glance> {
+    let direction = Direction::Egress;
+    if macs(frame).1 != eni.mac {
+        return None;
+    }
+    if let Some(plain) = Plain::of(frame) {
+        let own = eni.v4.contain(plain.source());
+        return own.then(|| Glance::v4(connections, port, direction, &plain, frame));
+    }
+    let plain = PlainV6::of(frame)?;
+    let [source, _] = plain.addresses;
+    if eni.v6.contain(source) { Glance::v6(connections, port, direction, &plain, frame) } else { None }
 }
 
 /// Third stage: takes packets about which a decision is at hand into their connections, up to the first about which there is none.
@@ -142,7 +157,7 @@ fn decided<B: Buffer>(
     frame: &mut B,
 ) -> Option<Decision> {
     let &Usual { ref key, found, ip_len, tcp_flags, routed, .. } = packet;
-    let hot = connections.confirm(found, key)?;
+    let hot = connections.confirm(found, key, || Glance::wide(Direction::Egress, frame.data()))?;
     if !hot.is_settled(Direction::Egress, now.generation, now.clock, tcp_flags) {
         return decided_further(connections, eni, packet, now, frame);
     }

@@ -10,10 +10,8 @@ use crate::{
         Connections,
         connections::{self, Logged, Origin, Short},
     },
-    packet::{
-        Buffer, Checked, Encapsulation, Pattern, Plain, PlainOuter, mac_numbers, macs, strip_outer, tcp,
-    },
-    pipeline::{Burst, Context, MAX_BURST},
+    packet::{Buffer, Checked, Encapsulation, Pattern, PlainOuter, mac_numbers, macs, strip_outer},
+    pipeline::{Burst, Context, MAX_BURST, glance::Glance},
     tables::{Direction, PortIndex, Tables, Uplink},
 };
 
@@ -88,7 +86,6 @@ fn usual<B: Buffer>(tables: &Tables, connections: &Connections, here: &Here<'_>,
     let data = frame.data();
     let PlainOuter { source: host, vni, end, ecn } = PlainOuter::of(here.plain, data, frame.ip_checksum())?;
     let inner = data.get(PlainOuter::LEN..end.into())?;
-    let Plain { addresses, ports, ip_len, protocol, .. } = Plain::of(inner)?;
     let usual = mac_numbers(data).0 == here.mac
         && ecn != CE
         && frame.l4_checksum() != Checked::Bad
@@ -97,10 +94,8 @@ fn usual<B: Buffer>(tables: &Tables, connections: &Connections, here: &Here<'_>,
         return None;
     }
     let port = tables.local.at(vni, mac_numbers(inner).0)?;
-    // As the ENI sees it: the destination is its own side.
-    let key = connections.short(port, addresses.rotate_left(32), ports.rotate_left(16), protocol);
+    let Glance { key, ip_len, tcp_flags, .. } = Glance::of(connections, port, Direction::Ingress, inner)?;
     connections.prefetch(&key);
-    let tcp_flags = tcp::plain_flags(protocol, inner);
     Some(Usual { key: key.words, found: key.hash, host, port, end, ip_len, tcp_flags, ecn })
 }
 
@@ -126,12 +121,13 @@ fn decided<B: Buffer, S>(ctx: &mut Context<'_, S>, packet: &Usual, now: u32, fra
     let &Usual { ref key, found, host, port, end, ip_len, tcp_flags, ecn } = packet;
     let (direction, generation, bytes) = (Direction::Ingress, ctx.tables.generation, ip_len.into());
     let eni = ctx.tables.local_eni(port).filter(|eni| !eni.watched)?;
-    let hot = ctx.connections.confirm(found, key)?;
+    let inner = frame.data().get(PlainOuter::LEN..)?;
+    let hot = ctx.connections.confirm(found, key, || Glance::wide(direction, inner))?;
     let settled = hot.is_settled(direction, generation, now, tcp_flags);
     if !settled && !hot.follows(direction, generation, now, tcp_flags) {
         return None;
     }
-    let (_, mac) = macs(frame.data().get(PlainOuter::LEN..)?);
+    let (_, mac) = macs(inner);
     let origin = Origin { host: NonZeroU32::new(host)?, mac, routed: mac == eni.router_mac };
     if !hot.comes_from(&origin) {
         return None;
