@@ -11,7 +11,7 @@ use warren::{
         Eal, EalConfig, EalError, HugepageMode, Mbuf, Mempool, MtuOutcome, Port, PortConfig, RegisterError,
         TxQueue,
     },
-    packet::{Buffer, Checked, HEADROOM, Mac},
+    packet::{Buffer, Checked, Cut, HEADROOM, Mac, Run, Takes, join},
 };
 
 const DATA_ROOM: u16 = 2048 + HEADROOM as u16;
@@ -34,6 +34,7 @@ fn devices() {
     pools(&eal);
     let pool = pool(&eal, "devices", 4095);
     buffers(&eal, &pool);
+    runs(&pool);
     null(&eal, &pool);
     declared_mtu(&eal, &pool);
     ring(&eal, &pool);
@@ -68,6 +69,44 @@ fn port_config(pool: &Mempool) -> PortConfig {
         rx_checksums: true,
         pool: pool.clone(),
     }
+}
+
+/// A run of TCP segments in several mbufs is cut, and joined again.
+fn runs(pool: &Mempool) {
+    let mut headers = vec![2; 12];
+    headers.extend([8, 0, 0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, 6, 0, 0, 10, 0, 1, 10, 10, 0, 1, 11]);
+    headers.extend([1, 2, 3, 4, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 1, 0, 0, 0, 0, 0]);
+    let data: Vec<u8> = (0..5000).map(|n| (n / 7) as u8).collect();
+    let mut pieces = data.chunks(900).rev().map(|piece| Mbuf::from_frame(pool, piece).unwrap());
+    let last = pieces.next().unwrap();
+    let rest = pieces.fold(last, |rest, mut piece| {
+        assert!(piece.append(rest));
+        piece
+    });
+    let mut run = Mbuf::from_frame(pool, &headers).unwrap();
+    assert!(run.append(rest));
+    let bytes = |frame: &Mbuf, from: usize| {
+        let mut bytes = vec![0; frame.frame_len() - from];
+        assert!(frame.copy_out(from, &mut bytes) && !frame.copy_out(from + 1, &mut bytes.clone()));
+        bytes
+    };
+    assert_eq!((run.segments(), bytes(&run, 54)), (7, data.clone()));
+
+    let mut cut = Cut::new(run, 1460).unwrap();
+    let mut burst = Burst::new();
+    while let Some(segment) = cut.next_segment().unwrap() {
+        assert!(segment.is_contiguous() && segment.run().is_none());
+        burst.push(segment);
+    }
+    assert_eq!(burst.len(), 4);
+    join(&mut burst, Takes { v4: true, v6: false });
+    assert_eq!(burst.len(), 1);
+    let joined = &burst[0];
+    assert_eq!(joined.run(), Some(Run { v6: false, l2: 14, l3: 20, l4: 20, size: 1460 }));
+    assert_eq!((bytes(joined, 54), joined.as_sent()), (data, (4, 5000 + 4 * 54)));
+    // The last four octets of the headers are in a piece of their own frame.
+    assert_eq!((joined.data().len(), joined.segments()), (50, 5));
+    assert_eq!(bytes(joined, 0)[16..18], 5040_u16.to_be_bytes());
 }
 
 /// The `number`th of a series of frames that differ in length and content.

@@ -35,7 +35,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs tmp /tmp
 stty -echo -onlcr
-for module in MODULES; do insmod /lib/$module.ko; done
+for module in MODULES; do [ ! -e /lib/$module.ko ] || insmod /lib/$module.ko; done
 ip link set lo up
 ip link set eth0 up
 echo "<$?>"
@@ -199,10 +199,17 @@ fn kernel() -> PathBuf {
         // What an interrupted test left.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        let script = "package=$(apt-cache depends --important linux-image-cloud-amd64 | sed -n 's/.*Depends: //p' | head -n1)
-            [ \"$package\" ] || { apt-get update -q; exec sh \"$0\"; }
-            apt-get download -q \"$package\" || { apt-get update -q; apt-get download -q \"$package\"; }
-            dpkg-deb -x \"$package\"_*.deb . && rm \"$package\"_*.deb && ln -s boot/vmlinuz-* vmlinuz && touch found";
+        // On Ubuntu, where what is a module in Debian is in the kernel.
+        let script = r#"
+            newest() { apt-cache depends --important "$1" 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n1; }
+            find_package() { for name in linux-image-cloud-amd64 linux-image-virtual; do newest $name | grep . && return; done; }
+            package=$(find_package) || { apt-get update -q; package=$(find_package); }
+            apt-get download -q "$package" || { apt-get update -q; apt-get download -q "$package"; }
+            dpkg-deb -x "$package"_*.deb .
+            rm "$package"_*.deb
+            ln -s boot/vmlinuz-* vmlinuz
+            find lib usr/lib -name '*.ko.xz' -exec xz -d {} + 2>/dev/null || true
+            touch found"#;
         let file = folder.join("download");
         fs::write(&file, format!("set -e\n{script}\n")).unwrap();
         run(Command::new("sh").arg(&file).current_dir(&folder)).ok();
@@ -222,8 +229,10 @@ fn initrd(kernel: &Path, folder: &Path) -> PathBuf {
     fs::copy(busybox, root.join("bin/busybox")).unwrap();
     for module in MODULES {
         let file = format!("{module}.ko");
-        let found = run(Command::new("find").arg(kernel.join("lib/modules")).args(["-name", &file])).ok();
-        fs::copy(found.trim(), root.join("lib").join(file)).unwrap();
+        let found = run(Command::new("find").arg(kernel).args(["-name", &file])).ok();
+        if !found.is_empty() {
+            fs::copy(found.trim(), root.join("lib").join(file)).unwrap();
+        }
     }
     fs::write(root.join("block"), block()).unwrap();
     for (name, text) in [("init", INIT.replace("MODULES", &MODULES.join(" "))), ("bin/bound", BOUND.into())] {
