@@ -41,7 +41,7 @@ use crate::{
 /// A queue that packets come from.
 pub trait Receive<B> {
     /// Appends up to `most` packets that have arrived, as many as `burst` has room for; it is empty, but for what was put there
-    /// for this queue ([`Worker::coming`]).
+    /// for this queue before the round.
     fn receive(&mut self, burst: &mut Burst<B>, most: usize);
 }
 

@@ -7,6 +7,7 @@ use crate::{
 };
 
 /// It.
+#[derive(Clone, Copy)]
 pub(super) struct Glance {
     /// The key of its connection.
     pub key: Short,
@@ -19,21 +20,7 @@ pub(super) struct Glance {
 }
 
 impl Glance {
-    /// That of the packet in a frame that goes to an ENI behind a port, or comes from it; `None` of all that are not usual.
-    #[inline(always)]
-    pub(super) fn of(
-        connections: &Connections,
-        port: PortIndex,
-        direction: Direction,
-        frame: &[u8],
-    ) -> Option<Self> {
-        match Plain::of(frame) {
-            Some(plain) => Some(Self::v4(connections, port, direction, &plain, frame)),
-            None => Self::v6(connections, port, direction, &PlainV6::of(frame)?, frame),
-        }
-    }
-
-    /// That of a plain packet over IPv4.
+    /// That of a plain packet over IPv4 that goes to an ENI behind a port, or comes from it.
     #[inline(always)]
     pub(super) fn v4(
         connections: &Connections,

@@ -23,8 +23,8 @@ use crate::{
     flow::connections::{self, Logged, Origin},
     gateway::{self, multicast},
     packet::{
-        Buffer, Checked, Headers, Mac, Network, Outer, Sender, Vni, endpoints, ethertype, ethertype_of,
-        flow_hash, igmp, ipv4_addresses, ipv6_addresses, macs, parse, strip_outer, unmapped,
+        Buffer, Checked, Headers, Mac, Network, Outer, Plain, PlainV6, Sender, Vni, endpoints, ethertype,
+        ethertype_of, flow_hash, igmp, ipv4_addresses, ipv6_addresses, macs, parse, strip_outer, unmapped,
     },
     services::{Answer, Learned, Station, arp, nd},
     tables::{
@@ -448,8 +448,39 @@ fn decided<S>(
     origin: Option<&Origin>,
     frame: &[u8],
 ) -> Option<()> {
+    match Plain::of(frame) {
+        Some(plain) => {
+            let glance = Glance::v4(ctx.connections, port, Direction::Ingress, &plain, frame);
+            decided_about(ctx, eni, origin, glance, frame)
+        }
+        None => decided_v6(ctx, port, eni, origin, frame),
+    }
+}
+
+/// The same over IPv6, apart so that the code of the other is short.
+#[inline(never)]
+fn decided_v6<S>(
+    ctx: &mut Context<'_, S>,
+    port: PortIndex,
+    eni: &LocalEni,
+    origin: Option<&Origin>,
+    frame: &[u8],
+) -> Option<()> {
+    let plain = PlainV6::of(frame)?;
+    let glance = Glance::v6(ctx.connections, port, Direction::Ingress, &plain, frame)?;
+    decided_about(ctx, eni, origin, glance, frame)
+}
+
+#[inline(always)]
+fn decided_about<S>(
+    ctx: &mut Context<'_, S>,
+    eni: &LocalEni,
+    origin: Option<&Origin>,
+    glance: Glance,
+    frame: &[u8],
+) -> Option<()> {
     let (direction, now) = (Direction::Ingress, connections::clock(ctx.now));
-    let Glance { key, ip_len, tcp_flags, .. } = Glance::of(ctx.connections, port, direction, frame)?;
+    let Glance { key, ip_len, tcp_flags, .. } = glance;
     let (entry, bytes) = (ctx.connections.candidate(key.hash), ip_len.into());
     let hot = ctx.connections.confirm(entry, &key.words, || Glance::wide(direction, frame))?;
     let settled = hot.is_settled(direction, ctx.tables.generation, now, tcp_flags);

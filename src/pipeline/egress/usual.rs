@@ -63,10 +63,10 @@ pub(super) fn classify<B: Buffer>(
         if let Some(coming) = coming.next() {
             coming.prefetch();
         }
-        // Two pushes, so that nothing is gathered elsewhere before.
+        // A push each, so that nothing is gathered elsewhere before.
         match usual(connections, port, eni, router, frame) {
             Some(usual) => packets.push(usual),
-            None => packets.push(OTHER),
+            None => packets.push(less_usual(connections, port, eni, router, frame).unwrap_or(OTHER)),
         }
     }
     for packet in packets {
@@ -74,7 +74,7 @@ pub(super) fn classify<B: Buffer>(
     }
 }
 
-/// The usual packet; `None` of all others, right or wrong. `router`: the MAC of the ENI's router.
+/// The usual packet from the ENI's first IPv4 address; `None` of all others, right or wrong. `router`: the MAC of the ENI's router.
 #[inline(always)]
 fn usual<B: Buffer>(
     connections: &Connections,
@@ -84,11 +84,34 @@ fn usual<B: Buffer>(
     frame: &B,
 ) -> Option<Usual> {
     let data = frame.data();
-    let Glance { key, ip_len, tcp_flags, traffic_class } = match Plain::of_sender(&eni.plain, data) {
-        Some(plain) => Glance::v4(connections, port, Direction::Egress, &plain, data),
-        None => of_other_address(connections, port, eni, data)?,
-    };
-    let (destination, _) = mac_numbers(data);
+    let plain = Plain::of_sender(&eni.plain, data)?;
+    admitted(connections, eni, router, frame, Glance::v4(connections, port, Direction::Egress, &plain, data))
+}
+
+/// The usual packet from any address of the ENI.
+#[inline(never)]
+fn less_usual<B: Buffer>(
+    connections: &Connections,
+    port: PortIndex,
+    eni: &LocalEni,
+    router: u64,
+    frame: &B,
+) -> Option<Usual> {
+    let glance = of_other_address(connections, port, eni, frame.data())?;
+    admitted(connections, eni, router, frame, glance)
+}
+
+/// What goes to a unicast MAC, and is no longer than the ENI may send. Asks for the memory of the lookup.
+#[inline(always)]
+fn admitted<B: Buffer>(
+    connections: &Connections,
+    eni: &LocalEni,
+    router: u64,
+    frame: &B,
+    glance: Glance,
+) -> Option<Usual> {
+    let Glance { key, ip_len, tcp_flags, traffic_class } = glance;
+    let (destination, _) = mac_numbers(frame.data());
     if destination & GROUP != 0 || ip_len > eni.mtu || !frame.is_contiguous() {
         return None;
     }
@@ -97,8 +120,7 @@ fn usual<B: Buffer>(
     Some(Usual { key: key.words, found: key.hash, ip_len, tcp_flags, traffic_class, routed })
 }
 
-/// The same from another than the ENI's first IPv4 address.
-#[inline(never)]
+/// A plain packet from any address of the ENI.
 fn of_other_address(
     connections: &Connections,
     port: PortIndex,

@@ -10,7 +10,9 @@ use crate::{
         Connections,
         connections::{self, Logged, Origin, Short},
     },
-    packet::{Buffer, Checked, Encapsulation, Pattern, PlainOuter, mac_numbers, macs, strip_outer},
+    packet::{
+        Buffer, Checked, Encapsulation, Pattern, Plain, PlainOuter, PlainV6, mac_numbers, macs, strip_outer,
+    },
     pipeline::{Burst, Context, MAX_BURST, glance::Glance},
     tables::{Direction, PortIndex, Tables, Uplink},
 };
@@ -69,9 +71,9 @@ pub(super) fn classify<B: Buffer>(
     packets: &mut ArrayVec<Usual, MAX_BURST>,
 ) {
     for frame in burst {
-        match usual(tables, connections, here, frame) {
+        match usual::<B, false>(tables, connections, here, frame) {
             Some(usual) => packets.push(usual),
-            None => packets.push(OTHER),
+            None => packets.push(less_usual(tables, connections, here, frame).unwrap_or(OTHER)),
         }
     }
     for packet in packets {
@@ -79,9 +81,25 @@ pub(super) fn classify<B: Buffer>(
     }
 }
 
-/// The usual frame; `None` of all others, right or wrong.
+/// The usual frame around IPv6, apart so that the code of the other is short.
+#[inline(never)]
+fn less_usual<B: Buffer>(
+    tables: &Tables,
+    connections: &Connections,
+    here: &Here<'_>,
+    frame: &B,
+) -> Option<Usual> {
+    usual::<B, true>(tables, connections, here, frame)
+}
+
+/// The usual frame, around IPv6 or IPv4; `None` of all others, right or wrong.
 #[inline(always)]
-fn usual<B: Buffer>(tables: &Tables, connections: &Connections, here: &Here<'_>, frame: &B) -> Option<Usual> {
+fn usual<B: Buffer, const IPV6: bool>(
+    tables: &Tables,
+    connections: &Connections,
+    here: &Here<'_>,
+    frame: &B,
+) -> Option<Usual> {
     const CE: u8 = 3;
     let data = frame.data();
     let PlainOuter { source: host, vni, end, ecn } = PlainOuter::of(here.plain, data, frame.ip_checksum())?;
@@ -93,8 +111,16 @@ fn usual<B: Buffer>(tables: &Tables, connections: &Connections, here: &Here<'_>,
     if !usual {
         return None;
     }
-    let port = tables.local.at(vni, mac_numbers(inner).0)?;
-    let Glance { key, ip_len, tcp_flags, .. } = Glance::of(connections, port, Direction::Ingress, inner)?;
+    let (port, direction) = (|| tables.local.at(vni, mac_numbers(inner).0), Direction::Ingress);
+    let (port, Glance { key, ip_len, tcp_flags, .. }) = if IPV6 {
+        let plain = PlainV6::of(inner)?;
+        let port = port()?;
+        (port, Glance::v6(connections, port, direction, &plain, inner)?)
+    } else {
+        let plain = Plain::of(inner)?;
+        let port = port()?;
+        (port, Glance::v4(connections, port, direction, &plain, inner))
+    };
     connections.prefetch(&key);
     Some(Usual { key: key.words, found: key.hash, host, port, end, ip_len, tcp_flags, ecn })
 }
