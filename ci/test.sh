@@ -71,7 +71,7 @@ heading "testing"
 reserve_hugepages 1024
 # With what the tests and benchmarks of a release need, so that the library, which takes minutes, is built once: without them its
 # dependencies have fewer features.
-step "release build" cargo build --locked --release --bin warren --test fair_share --test soak --benches
+step "release build" cargo build --locked --release --bin warren --test fair_share --test soak --bench '*'
 export WARREN_BUILT=1
 # As the tests build it, which is quicker.
 export WARREN_PLUGIN=${CARGO_TARGET_DIR:-$ROOT/target}/plugin
