@@ -141,11 +141,7 @@ pub const GROUP: u64 = 1 << 40;
 /// Writes destination and source MAC into a frame; nothing into a shorter one.
 #[inline(always)]
 pub fn set_macs(frame: &mut [u8], destination: Mac, source: Mac) {
-    if let Some((to, rest)) = frame.split_first_chunk_mut()
-        && let Some(from) = rest.first_chunk_mut()
-    {
-        (*to, *from) = (destination.0, source.0);
-    }
+    MacPair::new(destination, source).put(frame);
 }
 
 /// A 24-bit virtual network identifier of VXLAN (RFC 7348 §5) or Geneve (RFC 8926 §3.4), never zero.

@@ -26,6 +26,7 @@ pub mod nd;
 mod offload;
 mod patch;
 mod pattern;
+mod plain;
 mod quoted;
 mod readdress;
 #[cfg(test)]
@@ -44,11 +45,12 @@ pub use encap::{Encapsulation, OuterChecksum, OuterTemplate, Sender, traffic_cla
 pub use gre::{Gre, GreTemplate};
 pub use gwlb::{Gwlb, GwlbTemplate};
 pub use headers::{
-    ETHERNET, Fragment, Headers, Network, Plain, PlainV6, endpoints, ethertype, ethertype_of, flow_hash,
-    ipv4_addresses, ipv6_addresses, ipv6_endpoints, parse, protocol,
+    ETHERNET, Fragment, Headers, Network, endpoints, ethertype, ethertype_of, flow_hash, ipv4_addresses,
+    ipv6_addresses, ipv6_endpoints, parse, protocol,
 };
 pub use offload::{Undone, finish_checksum};
-pub use pattern::{PATTERN, Pattern};
+pub use pattern::Pattern;
+pub use plain::{Plain, PlainV6};
 pub use quoted::{Quoted, is_error, quoted, translate_error};
 pub use readdress::{readdress_v4, readdress_v6, set_ttl, ttl};
 pub use segments::Cut;

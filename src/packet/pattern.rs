@@ -3,7 +3,7 @@
 use crate::ffi::equal_under;
 
 /// Octets of a pattern.
-pub const PATTERN: usize = 32;
+const PATTERN: usize = 32;
 
 /// Some bits of 32 octets, and what they have to be.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use crate::{
     gateway,
     packet::{
         Buffer, Headers, Mac, Network, flow_hash, ipv4_addresses, ipv6_addresses, macs, parse, protocol,
-        set_macs, strip_vlan, traffic_class,
+        set_macs, strip_vlan,
     },
     pipeline::{
         AtEni, Check, Context, Notes, Packet, Reason, Sink, Step, early, local, mirror, mtu,
@@ -367,6 +367,5 @@ fn forward<B: Buffer, S: Sink<B>>(
         set_macs(frame.data_mut(), to.mac, to.router_mac);
         ctx.sink.note(Step::Rewritten(to.mac, to.router_mac));
     }
-    let class = traffic_class(frame.data());
-    send(ctx, port, eni, (to.location, packet.flow), class, frame);
+    send(ctx, port, eni, (to.location, packet.flow), frame);
 }

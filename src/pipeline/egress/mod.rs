@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     packet::{Buffer, Sender, Vni},
-    tables::{Direction, Host, LocalEni, Location, Place, PortIndex, VlanMode},
+    tables::{Direction, Host, LocalEni, Place, PortIndex, VlanMode},
 };
 
 pub(super) use decide::{Class, decide as again, is_dhcp, is_router, parse_frame};
@@ -68,17 +68,14 @@ fn send_all<B: Buffer, S: Sink<B>>(
     loop {
         usual::encapsulate(ctx, eni, packets.iter().zip(decisions), burst, &mut uplinks);
         transmit_all(ctx.sink, &uplinks, burst);
-        packets = packets.get(uplinks.len()..).unwrap_or_default();
         decisions = decisions.get(uplinks.len()..).unwrap_or_default();
         // What is next goes otherwise, and with it what leaves through no uplink.
         let here = decisions.iter().skip(1).take_while(|(to, _)| to.host().is_none()).count();
         let count = decisions.len().min(1 + here);
-        for ((packet, &decision), frame) in
-            packets.iter().zip(decisions).zip(burst.drain(..count.min(burst.len())))
-        {
-            send(ctx, port, eni, decision, packet.traffic_class, frame);
+        for (&decision, frame) in decisions.iter().zip(burst.drain(..count.min(burst.len()))) {
+            send(ctx, port, eni, decision, frame);
         }
-        packets = packets.get(count..).unwrap_or_default();
+        packets = packets.get(uplinks.len() + count..).unwrap_or_default();
         decisions = decisions.get(count..).unwrap_or_default();
         if decisions.is_empty() {
             return;
@@ -106,39 +103,21 @@ fn send<B: Buffer, S: Sink<B>>(
     port: PortIndex,
     eni: &LocalEni,
     (to, flow): Decision,
-    traffic_class: u8,
     mut frame: B,
 ) {
     let tables = ctx.tables;
-    let Some(host) = to.host().and_then(|host| tables.hosts.get(host)) else {
-        return send_elsewhere(ctx, port, eni, to, frame);
-    };
-    let sender = Sender { vni: eni.vni, mac: eni.mac };
-    let encapsulated = match host.refuses(frame.data().len()) {
-        None => host.template.encapsulate_classed(&mut frame, eni.vni, &sender, traffic_class, flow),
-        Some(reason) => Err(reason),
-    };
-    match encapsulated {
-        Ok(()) => {
-            ctx.sink.note(Step::Encapsulated(host, eni.vni));
-            ctx.sink.transmit(host.uplink, frame);
-        }
-        Err(reason) => mtu::refused(ctx, port, eni, (host, flow), reason, frame),
-    }
-}
-
-/// The same of a packet that leaves through no uplink.
-#[inline(never)]
-fn send_elsewhere<B: Buffer, S: Sink<B>>(
-    ctx: &mut Context<'_, S>,
-    port: PortIndex,
-    eni: &LocalEni,
-    to: Location,
-    frame: B,
-) {
     match to.place() {
+        Place::Remote(host) => match tables.hosts.get(host) {
+            Some(host) => match encapsulate(eni, host, flow, &mut frame) {
+                Ok(()) => {
+                    ctx.sink.note(Step::Encapsulated(host, eni.vni));
+                    ctx.sink.transmit(host.uplink, frame);
+                }
+                Err(reason) => mtu::refused(ctx, port, eni, (host, flow), reason, frame),
+            },
+            None => ctx.drop(port, Reason::UnderlayUnreachable, frame),
+        },
         Place::Local(receiver) => ingress::pass_on(ctx, receiver, eni.vni, frame),
-        Place::Remote(_) => ctx.drop(port, Reason::UnderlayUnreachable, frame),
         Place::Nowhere | Place::Gateway(_) => ctx.drop(port, Reason::Unattached, frame),
     }
 }

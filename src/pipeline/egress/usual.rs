@@ -223,9 +223,9 @@ pub(super) fn encapsulate<'a, B: Buffer, S: Notes>(
     let sender = Sender { vni: eni.vni, mac: eni.mac };
     for ((packet, (to, flow)), frame) in packets.zip(frames) {
         let Some(host) = to.host().and_then(|host| hosts.get(host.0 as usize)) else { return };
-        let fits = frame.data().len() <= usize::from(host.max_inner);
         let Usual { traffic_class, .. } = *packet;
-        if !fits || host.template.encapsulate_classed(frame, eni.vni, &sender, traffic_class, *flow).is_err()
+        if host.refuses(frame.data().len()).is_some()
+            || host.template.encapsulate_classed(frame, eni.vni, &sender, traffic_class, *flow).is_err()
         {
             return;
         }
