@@ -10,16 +10,18 @@ use super::{
     too_big,
 };
 use crate::{
+    flow::connections::{self, Passage},
     flowlogs::path,
     packet::{
-        Buffer, ETHERNET, Headers, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs, tcp,
+        Buffer, ETHERNET, Headers, Mac, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs,
+        tcp,
     },
     pipeline::{
         AtGateway, Context, Notes, Packet, Reason, Sink, Step, encapsulate_as, fit, mirror, pass_on, tell,
     },
     tables::{
-        Destination, Direction, Gateway, GatewayIndex, GatewayKind, HostIndex, LocalEni, OutsideKind, Place,
-        PortIndex, Seat, SubnetIndex, Tables, Target, ZoneIndex, share_of_flow,
+        Destination, Direction, Gateway, GatewayIndex, GatewayKind, HostIndex, LocalEni, Location,
+        OutsideKind, Place, PortIndex, Seat, SubnetIndex, Tables, Target, ZoneIndex, share_of_flow,
     },
 };
 
@@ -52,6 +54,10 @@ pub(super) struct Way<'a> {
     pub(super) passed_on: bool,
     /// How many NAT gateways it has passed at this node.
     pub(super) gateways: u8,
+    /// The entry of its connection, all of whose packets go the way that this one is found to go; `None` from where it is changed on.
+    pub(super) connection: Option<u32>,
+    /// Its path as flow logs number it, as soon as that is known.
+    pub(super) path: u8,
 }
 
 /// How a packet came in at a gateway port.
@@ -88,6 +94,8 @@ impl Way<'_> {
             mtu: u16::MAX,
             passed_on: false,
             gateways: 0,
+            connection: None,
+            path: 0,
         })
     }
 
@@ -106,6 +114,14 @@ impl Way<'_> {
             (self.source, self.destination) = (source, destination);
         }
         self.flow = flow_hash(frame, &self.headers);
+    }
+
+    /// Remembers where packets of its connection go, and with which MACs: over a way for packets of `mtu` bytes.
+    fn remember<S>(&self, ctx: &mut Context<'_, S>, to: Location, (mac, router): (Mac, Mac), mtu: u16) {
+        let Some(entry) = self.connection else { return };
+        let passage = Passage { vni: self.vni, mtu: mtu.min(self.mtu), path: self.path };
+        let way = connections::Way { to, mac, router, rewrites: true };
+        ctx.connections.decide_beyond(entry, ctx.tables.generation, &way, &passage);
     }
 
     /// Where the packet is, to be handed to another worker.
@@ -130,7 +146,9 @@ pub(crate) fn leave<B: Buffer, S: Sink<B>>(
         Err(reason) => return ctx.drop(port, reason, frame),
     };
     let zone = ctx.tables.exits.subnet(eni.subnet).map(|subnet| subnet.zone);
-    let way = Way { flow: packet.flow, eni: Some(eni), zone, ..way };
+    // What is for the MAC of a gateway goes there, and what is for the router perhaps elsewhere.
+    let connection = packet.entry.filter(|_| macs(frame.data()).0 == eni.router_mac);
+    let way = Way { flow: packet.flow, eni: Some(eni), zone, connection, ..way };
     let may = |ctx: &mut Context<'_, S>, stays: bool, path: u8, frame: &B| {
         if !stays {
             packet.leave(ctx, eni)?;
@@ -170,8 +188,8 @@ pub(super) fn go_from<B: Buffer, S: Sink<B>>(
 ) {
     let end = resolve(ctx.tables, &mut way, target, ctx.sink).and_then(|end| {
         let stays = matches!(&end, End::Eni(to) if to.subnet == subnet);
-        let path = path(ctx.tables, target, end);
-        may(ctx, stays, path, &frame).map(|()| end)
+        way.path = path(ctx.tables, target, end);
+        may(ctx, stays, way.path, &frame).map(|()| end)
     });
     match end {
         Ok(end) => on(ctx, way, end, frame),
@@ -245,9 +263,13 @@ pub(super) fn to_eni<B: Buffer, S: Sink<B>>(
     match to.location.place() {
         Place::Local(port) => {
             let vni = way.vni;
+            way.remember(ctx, to.location, (to.mac, to.router_mac), u16::MAX);
             fit_to(ctx, way, u16::MAX, frame, |ctx, frame| pass_on(ctx, port, vni, frame));
         }
-        Place::Remote(host) => to_host(ctx, way, host, frame),
+        Place::Remote(host) => {
+            way.remember(ctx, to.location, (to.mac, to.router_mac), mtu_of(ctx.tables, host));
+            to_host(ctx, way, host, frame);
+        }
         Place::Nowhere | Place::Gateway(_) => ctx.drop(way.port, Reason::Unattached, frame),
     }
 }
@@ -278,13 +300,19 @@ pub(super) fn to_gateway<B: Buffer, S: Sink<B>>(
             let limit = way.mtu;
             fit_to(ctx, &way, limit, frame, |ctx, frame| match parse(frame.data()) {
                 // Of what was cut, each fragment has its own.
-                Ok(headers) => enter(ctx, Way { headers, ..way }, index, frame),
+                Ok(headers) => enter(ctx, Way { headers, connection: None, ..way }, index, frame),
                 Err(reason) => ctx.drop(way.port, reason, frame),
             });
         }
         Seat::Host(host) => {
             set_macs(frame.data_mut(), gateway.mac, way.sender.mac);
             ctx.sink.note(Step::Gateway(gateway));
+            way.remember(
+                ctx,
+                Place::Remote(host).into(),
+                (gateway.mac, way.sender.mac),
+                mtu_of(tables, host),
+            );
             to_host(ctx, &way, host, frame);
         }
         Seat::Nobody => ctx.drop(way.port, Reason::Blackhole, frame),
@@ -300,6 +328,11 @@ fn seat_of<S: Notes>(ctx: &mut Context<'_, S>, way: &Way<'_>, gateway: &Gateway,
         ctx.sink.note(Step::Appliance(gateway, appliance));
         appliance.seat
     })
+}
+
+/// The largest IP packet that goes to a host, in bytes; 0 if it can't be reached now.
+fn mtu_of(tables: &Tables, host: HostIndex) -> u16 {
+    tables.hosts.get(host).map_or(0, |host| host.max_inner.saturating_sub(ETHERNET as u16))
 }
 
 /// Encapsulates a packet towards another host, in the VPC that it is in.

@@ -177,6 +177,7 @@ pub(crate) fn edge(wire: Wire, number: u8) -> Lab {
 /// Changes what leads out of the VPC.
 pub(crate) fn change(lab: &mut Lab, change: impl FnOnce(&mut Exits)) {
     change(Arc::get_mut(&mut lab.tables.exits).expect("nobody else has it"));
+    lab.decide_anew();
 }
 
 /// Changes the NAT gateway's subnet's routes.

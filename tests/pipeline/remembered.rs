@@ -5,7 +5,10 @@ use std::net::IpAddr;
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use warren::{
-    model::{AclEntry, Attachment, Destination, Model, NetworkAcl, Peer, Permission, Route, Target, Traffic},
+    model::{
+        AclEntry, Attachment, Destination, Model, NetworkAcl, Peer, Permission, Route, Target, Traffic,
+        router_mac,
+    },
     packet::Mac,
     tables::PortIndex,
 };
@@ -29,9 +32,43 @@ pub(crate) fn ends() -> Vec<End> {
     ]
 }
 
+/// VNIs of the VPCs in `beyond.yaml`.
+const X: u32 = 900;
+const Z: u32 = 800;
+
+/// These, and who lies beyond their VPC: VPC X over a peering, one of its ENIs on host-a; Z over a transit gateway; the internet.
+fn all_ends() -> Vec<End> {
+    let beyond = vec![
+        ("10.9.1.10", Mac([2, 0, 0, 0, 9, 1]), router_mac("subnet-x1"), None),
+        ("10.9.1.20", Mac([2, 0, 0, 0, 9, 2]), router_mac("subnet-x1"), Some(EMPTY)),
+        ("10.8.1.10", Mac([2, 0, 0, 0, 8, 1]), router_mac("subnet-z1"), None),
+        ("198.51.100.7", Mac::ZERO, Mac::ZERO, None),
+    ];
+    [ends(), beyond].concat()
+}
+
+/// The VNI of the VPC that an end is in.
+fn vni(end: End) -> u32 {
+    match end.0 {
+        "10.9.1.10" | "10.9.1.20" => X,
+        "10.8.1.10" => Z,
+        _ => V,
+    }
+}
+
+/// host-a, which has everything in `beyond.yaml` too.
+fn lab() -> Lab {
+    let mut lab = Lab::new(VXLAN);
+    lab.add(include_str!("beyond.yaml"));
+    lab
+}
+
 /// The IPv6 address of an end.
 fn v6(end: End) -> &'static str {
     match end.0 {
+        "10.9.1.10" => "2001:db8:0:901::a",
+        "10.9.1.20" => "2001:db8:0:901::b",
+        "10.8.1.10" => "2001:db8:0:801::a",
         "10.0.1.10" => "2001:db8:0:101::a",
         "10.0.1.21" => "2001:db8:0:101::b2",
         "10.0.2.20" => "2001:db8:0:102::c2",
@@ -109,16 +146,28 @@ fn entries() -> impl Strategy<Value = Vec<AclEntry>> {
     })
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// The packets that open a connection between two ends, and more of it, in both directions.
+fn connection((from, to, wide, protocol, host): (End, End, bool, u8, u8)) -> Vec<Step> {
+    let packet = |(flags, back): (u8, bool)| {
+        let (from, to, ports) = if back { (to, from, [80, 1025]) } else { (from, to, [1025, 80]) };
+        Step::Packet { from, to, wide, protocol, flags, ports, long: false, host }
+    };
+    [(SYN, false), (SYN | ACK, true), (ACK, false), (ACK, false), (ACK, true)].map(packet).into()
+}
+
+fn step() -> impl Strategy<Value = Vec<Step>> {
     let flags = select(vec![SYN, SYN | ACK, ACK, ACK, ACK, FIN | ACK, RST]);
     let ports = select(vec![[1025, 80], [80, 1025], [1026, 81], [81, 1026]]);
     let protocol = select(vec![1u8, 6, 6, 17, 17]);
     let host = select(vec![2u8, 2, 2, 3]);
-    let packet = (select(ends()), select(ends()), any::<bool>(), protocol, flags, ports, any::<bool>(), host);
-    let eni = select(vec!["eni-a", "eni-b2", "eni-c2", "eni-fw", "eni-b", "eni-c"]);
+    let end = || prop_oneof![2 => select(ends()), 1 => select(all_ends())];
+    let packet = (end(), end(), any::<bool>(), protocol, flags, ports, any::<bool>(), host);
+    let eni =
+        select(vec!["eni-a", "eni-b2", "eni-c2", "eni-fw", "eni-b", "eni-c", "eni-x", "eni-x2", "eni-z"]);
     let at = select(vec![("host-a", "vm5"), ("host-b", "vm4"), ("host-b", "vm5"), ("host-c", "vm5")]);
-    prop_oneof![
-        30 => packet.prop_map(|(from, to, wide, protocol, flags, ports, long, host)| {
+    let connected = (end(), end(), any::<bool>(), select(vec![6u8, 17]), select(vec![2u8, 3]));
+    let single = prop_oneof![
+        20 => packet.prop_map(|(from, to, wide, protocol, flags, ports, long, host)| {
             let protocol = if wide && protocol == 1 { 17 } else { protocol };
             Step::Packet { from, to, wide, protocol, flags, ports, long, host }
         }),
@@ -128,7 +177,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (eni.clone(), at).prop_map(|(eni, (host, port))| Step::Move(eni, host, port)),
         1 => eni.prop_map(Step::Check),
         2 => (0u64..400).prop_map(Step::Wait),
-    ]
+    ];
+    prop_oneof![1 => connected.prop_map(connection), 3 => single.prop_map(|step| vec![step])]
 }
 
 /// What an IP packet carries.
@@ -165,7 +215,7 @@ fn frame_between(
         }
         None => {
             let inner = packet(to.1, if routed { to.2 } else { from.1 }, addresses, protocol, payload);
-            (UPLINK, Outer::new(VXLAN, host, V, None).around(&inner))
+            (UPLINK, Outer::new(VXLAN, host, vni(to), None).around(&inner))
         }
     }
 }
@@ -216,9 +266,9 @@ proptest! {
 
     /// SEC-11, design §2: any packets, rules and changes of the tables in between.
     #[test]
-    fn what_is_remembered_is_what_would_be_decided(steps in vec(step(), 1..120)) {
-        let (mut remembers, mut forgets) = (Lab::new(VXLAN), Lab::new(VXLAN));
-        for step in &steps {
+    fn what_is_remembered_is_what_would_be_decided(steps in vec(step(), 1..80)) {
+        let (mut remembers, mut forgets) = (lab(), lab());
+        for step in steps.iter().flatten() {
             for lab in [&mut remembers, &mut forgets] {
                 match step {
                     Step::Packet { .. } => {}
@@ -237,27 +287,51 @@ proptest! {
     }
 }
 
-/// SEC-11, design §2: of a connection, the packets that open it are decided about, and no others.
+/// The end with an address.
+fn end(address: &str) -> End {
+    *all_ends().iter().find(|end| end.0 == address).unwrap()
+}
+
+/// SEC-11, design §2: of a connection, the packets that open it are decided about, and no others; wherever it leads.
 #[test]
 fn the_packets_of_a_connection_are_not_decided_about_again() {
-    let all = ends();
-    let end = |address: &str| *all.iter().find(|end| end.0 == address).unwrap();
-    let (a, c) = (end("10.0.1.10"), end("10.0.2.10"));
-    for addresses in [(ip(a.0), ip(c.0)), (ip(v6(a)), ip(v6(c)))] {
-        let mut lab = Lab::new(VXLAN);
-        let send = |lab: &mut Lab, from_a: bool, flags| {
-            let (from, to, (source, destination), ports) = match from_a {
-                true => (a, c, addresses, [1025, 80]),
-                false => (c, a, (addresses.1, addresses.0), [80, 1025]),
-            };
-            let payload = payload(6, flags, ports, false);
-            let (port, frame) = frame_between(from, to, (source, destination), 6, &payload, 2);
-            assert!(matches!(lab.send(port, &frame), Outcome::Sent(..)), "{from_a} {flags}");
-            std::mem::take(&mut lab.sink.decided)
-        };
-        assert_eq!([send(&mut lab, true, SYN), send(&mut lab, false, SYN | ACK)], [1, 1]);
-        for flags in [ACK, ACK, FIN | ACK, ACK] {
-            assert_eq!([send(&mut lab, true, flags), send(&mut lab, false, flags)], [0, 0]);
+    for (a, c) in [
+        ("10.0.1.10", "10.0.2.10"),
+        ("10.0.1.10", "10.9.1.10"),
+        ("10.0.1.10", "10.8.1.10"),
+        ("10.0.1.10", "198.51.100.7"),
+        ("10.0.2.20", "198.51.100.7"),
+        ("10.9.1.20", "10.0.2.10"),
+    ] {
+        let (a, c) = (end(a), end(c));
+        packets_are_not_decided_about_again(a, c, (ip(a.0), ip(c.0)));
+        if a.0 != "10.0.2.20" && c.0 != "198.51.100.7" {
+            packets_are_not_decided_about_again(a, c, (ip(v6(a)), ip(v6(c))));
         }
+    }
+}
+
+#[track_caller]
+fn packets_are_not_decided_about_again(a: End, c: End, addresses: (IpAddr, IpAddr)) {
+    let mut lab = lab();
+    let send = |lab: &mut Lab, from_a: bool, flags| {
+        let (from, to, (source, destination), ports) = match from_a {
+            true => (a, c, addresses, [1025, 80]),
+            false => (c, a, (addresses.1, addresses.0), [80, 1025]),
+        };
+        let payload = payload(6, flags, ports, false);
+        let host = if ["10.8.1.10", "198.51.100.7"].contains(&c.0) { 3 } else { 2 };
+        let (port, frame) = frame_between(from, to, (source, destination), 6, &payload, host);
+        let outcome = lab.send(port, &frame);
+        assert!(matches!(outcome, Outcome::Sent(..)), "{a:?} {c:?} {from_a} {flags} {outcome:?}");
+        std::mem::take(&mut lab.sink.decided)
+    };
+    assert_eq!([send(&mut lab, true, SYN), send(&mut lab, false, SYN | ACK)], [1, 1]);
+    for flags in [ACK, ACK, FIN | ACK, ACK] {
+        assert_eq!(
+            [send(&mut lab, true, flags), send(&mut lab, false, flags)],
+            [0, 0],
+            "{a:?} {c:?} {flags}"
+        );
     }
 }

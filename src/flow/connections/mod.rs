@@ -14,21 +14,24 @@
 
 mod key;
 mod logging;
+mod passages;
 mod record;
 mod shares;
 mod shown;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 pub use key::{Ends, Key, Short};
 pub use logging::Logged;
+pub use passages::Passage;
 pub use record::{Cold, Hot, Origin, Way};
 pub use shares::{PortStats, Tenant};
 pub use shown::{FlowState, Shown};
 
 use logging::Logging;
+use passages::Passages;
 use record::Class;
 use shares::{End, Shares};
 
@@ -123,6 +126,7 @@ pub struct Connections {
     cold: HugeSlice<Cold>,
     wheel: Wheel,
     shares: Shares,
+    passages: Passages,
     /// The generation of the tables that the shares were settled by.
     settled: u32,
     /// What flow logs are told, if there may be any.
@@ -158,6 +162,7 @@ impl Connections {
             cold: HugeSlice::new(capacity as usize, Cold::FREE),
             wheel,
             shares: Shares::new(capacity, 0),
+            passages: Passages::new(),
             settled: 0,
             logging: None,
         }
@@ -216,6 +221,7 @@ impl Connections {
     {
         if self.settled != generation {
             self.settled = generation;
+            self.passages.clear();
             self.shares.settle(ports());
         }
     }
@@ -455,8 +461,22 @@ impl Connections {
     /// Notes where what goes out goes, as decided under tables of a generation.
     pub fn decide_egress(&mut self, entry: u32, generation: u32, way: &Way) {
         if let Some(hot) = self.hot.get_mut(entry as usize) {
-            hot.decide_egress(generation, way);
+            hot.decide_egress(generation, way, None);
         }
+    }
+
+    /// Notes the same of what is routed over a passage, if there is room for another one.
+    pub fn decide_beyond(&mut self, entry: u32, generation: u32, way: &Way, passage: &Passage) {
+        let Some(number) = self.passages.number(passage) else { return };
+        if let Some(hot) = self.hot.get_mut(entry as usize) {
+            hot.decide_egress(generation, way, Some(number));
+        }
+    }
+
+    /// The passage with a number.
+    #[inline]
+    pub fn passage(&self, number: NonZeroU16) -> Option<Passage> {
+        self.passages.get(number).copied()
     }
 
     /// Notes that what comes in may, as decided under tables of a generation for a packet from there.

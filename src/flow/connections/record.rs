@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    num::NonZeroU32,
+    num::{NonZeroU16, NonZeroU32},
 };
 
 use super::{Ends, Key, Opening, Side, Tcp, Timeouts};
@@ -54,6 +54,8 @@ pub struct Hot {
     /// How far a connection of TCP is; of other protocols, [`NEW`] and so on.
     state: u8,
     bits: u8,
+    /// The number of its [`super::Passage`], if what goes out is routed over one: not the usual way, for which there is [`EGRESS`].
+    passage: Option<NonZeroU16>,
     /// Where it goes, and with which MACs.
     to: Location,
     macs: MacPair,
@@ -128,6 +130,7 @@ impl Hot {
         flow: 0,
         state: 0,
         bits: 0,
+        passage: None,
         to: Location::UNATTACHED,
         macs: MacPair::ZERO,
         from: None,
@@ -236,19 +239,32 @@ impl Hot {
         if self.generation != generation {
             self.generation = generation;
             self.bits &= !(EGRESS | INGRESS);
-            self.from = None;
+            (self.passage, self.from) = (None, None);
         }
     }
 
-    /// Notes where what goes out goes.
-    pub(super) fn decide_egress(&mut self, generation: u32, way: &Way) {
+    /// Notes where what goes out goes: over a passage, if it has the number of one.
+    pub(super) fn decide_egress(&mut self, generation: u32, way: &Way, passage: Option<NonZeroU16>) {
         self.renew(generation);
         if self.bits & ROUTED == 0 && self.macs.destination() != way.mac {
             self.from = None;
         }
         (self.to, self.macs) = (way.to, MacPair::new(way.mac, way.router));
-        self.bits |= EGRESS;
+        self.passage = passage;
+        self.bits = if passage.is_none() { self.bits | EGRESS } else { self.bits & !EGRESS };
         self.bits = if way.rewrites { self.bits | REWRITE } else { self.bits & !REWRITE };
+    }
+
+    /// The passage of a packet to the router that passes as decided for one before, if that was decided: the rest is for
+    /// [`super::Connections::follow`].
+    pub fn passage(&self, generation: u32, now: u32, tcp_flags: u8) -> Option<NonZeroU16> {
+        let holds = self.generation == generation && self.lives(now);
+        self.passage.filter(|_| holds && self.bits & CHECKED == 0 && tcp_flags & SYN == 0)
+    }
+
+    /// Where what goes over a passage goes, and with which MACs.
+    pub fn beyond(&self) -> (Location, MacPair) {
+        (self.to, self.macs)
     }
 
     /// Where what goes out goes, if a packet has the destination MAC of those that this was decided for: its frame, which gets the

@@ -1,8 +1,10 @@
 //! From an instance: who sends, to whom, and the way there.
 //!
 //! The usual packet is one of a connection for which a decision is at hand ([`usual`]): it is found by one lookup, gets the MACs and
-//! the outer header that were decided for the first, and goes. All others are looked at by themselves ([`decide`]).
+//! the outer header that were decided for the first, and goes. Where it goes is known of one that leaves its VPC as well
+//! ([`beyond`]). All others are looked at by themselves ([`decide`]).
 
+mod beyond;
 mod decide;
 mod usual;
 
@@ -49,6 +51,11 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
         usual::follow(ctx, eni, packets, burst, &mut decisions);
         let (usual, others) = packets.split_at_checked(decisions.len()).unwrap_or_default();
         send_all(ctx, port, eni, usual, &decisions, burst);
+        let leaving = beyond::send_all(ctx, port, eni, others, burst);
+        if leaving > 0 {
+            packets = others.get(leaving..).unwrap_or_default();
+            continue;
+        }
         let (Some((_, rest)), Some(frame)) = (others.split_first(), burst.pop_at(0)) else { break };
         decide::decide(ctx, port, vlan, eni, frame);
         packets = rest;

@@ -24,14 +24,14 @@ const AHEAD: usize = 4;
 /// parts would wait for them longer than a stage takes.
 pub(super) struct Usual {
     /// [`Short::words`] of its connection's key.
-    key: [u64; 2],
+    pub(super) key: [u64; 2],
     /// The key's hash, and then the entry that the connection probably has.
-    found: u32,
-    ip_len: u16,
-    tcp_flags: u8,
-    pub(super) traffic_class: u8,
+    pub(super) found: u32,
+    pub(super) ip_len: u16,
+    pub(super) tcp_flags: u8,
+    traffic_class: u8,
     /// Whether it goes to the router.
-    routed: bool,
+    pub(super) routed: bool,
 }
 
 /// What stands for a packet that is to be looked at by itself.
