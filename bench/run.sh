@@ -66,7 +66,7 @@ step_entries() {
 step_flows() {
     local flows
     for flows in $(either "256 4096 16384 65536 100000 262144 1000000" "4096 100000"); do
-        bench flows --case stateful,stateful-in --flows "$flows" --runs "$RUNS"
+        bench flows --case stateful,stateful-in,peering --flows "$flows" --runs "$RUNS"
     done
 }
 step_size() {

@@ -11,7 +11,7 @@ CYCLES = "cycles a packet, driver taken out"
 def all_plots(results: Results) -> dict[str, Plot]:
     """Each plot that has lines, by its file's name."""
     made = {
-        "flows": by(results, "Established connections", "flows", "connections", ("stateful", "stateful-in")),
+        "flows": by(results, "Established connections", "flows", "connections", ("stateful", "stateful-in", "peering")),
         "enis": by(results, "Network interfaces", "entries", "ENIs", ("encap", "decap", "local", "bare")),
         "rules": by(results, "Rules of a security group", "rules", "rules in each direction", ("stateful", "connect")),
         "routes": by(results, "Routes", "routes", "routes of the subnet", ("stateful", "connect")),

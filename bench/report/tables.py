@@ -71,7 +71,7 @@ def against_bare(results: Results) -> str:
 
 
 def flows(results: Results) -> str:
-    return by(results, "flows", "flows", ("stateful", "stateful-in"), "connections")
+    return by(results, "flows", "flows", ("stateful", "stateful-in", "peering"), "connections")
 
 
 def size(results: Results) -> str:

@@ -50,20 +50,36 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
         usual::classify(ctx.connections, port, eni, burst, &mut packets);
     }
     let (mut packets, mut decisions) = (packets.as_slice(), ArrayVec::new());
-    // Usual ones together, up to the next that is not: what that one changes holds for those behind it.
+    // Usual ones together, up to the next that is not, and so on: what one changes holds for those behind it.
     while !packets.is_empty() {
         usual::follow(ctx, eni, packets, burst, &mut decisions);
         let (usual, others) = packets.split_at_checked(decisions.len()).unwrap_or_default();
         send_all(ctx, port, eni, usual, &decisions, burst);
-        let leaving = beyond::send_all(ctx, port, eni, others, burst);
-        if leaving > 0 {
-            packets = others.get(leaving..).unwrap_or_default();
-            continue;
+        if others.is_empty() {
+            return;
         }
-        let (Some((_, rest)), Some(frame)) = (others.split_first(), burst.pop_at(0)) else { break };
-        decide::decide(ctx, port, vlan, eni, frame);
-        packets = rest;
+        packets = others.get(take_others(ctx, (port, vlan), eni, others, burst)..).unwrap_or_default();
     }
+}
+
+/// Takes the first packets of a burst on that are not usual, and of those that are to be looked at by themselves all up to the next about
+/// which there may be a decision. Returns how many.
+#[inline(never)]
+fn take_others<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    (port, vlan): (PortIndex, VlanMode),
+    eni: &LocalEni,
+    packets: &[Usual],
+    burst: &mut Burst<B>,
+) -> usize {
+    let mut done = beyond::send_all(ctx, port, eni, packets, burst);
+    if done == 0 {
+        let begin = packets.iter().skip(1).take_while(|packet| packet.begins());
+        done = packets.len().min(1 + begin.count());
+        let count = done.min(burst.len());
+        burst.drain(..count).for_each(|frame| decide::decide(ctx, port, vlan, eni, frame));
+    }
+    done
 }
 
 /// Last stage: sends the first packets of a burst, about which there are decisions.
