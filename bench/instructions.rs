@@ -31,7 +31,7 @@ const TURNS: usize = 400;
 /// Connections of the cases that have some.
 const FLOWS: usize = 1024;
 /// What can be counted.
-const CASES: [&str; 5] = ["encap", "decap", "local", "stateful", "stateful-in"];
+const CASES: [&str; 6] = ["encap", "decap", "local", "stateful", "stateful-in", "peering"];
 
 /// What callgrind counts, by its name.
 #[inline(never)]
@@ -48,8 +48,8 @@ fn turns(case: &str) -> Option<Turns> {
         "encap" => Turns::new(&fleet, FIRST, Stamp::encapsulate(&fleet, 64)),
         "decap" => Turns::new(&fleet, UPLINK, Stamp::decapsulate(&fleet, 64)),
         "local" => Turns::new(&fleet, FIRST, Stamp::local(&fleet, 64)),
-        "stateful" => {
-            let fleet = ruled();
+        "stateful" | "peering" => {
+            let fleet = if case == "peering" { Fleet::peered(1000, 1000, 100) } else { ruled() };
             let mut turns = Turns::new(&fleet, FIRST, Stamp::connected(&fleet, 64, connections));
             establish(&mut turns, &fleet, connections);
             turns

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    ops::Range,
     sync::Arc,
 };
 
@@ -10,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::{
     compile::{Resolve, Site, SitePort, SiteRole, SiteUplink},
     model::{
-        Attachment, AttachmentOptions, ConnectionTracking, Destination, Eni, Host, Id, Model, Peer,
+        Attachment, AttachmentOptions, ConnectionTracking, Destination, Eni, Host, Id, Model, Peer, Peering,
         Permission, Route, RouteTable, SecurityGroup, Subnet, Target, Traffic, Vpc, VpcDhcp,
     },
     packet::{Encapsulation, Mac, OuterChecksum, Vni},
@@ -38,6 +39,8 @@ pub const MAX_ENIS: usize = 255 * PER_SUBNET;
 pub struct Fleet {
     model: Model,
     count: usize,
+    /// The number of the first ENI that is on another host.
+    first_remote: usize,
     hosts: u32,
     workers: u8,
 }
@@ -45,8 +48,8 @@ pub struct Fleet {
 impl Fleet {
     /// A network of `count` ENIs. Numbers 0 and 1 are on this host's ports, the others spread over other hosts.
     pub fn new(count: usize) -> Self {
-        let mut fleet =
-            Self { model: Model::default(), count, hosts: count.div_ceil(PER_HOST) as u32, workers: 1 };
+        let hosts = count.div_ceil(PER_HOST) as u32;
+        let mut fleet = Self { model: Model::default(), count, first_remote: 2, hosts, workers: 1 };
         let vpc: Id = "vpc-bench".into();
         let table: Id = "rtb-bench".into();
         let subnets: Vec<Id> =
@@ -158,6 +161,52 @@ impl Fleet {
         self
     }
 
+    /// A network of `count` ENIs with the rules and routes of [`Fleet::with_rules`], of which those on other hosts are in another VPC,
+    /// over a peering.
+    pub fn peered(count: usize, rules: usize, routes: usize) -> Self {
+        let mut fleet = Self::new(PER_SUBNET + count).with_rules(rules, routes);
+        let (peer, table): (Id, Id) = ("vpc-peer".into(), "rtb-peer".into());
+        fleet.first_remote = PER_SUBNET;
+        let model = &mut fleet.model;
+        // What is left of the first subnet is this host's.
+        model.enis.retain(|_, eni| {
+            let is_peers = &*eni.subnet != "subnet-0";
+            if is_peers {
+                (eni.vpc, eni.groups) = (Arc::clone(&peer), Box::default());
+            }
+            is_peers || matches!(&*eni.id, "eni-0" | "eni-1")
+        });
+        let subnets = model.subnets.values_mut().filter(|subnet| &*subnet.id != "subnet-0");
+        subnets.for_each(|subnet| {
+            (subnet.vpc, subnet.route_table) = (Arc::clone(&peer), Arc::clone(&table));
+        });
+        let id: Id = "pcx-bench".into();
+        for routes in model.route_tables.values_mut() {
+            let of_peer = routes.routes.iter_mut().filter(|route| route.target == Target::Local).skip(1);
+            of_peer.for_each(|route| route.target = Target::Peering(Arc::clone(&id)));
+        }
+        if let Some(vpc) = model.vpcs.values_mut().next() {
+            let blocks = vpc.cidrs4.split_off(1);
+            let new = Vpc { id: Arc::clone(&peer), vni: PEER_VNI, cidrs4: blocks, ..vpc.clone() };
+            let peering = Peering {
+                id: Arc::clone(&id),
+                requester: Arc::clone(&vpc.id),
+                accepter: Arc::clone(&peer),
+                active: true,
+                inter_region: false,
+                descriptive: None,
+            };
+            model.vpcs.insert(Arc::clone(&peer), new);
+            model.peerings.insert(id, peering);
+        }
+        if let Some(routes) = model.route_tables.values().next() {
+            let routes =
+                RouteTable { id: Arc::clone(&table), vpc: peer, routes: Vec::new(), ..routes.clone() };
+            model.route_tables.insert(table, routes);
+        }
+        fleet
+    }
+
     /// With so many workers on this host, which share the flows of the first instance.
     #[must_use]
     pub fn with_workers(mut self, workers: u8) -> Self {
@@ -176,6 +225,11 @@ impl Fleet {
     /// How many ENIs it has.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// The numbers of those on other hosts.
+    pub fn remotes(&self) -> Range<usize> {
+        self.first_remote..self.count
     }
 
     /// How many hosts it has besides this one.
@@ -214,6 +268,11 @@ impl Fleet {
 
 /// The VPC's network identifier.
 pub const VNI: Vni = match Vni::new(4100) {
+    Some(vni) => vni,
+    None => unreachable!(),
+};
+/// That of the other VPC, where there is one.
+const PEER_VNI: Vni = match Vni::new(4101) {
     Some(vni) => vni,
     None => unreachable!(),
 };

@@ -72,10 +72,11 @@ impl Connections {
     /// A connection: the ENI of the other end, the local port and the remote one. The server's is one that the rules of a [`Fleet`]
     /// with such let in.
     fn connection(self, fleet: &Fleet, number: usize) -> (usize, u16, u16) {
-        let remotes = fleet.count().max(3) - 2;
-        let port = 1024 + (number / remotes) as u16;
+        let remotes = fleet.remotes();
+        let count = remotes.len().max(1);
+        let port = 1024 + (number / count) as u16;
         let (local, remote) = if self.serves { (fleet::SERVED, port) } else { (port, fleet::SERVED) };
-        (number % remotes + 2, local, remote)
+        (remotes.start + number % count, local, remote)
     }
 
     /// Their ends, as the first instance sees them.

@@ -10,6 +10,7 @@ use warren::{
         router_mac,
     },
     packet::Mac,
+    pipeline::Reason,
     tables::PortIndex,
 };
 
@@ -334,4 +335,28 @@ fn packets_are_not_decided_about_again(a: End, c: End, addresses: (IpAddr, IpAdd
             "{a:?} {c:?} {flags}"
         );
     }
+}
+
+/// P-4: so are those that come from an ENI of the subnet and that nobody has answered, as long as they come from there.
+#[test]
+fn packets_that_nobody_answers_are_not_looked_at_again() {
+    let (mut lab, b, a) = (lab(), end("10.0.1.20"), end("10.0.1.10"));
+    let payload = payload(17, 0, [1025, 80], false);
+    let (port, right) = frame(b, a, 17, &payload, 2);
+    let (_, of_another_host) = frame(b, a, 17, &payload, 3);
+    let (_, of_another) = frame(("10.0.1.20", D, r1(), None), a, 17, &payload, 2);
+    let sends = |lab: &mut Lab, frame| {
+        let outcome = lab.send(port, frame);
+        (matches!(outcome, Outcome::Sent(AT_A, _)), std::mem::take(&mut lab.sink.decided))
+    };
+    assert_eq!([(); 3].map(|()| sends(&mut lab, &right)), [(true, 1), (true, 0), (true, 0)]);
+    for wrong in [&of_another_host, &of_another] {
+        assert_eq!(lab.send(port, wrong), Outcome::Dropped(Reason::UnderlaySpoof));
+        lab.sink.decided = 0;
+    }
+    assert_eq!(sends(&mut lab, &right), (true, 0));
+    let answer = frame(a, b, 17, &self::payload(17, 0, [80, 1025], false), 1).1;
+    assert!(matches!(lab.send(AT_A, &answer), Outcome::Sent(UPLINK, _)));
+    lab.sink.decided = 0;
+    assert_eq!(sends(&mut lab, &right), (true, 0));
 }

@@ -257,12 +257,20 @@ impl Hot {
 
     /// The passage of a packet to the router that passes as decided for one before, if that was decided: the rest is for
     /// [`super::Connections::follow`].
+    #[inline(always)]
     pub fn passage(&self, generation: u32, now: u32, tcp_flags: u8) -> Option<NonZeroU16> {
         let holds = self.generation == generation && self.lives(now);
         self.passage.filter(|_| holds && self.bits & CHECKED == 0 && tcp_flags & SYN == 0)
     }
 
+    /// Whether one that passes over a passage changes nothing: the rest is for [`Hot::settled`].
+    #[inline(always)]
+    pub fn stays_settled(&self, tcp_flags: u8) -> bool {
+        self.bits & SETTLED != 0 && tcp_flags & (FIN | SYN | RST) == 0
+    }
+
     /// Where what goes over a passage goes, and with which MACs.
+    #[inline(always)]
     pub fn beyond(&self) -> (Location, MacPair) {
         (self.to, self.macs)
     }
@@ -285,12 +293,18 @@ impl Hot {
         self.bits |= INGRESS;
     }
 
-    /// Notes where a packet that may come in came from, if the entry has its source MAC.
+    /// Notes where a packet that may come in came from, if the entry has its source MAC: that of the way out, or where none is decided
+    /// any.
     #[inline]
     pub fn come_from(&mut self, origin: &Origin) {
         if origin.routed {
             (self.from, self.bits) = (Some(origin.host), self.bits | ROUTED);
-        } else if self.bits & EGRESS != 0 && self.macs.destination() == origin.mac {
+            return;
+        }
+        if self.bits & EGRESS == 0 && self.passage.is_none() {
+            self.macs = MacPair::new(origin.mac, Mac::ZERO);
+        }
+        if self.macs.destination() == origin.mac {
             (self.from, self.bits) = (Some(origin.host), self.bits & !ROUTED);
         }
     }

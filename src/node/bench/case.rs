@@ -32,6 +32,8 @@ pub enum Case {
     #[value(name = "stateful-in")]
     #[serde(rename = "stateful-in")]
     StatefulIn,
+    /// As `stateful`, to ENIs of another VPC over a peering.
+    Peering,
     /// New connections, with the rules of `stateful`: the first instance opens TCP connections to others of other hosts, which
     /// close them, six packets each. `--flows`: how many come before the first comes again, at least a million.
     Connect,
@@ -58,7 +60,7 @@ pub enum Case {
 impl Case {
     /// Whether its connections are there before it counts.
     pub(super) fn is_established(self) -> bool {
-        matches!(self, Self::Stateful | Self::StatefulIn | Self::Paced)
+        matches!(self, Self::Stateful | Self::StatefulIn | Self::Peering | Self::Paced)
     }
 
     /// Whether its ENIs have rules and connections.
@@ -81,7 +83,9 @@ impl Case {
             }
             Self::Local => (fleet::FIRST, Stamp::local(fleet, size)),
             Self::Decap | Self::DecapApi => (fleet::UPLINK, Stamp::decapsulate(fleet, size)),
-            Self::Stateful | Self::Paced => (fleet::FIRST, Stamp::connected(fleet, size, connections)),
+            Self::Stateful | Self::Peering | Self::Paced => {
+                (fleet::FIRST, Stamp::connected(fleet, size, connections))
+            }
             Self::StatefulIn => (fleet::UPLINK, Stamp::connected_in(fleet, size, connections)),
             Self::Connect => {
                 let client = Stamp::connected(fleet, size, connections);

@@ -151,7 +151,11 @@ pub fn run(options: &Options) -> Result<(), String> {
     let ruled = Fleet::new(options.entries).with_rules(options.rules, options.routes);
     let mut benches = Vec::new();
     for case in options.cases.iter().filter(|case| !case.is_apart()) {
-        let fleet = if case.is_stateful() { &ruled } else { &fleet };
+        let fleet = match case {
+            Case::Peering => &Fleet::peered(options.entries, options.rules, options.routes),
+            case if case.is_stateful() => &ruled,
+            _ => &fleet,
+        };
         benches.push(Bench::new(*case, &machine, fleet, options)?);
     }
     pin_to_cpus(&[options.cpu]).map_err(|error| format!("--cpu {}: {error}", options.cpu))?;

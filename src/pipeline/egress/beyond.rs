@@ -54,18 +54,17 @@ fn decided<B: Buffer, S>(
         (Direction::Egress, connections::clock(ctx.now), ctx.tables.generation);
     let hot = ctx.connections.confirm(found, key, || Glance::wide(direction, frame.data()))?;
     let number = hot.passage(generation, now, tcp_flags).filter(|_| routed)?;
-    let ((to, macs), flow) = (hot.beyond(), hot.flow);
-    let Passage { vni, mtu, path } = ctx.connections.passage(number)?;
-    if ip_len > mtu {
-        return None;
-    }
+    let ((to, macs), flow, settled) = (hot.beyond(), hot.flow, hot.stays_settled(tcp_flags));
+    let Passage { vni, path, .. } =
+        ctx.connections.passage(number).filter(|passage| ip_len <= passage.mtu)?;
     macs.put(frame.data_mut());
-    ctx.connections.follow(
-        found,
-        ctx.now,
-        &eni.timeouts,
-        &Logged { direction, bytes: ip_len.into(), tcp_flags, path },
-    );
+    let bytes = ip_len.into();
+    if !settled {
+        let logged = Logged { direction, bytes, tcp_flags, path };
+        ctx.connections.follow(found, ctx.now, &eni.timeouts, &logged);
+    } else if ctx.connections.hot(found)?.settled(direction, now, &eni.timeouts, bytes) {
+        ctx.connections.sum_up(found);
+    }
     Some((to, vni, flow))
 }
 
