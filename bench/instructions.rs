@@ -28,10 +28,12 @@ use self::{
 
 /// Turns that are counted.
 const TURNS: usize = 400;
-/// Connections of the cases that have some.
+/// Turns before.
+const WARM: usize = 2 * FLOWS / BURST;
+/// Connections of the cases that have some; those that open some have one for each packet.
 const FLOWS: usize = 1024;
 /// What can be counted.
-const CASES: [&str; 6] = ["encap", "decap", "local", "stateful", "stateful-in", "peering"];
+const CASES: [&str; 8] = ["encap", "decap", "local", "stateful", "stateful-in", "peering", "syn", "syn-ack"];
 
 /// What callgrind counts, by its name.
 #[inline(never)]
@@ -61,6 +63,19 @@ fn turns(case: &str) -> Option<Turns> {
             establish(&mut turns, &fleet, connections);
             turns
         }
+        "syn" | "syn-ack" => {
+            let (fleet, count) = (ruled(), (WARM + TURNS) * BURST);
+            let connections = Connections { count, ..connections };
+            let mut turns = Turns::new(&fleet, FIRST, Stamp::connected(&fleet, 64, connections));
+            turns.flags = Some(SYN);
+            if case == "syn-ack" {
+                (0..WARM + TURNS).for_each(|_| turns.turn());
+                let stamp = Stamp::connected_in(&fleet, 64, connections);
+                turns.burst = Turns::frames(&stamp);
+                (turns.from, turns.stamp, turns.flags) = (UPLINK, stamp, Some(SYN | ACK));
+            }
+            turns
+        }
         _ => return None,
     };
     Some(turns)
@@ -84,7 +99,7 @@ fn establish(turns: &mut Turns, fleet: &Fleet, connections: Connections) {
 /// Runs a case: once to decide about every packet, and then to be counted.
 fn run(case: &str) -> bool {
     let Some(mut turns) = turns(case) else { return false };
-    (0..2 * FLOWS / BURST).for_each(|_| turns.turn());
+    (0..WARM).for_each(|_| turns.turn());
     (0..TURNS).for_each(|_| turns.turn_by(counted));
     println!("{case}: {} packets", TURNS * BURST);
     true

@@ -6,7 +6,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 BASELINE=bench/instructions.txt
-CASES=(encap decap local stateful stateful-in peering)
+CASES=(encap decap local stateful stateful-in peering syn syn-ack)
 
 # What is compared is made alike: no link-time optimisation, the vector instructions of x86-64-v3.
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_INCREMENTAL=0

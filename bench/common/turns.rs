@@ -27,10 +27,12 @@ pub(crate) struct Turns {
     allowances: Allowances,
     flows: Flows,
     pub(crate) connections: Connections,
-    stamp: Stamp,
+    pub(crate) stamp: Stamp,
+    /// TCP flags that the packets get.
+    pub(crate) flags: Option<u8>,
     next: usize,
-    from: PortIndex,
-    burst: Burst<Frame>,
+    pub(crate) from: PortIndex,
+    pub(crate) burst: Burst<Frame>,
     /// What the pipeline sends, to be used again.
     sink: Alone<Burst<Frame>>,
 }
@@ -45,9 +47,9 @@ impl Take<Frame> for Burst<Frame> {
 impl Turns {
     pub(crate) fn new(fleet: &Fleet, from: PortIndex, stamp: Stamp) -> Self {
         let tables = Compiler::new(fleet.site()).build(fleet.model(), &fleet.neighbours());
-        let burst = (0..BURST).map(|_| Frame::new(stamp.frame())).collect();
+        let burst = Self::frames(&stamp);
         let (counters, allowances, flows) = (Counters::new(3), Allowances::new(3), Flows::new(0));
-        let connections = Connections::new(2 * fleet.count() as u32);
+        let connections = Connections::new(2 * fleet.count().max(stamp.flows()) as u32);
         Self {
             tables,
             counters,
@@ -55,11 +57,17 @@ impl Turns {
             flows,
             connections,
             stamp,
+            flags: None,
             next: 0,
             from,
             burst,
             sink: Alone::default(),
         }
+    }
+
+    /// As many frames as come in a turn.
+    pub(crate) fn frames(stamp: &Stamp) -> Burst<Frame> {
+        (0..BURST).map(|_| Frame::new(stamp.frame())).collect()
     }
 
     pub(crate) fn turn(&mut self) {
@@ -81,6 +89,9 @@ impl Turns {
                 frame.prepend(len - now);
             }
             self.next = self.stamp.write(frame.data_mut(), self.next);
+            if let Some(flags) = self.flags {
+                self.stamp.write_flags(frame.data_mut(), flags);
+            }
         }
         let mut ctx = Context {
             tables: &self.tables,

@@ -1,8 +1,9 @@
 //! From the underlay, and to an instance: where a packet really came from, and whether the ENI takes it.
 //!
-//! The usual frame is one of a connection whose packets have come from the same host before ([`usual`]). All others are looked at by
-//! themselves.
+//! The usual frame is one of a connection whose packets have come from the same host before ([`usual`]); the first one that comes is an
+//! answer ([`answers`]), if the ENI began. All others are looked at by themselves.
 
+mod answers;
 mod usual;
 
 use std::{net::IpAddr, num::NonZeroU32};
@@ -78,20 +79,21 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     let mut packets = packets.as_slice();
     // Usual ones together, and others together, in their order: what others change holds for those behind them.
     while !packets.is_empty() {
-        let count = usual::follow(ctx, packets, burst);
-        let (usual, others) = packets.split_at_checked(count).unwrap_or_default();
-        let receivers: ArrayVec<PortIndex, MAX_BURST> = usual.iter().map(|packet| packet.port).collect();
-        transmit_all(ctx.sink, &receivers, burst);
-        if others.is_empty() {
-            return;
+        let usual = usual::follow(ctx, packets, burst);
+        let count = if usual > 0 { usual } else { answers::follow(ctx, packets, burst) };
+        if let Some((done, others)) = packets.split_at_checked(count).filter(|_| count > 0) {
+            let receivers: ArrayVec<PortIndex, MAX_BURST> = done.iter().map(|packet| packet.port).collect();
+            transmit_all(ctx.sink, &receivers, burst);
+            packets = others;
+            continue;
         }
-        let unknown = others.iter().skip(1).take_while(|packet| !packet.is_known());
-        let count = others.len().min(1 + unknown.count());
+        let begin = packets.iter().skip(1).take_while(|packet| packet.begins());
+        let count = packets.len().min(1 + begin.count());
         if count == burst.len() {
             return process_others(ctx, port, vlan, uplink, burst);
         }
         process_others(ctx, port, vlan, uplink, &mut burst.drain(..count).collect());
-        packets = others.get(count..).unwrap_or_default();
+        packets = packets.get(count..).unwrap_or_default();
     }
 }
 
@@ -510,7 +512,7 @@ fn decide<S: Notes>(
 ) -> Result<(), Reason> {
     let tables = ctx.tables;
     let headers = parse(frame)?;
-    let seen = Seen::of(ctx, Direction::Ingress, port, &headers, frame)?;
+    let seen = Seen::of(ctx, Direction::Ingress, (port, eni), &headers, frame)?;
     security::enter(ctx, eni, &seen, frame)?;
     let remote = seen.remote();
     let always_tracked =

@@ -14,8 +14,8 @@ use crate::{
     },
     flowlogs::Action,
     packet::{
-        Address, Fragment, Headers, Network, Tuple, fragment::identification, ipv4_addresses, macs, parse,
-        protocol, quoted, tcp, unmapped,
+        Address, ETHERNET, Fragment, Headers, Network, Plain, Tuple, fragment::identification,
+        ipv4_addresses, macs, parse, protocol, quoted, tcp, unmapped,
     },
     tables::{
         Acl, AclVerdict, Destination, Direction, Grant, GroupIndex, LocalEni, PortIndex, Shown, Tables,
@@ -46,7 +46,7 @@ pub(crate) struct Seen {
     ends: Ends,
     bytes: u32,
     tcp_flags: u8,
-    /// Where it is in its TCP connection.
+    /// Where it is in its TCP connection, if its ENI has that checked.
     segment: Option<tcp::Segment>,
 }
 
@@ -73,12 +73,46 @@ impl Packet {
 }
 
 impl Seen {
-    /// Of a packet which [`crate::packet::parse`] found in a frame.
+    /// Of a packet of an ENI at a port which [`crate::packet::parse`] found in a frame.
     ///
     /// # Errors
     ///
     /// `malformed`.
     pub(super) fn of<S>(
+        ctx: &mut Context<'_, S>,
+        direction: Direction,
+        (port, eni): (PortIndex, &LocalEni),
+        headers: &Headers,
+        frame: &[u8],
+    ) -> Result<Self, Reason> {
+        let seen = match Plain::of(frame) {
+            Some(plain) => Self::plain(direction, port, &plain, frame),
+            None => Self::of_any(ctx, direction, port, headers, frame)?,
+        };
+        let segment = if eni.tcp_window_check { tcp::Segment::of(frame, headers) } else { None };
+        Ok(Self { segment, ..seen })
+    }
+
+    /// Of the usual packet.
+    fn plain(direction: Direction, port: PortIndex, plain: &Plain, frame: &[u8]) -> Self {
+        let &Plain { ports, ip_len, protocol, .. } = plain;
+        let (source_port, destination_port) = ((ports >> 16) as u16, ports as u16);
+        let source = (Ipv4Addr::from_bits(plain.source()).into(), source_port);
+        let destination = (Ipv4Addr::from_bits(plain.destination()).into(), destination_port);
+        let ends = Ends::between(direction, source, destination, protocol);
+        Self {
+            direction,
+            subject: Subject::Flow(ends),
+            shown: Shown { remote: ends.remote, protocol, port: destination_port },
+            port,
+            ends,
+            bytes: ip_len.into(),
+            tcp_flags: tcp::plain_flags(protocol, frame, ETHERNET + 20),
+            segment: None,
+        }
+    }
+
+    fn of_any<S>(
         ctx: &mut Context<'_, S>,
         direction: Direction,
         port: PortIndex,
@@ -124,8 +158,7 @@ impl Seen {
         };
         let shown = Shown { remote: ends.remote, protocol, port: shown_port };
         let (bytes, tcp_flags) = (headers.ip_len, tcp::flags(frame, headers));
-        let segment = tcp::Segment::of(frame, headers);
-        Ok(Self { direction, subject, shown, port, ends, bytes, tcp_flags, segment })
+        Ok(Self { direction, subject, shown, port, ends, bytes, tcp_flags, segment: None })
     }
 
     /// What [`crate::packet::flow_hash`] is of the unfragmented packets of its flow, or of that which it is about; `None` if it is
@@ -254,6 +287,16 @@ impl Ends {
     fn of(direction: Direction, tuple: &Tuple<u128>, protocol: u8) -> Self {
         let source = (unmapped(tuple.source), tuple.source_port);
         let destination = (unmapped(tuple.destination), tuple.destination_port);
+        Self::between(direction, source, destination, protocol)
+    }
+
+    /// Of a packet that goes a way, from and to an address and a port.
+    fn between(
+        direction: Direction,
+        source: (IpAddr, u16),
+        destination: (IpAddr, u16),
+        protocol: u8,
+    ) -> Self {
         let ((local, local_port), (remote, remote_port)) = match direction {
             Direction::Egress => (source, destination),
             Direction::Ingress => (destination, source),
@@ -305,7 +348,7 @@ pub(super) fn admit<S: Notes>(
         }
         Subject::Single | Subject::Orphan => return judge(ctx, eni, seen).map(|_| None),
     };
-    let segment = seen.segment.as_ref().filter(|_| eni.tcp_window_check);
+    let segment = seen.segment.as_ref();
     let key = ctx.connections.key(port, &ends);
     let found = ctx.connections.find(&key, ctx.now).filter(|&entry| keep(ctx, eni, entry, seen));
     if let Some(entry) = found {
@@ -511,7 +554,7 @@ pub(crate) fn permits<S: Notes>(
     headers: &Headers,
     frame: &[u8],
 ) -> Result<(), Reason> {
-    let seen = Seen::of(ctx, direction, port, headers, frame)?;
+    let seen = Seen::of(ctx, direction, (port, eni), headers, frame)?;
     judge(ctx, eni, &seen)?;
     passed(ctx, eni, &seen, None, 0);
     Ok(())

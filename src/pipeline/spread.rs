@@ -84,7 +84,7 @@ fn part_of_other<B, S: Sink<B>>(
         // Whoever knows the ports has given it, or is to have it.
         return (by == By::Itself).then_some(by_addresses);
     }
-    let seen = Seen::of(ctx, at.direction, at.port, &headers, frame);
+    let seen = Seen::of(ctx, at.direction, (at.port, eni), &headers, frame);
     let flow = seen.ok().and_then(|seen| seen.flow_hash());
     Some(flow.map_or(by_addresses, |hash| part(eni, hash)))
 }

@@ -327,7 +327,9 @@ fn packets_are_not_decided_about_again(a: End, c: End, addresses: (IpAddr, IpAdd
         assert!(matches!(outcome, Outcome::Sent(..)), "{a:?} {c:?} {from_a} {flags} {outcome:?}");
         std::mem::take(&mut lab.sink.decided)
     };
-    assert_eq!([send(&mut lab, true, SYN), send(&mut lab, false, SYN | ACK)], [1, 1]);
+    assert_eq!(send(&mut lab, true, SYN), 1);
+    // An answer in a tracked connection is only asked where it comes from.
+    assert!(send(&mut lab, false, SYN | ACK) <= 1);
     for flags in [ACK, ACK, FIN | ACK, ACK] {
         assert_eq!(
             [send(&mut lab, true, flags), send(&mut lab, false, flags)],

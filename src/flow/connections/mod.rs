@@ -314,7 +314,7 @@ impl Connections {
         }
         let mut hot = Hot::opened(key, opening);
         let port = hot.port();
-        let idle = self.idle(&hot, timeouts);
+        let idle = idle(&self.shares, &hot, timeouts);
         hot.due = (now as u32).wrapping_add(idle);
         let Some(entry) = self.take(port, opening.tracked, now, now + u64::from(idle)) else {
             // What is not tracked needs no entry.
@@ -370,13 +370,6 @@ impl Connections {
             .or(waiting)
     }
 
-    /// How long a connection lives from now on, in milliseconds.
-    fn idle(&self, hot: &Hot, timeouts: &Timeouts) -> u32 {
-        let idle = hot.idle(timeouts);
-        let waits = hot.class() == Class::Unanswered;
-        if waits && self.shares.is_pressed(hot.port()) { idle.min(Timeouts::PRESSED) } else { idle }
-    }
-
     fn position(&self, key: &Key) -> Option<u32> {
         self.index.find(key.short.hash, |entry| {
             let entry = entry as usize;
@@ -407,21 +400,17 @@ impl Connections {
     /// A packet of a tracked connection passes: takes its state on, and says how long it lives from now on.
     pub fn track(&mut self, entry: u32, now: Duration, timeouts: &Timeouts, side: Side, tcp_flags: u8) {
         let now = millis(now);
-        let Some(&before) = self.hot.get(entry as usize) else { return };
-        let mut hot = before;
+        let Some(hot) = self.hot.get_mut(entry as usize) else { return };
+        let (class, due) = (hot.class(), hot.due);
         hot.step(side, tcp_flags);
-        let idle = self.idle(&hot, timeouts);
+        let idle = idle(&self.shares, hot, timeouts);
         hot.due = (now as u32).wrapping_add(idle);
         // A wheel looks again when an entry was due; one that now is due earlier must not wait for that.
-        if (hot.due.wrapping_sub(before.due) as i32) < 0 {
+        if (hot.due.wrapping_sub(due) as i32) < 0 {
             self.wheel.file(entry, now + u64::from(idle));
         }
-        let classes = (before.class(), hot.class());
-        if classes.0 != classes.1 {
-            self.shares.change(entry, hot.port(), classes.0, classes.1);
-        }
-        if let Some(at) = self.hot.get_mut(entry as usize) {
-            *at = hot;
+        if class != hot.class() {
+            self.shares.change(entry, hot.port(), class, hot.class());
         }
     }
 
@@ -574,4 +563,12 @@ impl Connections {
             self.end(entry, End::Closed);
         }
     }
+}
+
+/// How long a connection lives from now on, in milliseconds.
+#[inline]
+fn idle(shares: &Shares, hot: &Hot, timeouts: &Timeouts) -> u32 {
+    let idle = hot.idle(timeouts);
+    let waits = hot.class() == Class::Unanswered;
+    if waits && shares.is_pressed(hot.port()) { idle.min(Timeouts::PRESSED) } else { idle }
 }

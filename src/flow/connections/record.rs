@@ -203,6 +203,11 @@ impl Hot {
         decided && self.bits & CHECKED == 0 && tcp_flags & SYN == 0
     }
 
+    /// Whether it is a connection whose packets pass whatever the rules, without a look at their segments.
+    pub fn awaits(&self, now: u32) -> bool {
+        self.bits & (TRACKED | CHECKED) == TRACKED && self.lives(now)
+    }
+
     /// Whether there is a decision for a direction.
     #[inline]
     pub fn is_decided(&self, direction: Direction, generation: u32) -> bool {

@@ -62,8 +62,11 @@ struct Share {
     reserved: u32,
     /// Entries of ENIs that have left the port.
     former: u32,
-    /// Entries by class.
+    /// Entries, and how many of them are of each class.
+    count: u32,
     classes: [u32; CLASSES],
+    /// The lists that it is on, by [`List::bit`].
+    lists: u8,
     stats: PortStats,
 }
 
@@ -90,6 +93,10 @@ impl List {
             Self::Leaving => 2,
         }
     }
+
+    fn bit(self) -> u8 {
+        1 << self.number()
+    }
 }
 
 /// The shares of ports. All ports that it does not know have one together, without reserve and quota.
@@ -112,7 +119,9 @@ impl Share {
         most: u32::MAX,
         reserved: 0,
         former: 0,
+        count: 0,
         classes: [0; CLASSES],
+        lists: 0,
         stats: PortStats {
             unanswered: 0,
             established: 0,
@@ -126,17 +135,13 @@ impl Share {
         },
     };
 
-    fn count(&self) -> u32 {
-        self.classes.iter().sum()
-    }
-
     fn of(&self, class: Class) -> u32 {
         self.classes.get(class as usize).copied().unwrap_or(0)
     }
 
     /// Entries of the common part.
     fn beyond(&self) -> u32 {
-        self.count().saturating_sub(self.reserved)
+        self.count.saturating_sub(self.reserved)
     }
 }
 
@@ -186,7 +191,7 @@ impl Shares {
             let stay = tenant.map_or(super::NONE, |tenant| tenant.stay);
             if share.stay != stay {
                 share.stay = stay;
-                share.former = share.count();
+                share.former = share.count;
             }
             self.common -= share.reserved;
         }
@@ -204,19 +209,19 @@ impl Shares {
     /// Whether a port has as many as it may, so that only its own entries can make way.
     pub(super) fn is_at_quota(&self, port: PortIndex) -> bool {
         let share = self.share(port);
-        share.count() >= share.most
+        share.count >= share.most
     }
 
     /// Whether seven eighths of what a port may have are used: of its quota, or, beyond its reserve, of the common part.
     pub(super) fn is_pressed(&self, port: PortIndex) -> bool {
         let share = self.share(port);
         let pressed = |used: u32, of: u32| u64::from(used) * 8 >= u64::from(of) * 7;
-        let count = share.count();
+        let count = share.count;
         pressed(count, share.most) || count >= share.reserved && pressed(self.taken, self.common)
     }
 
     fn available(&self, share: &Share) -> u32 {
-        let count = share.count();
+        let count = share.count;
         let room = share.reserved.saturating_sub(count) + self.common.saturating_sub(self.taken);
         room.min(share.most.saturating_sub(count))
     }
@@ -356,18 +361,24 @@ impl Shares {
     }
 
     /// Puts a share on the lists that it belongs to, and takes it off the others.
+    #[inline]
     fn list(&mut self, number: u32) {
-        let Some(&share) = self.shares.get(number as usize) else { return };
-        for list in List::ALL {
-            let belongs = match list {
-                List::Donors(class) => share.beyond() > 0 && share.of(class) > 0,
-                List::Leaving => share.former > 0,
-            };
+        let Some(share) = self.shares.get_mut(number as usize) else { return };
+        let belongs = share.belongs();
+        let differs = share.lists ^ belongs;
+        share.lists = belongs;
+        if differs != 0 {
+            self.relist(number, belongs, differs);
+        }
+    }
+
+    /// Puts a share on those of the lists that `belongs` names, and takes it off the others, as far as that `differs`.
+    fn relist(&mut self, number: u32, belongs: u8, differs: u8) {
+        for list in List::ALL.into_iter().filter(|&list| differs & list.bit() != 0) {
             let node = self.node(list, number);
-            let is_on = self.lists.next(node) != node;
-            if belongs && !is_on {
+            if belongs & list.bit() != 0 {
                 self.lists.enter(node, self.node(list, self.shares.len() as u32));
-            } else if !belongs && is_on {
+            } else {
                 self.lists.leave(node);
             }
         }
@@ -375,13 +386,27 @@ impl Shares {
 }
 
 impl Share {
+    /// The lists that it belongs to, by [`List::bit`].
+    fn belongs(&self) -> u8 {
+        let beyond = self.beyond() > 0;
+        List::ALL.into_iter().fold(0, |lists, list| {
+            let belongs = match list {
+                List::Donors(class) => beyond && self.of(class) > 0,
+                List::Leaving => self.former > 0,
+            };
+            if belongs { lists | list.bit() } else { lists }
+        })
+    }
+
     fn count_up(&mut self, class: Class) {
+        self.count += 1;
         if let Some(count) = self.classes.get_mut(class as usize) {
             *count += 1;
         }
     }
 
     fn count_down(&mut self, class: Class) {
+        self.count = self.count.saturating_sub(1);
         if let Some(count) = self.classes.get_mut(class as usize) {
             *count = count.saturating_sub(1);
         }

@@ -112,7 +112,7 @@ fn permit<B: Buffer, S: Sink<B>>(
     found: &Result<&Destination, Otherwise>,
     frame: &B,
 ) -> Result<Packet, Reason> {
-    let seen = Seen::of(ctx, Direction::Egress, port, headers, frame.data())?;
+    let seen = Seen::of(ctx, Direction::Egress, (port, eni), headers, frame.data())?;
     let flow = flow_hash(frame.data(), headers);
     let entry = match found {
         Err(Otherwise::Refused(_)) => security::judge(ctx, eni, &seen).map(|_| None)?,

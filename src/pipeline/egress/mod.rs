@@ -46,19 +46,19 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     let mut packets = ArrayVec::new();
     usual::classify(ctx.connections, port, eni, burst, &mut packets);
     let (mut packets, mut decisions) = (packets.as_slice(), ArrayVec::new());
-    // Usual ones together, up to the next that is not: what that one changes holds for those behind it.
+    // Usual ones together, up to the next that is not, and so on: what one changes holds for those behind it.
     while !packets.is_empty() {
         usual::follow(ctx, eni, packets, burst, &mut decisions);
         let (usual, others) = packets.split_at_checked(decisions.len()).unwrap_or_default();
         send_all(ctx, port, eni, usual, &decisions, burst);
-        let leaving = beyond::send_all(ctx, port, eni, others, burst);
-        if leaving > 0 {
-            packets = others.get(leaving..).unwrap_or_default();
-            continue;
+        let mut done = beyond::send_all(ctx, port, eni, others, burst);
+        if done == 0 {
+            let begin = others.iter().skip(1).take_while(|packet| packet.begins());
+            done = others.len().min(1 + begin.count());
+            let count = done.min(burst.len());
+            burst.drain(..count).for_each(|frame| decide::decide(ctx, port, vlan, eni, frame));
         }
-        let (Some((_, rest)), Some(frame)) = (others.split_first(), burst.pop_at(0)) else { break };
-        decide::decide(ctx, port, vlan, eni, frame);
-        packets = rest;
+        packets = others.get(done..).unwrap_or_default();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         connections::{self, Hot, Logged, Short},
     },
     flowlogs::path,
-    packet::{Buffer, GROUP, Plain, PlainV6, Sender, mac_numbers, macs},
+    packet::{Buffer, GROUP, Plain, PlainV6, Sender, mac_numbers, macs, tcp::SYN},
     pipeline::{Context, MAX_BURST, Notes, Step, glance::Glance},
     tables::{Direction, LocalEni, Location, PortIndex},
 };
@@ -32,6 +32,13 @@ pub(super) struct Usual {
     traffic_class: u8,
     /// Whether it goes to the router.
     pub(super) routed: bool,
+}
+
+impl Usual {
+    /// Whether there can be no decision about it: it has no connection, or begins one.
+    pub(super) fn begins(&self) -> bool {
+        self.found == connections::NONE || self.tcp_flags & SYN != 0
+    }
 }
 
 /// What stands for a packet that is to be looked at by itself.

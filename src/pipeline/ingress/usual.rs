@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 
 use crate::{
     flow::{
-        Connections,
+        Connections, Tcp,
         connections::{self, Logged, Origin, Short},
     },
     packet::{
@@ -34,18 +34,18 @@ impl<'a> Here<'a> {
 /// What the first stage leaves of such a frame. Scalars, each read as it was written (see `egress`).
 pub(super) struct Usual {
     /// [`Short::words`] of its connection's key.
-    key: [u64; 2],
+    pub(super) key: [u64; 2],
     /// The key's hash, and then the entry that the connection probably has.
-    found: u32,
+    pub(super) found: u32,
     /// [`Origin::host`].
-    host: u32,
+    pub(super) host: u32,
     /// The port of the ENI that it is for.
     pub(super) port: PortIndex,
     /// Offset of what is behind the inner frame.
-    end: u16,
-    ip_len: u16,
-    tcp_flags: u8,
-    ecn: u8,
+    pub(super) end: u16,
+    pub(super) ip_len: u16,
+    pub(super) tcp_flags: u8,
+    pub(super) ecn: u8,
 }
 
 /// What stands for a frame that is to be looked at by itself.
@@ -126,9 +126,9 @@ fn usual<B: Buffer, const IPV6: bool>(
 }
 
 impl Usual {
-    /// Whether there may be an entry.
-    pub(super) fn is_known(&self) -> bool {
-        self.found != connections::NONE
+    /// Whether there can be no decision about it: it has no connection, or begins one.
+    pub(super) fn begins(&self) -> bool {
+        self.found == connections::NONE || Tcp::opens(self.tcp_flags)
     }
 }
 
@@ -137,9 +137,18 @@ impl Usual {
 #[inline(never)]
 pub(super) fn follow<B: Buffer, S>(ctx: &mut Context<'_, S>, packets: &[Usual], frames: &mut [B]) -> usize {
     let now = connections::clock(ctx.now);
+    run(packets, frames, |packet, frame| decided(ctx, packet, now, frame))
+}
+
+/// Takes frames through, up to the first one of which `take` says `None`. Returns how many.
+#[inline(always)]
+pub(super) fn run<B>(
+    packets: &[Usual],
+    frames: &mut [B],
+    mut take: impl FnMut(&Usual, &mut B) -> Option<()>,
+) -> usize {
     let mut both = packets.iter().zip(frames);
-    let other = both.position(|(packet, frame)| decided(ctx, packet, now, frame).is_none());
-    other.unwrap_or(packets.len())
+    both.position(|(packet, frame)| take(packet, frame).is_none()).unwrap_or(packets.len())
 }
 
 #[inline(always)]
