@@ -124,7 +124,7 @@ pub unsafe extern "C" fn warren_port_info(
         let (host, port) = unsafe { (the(host)?, Out::new(port, "port")?) };
         let known = host.node.config().ports.get(usize::from(index)).zip(host.names.get(usize::from(index)));
         let (config, names) = known.ok_or_else(|| no_port(host, index))?;
-        port.write(port_info(config, names, index, host.node.workers()));
+        port.write(&port_info(config, names, index, host.node.workers()));
         Ok(())
     };
     // SAFETY: `error` is as the header says.
@@ -190,7 +190,7 @@ pub unsafe extern "C" fn warren_port_counters(
         // SAFETY: what is not NULL is as the header says.
         let (host, counters) = unsafe { (the(host)?, Out::new(counters, "counters")?) };
         let counted = host.node.counters(PortIndex(port)).ok_or_else(|| no_port(host, port))?;
-        counters.write(warren_counters {
+        counters.write(&warren_counters {
             size: size_of::<warren_counters>(),
             rx_packets: counted.rx_packets,
             rx_bytes: counted.rx_bytes,
@@ -369,7 +369,7 @@ unsafe fn put_in_force(host: &warren, model: Model, applied: *mut warren_applied
     if let Some(applied) = applied {
         let count =
             |key: &str| done.difference.get(key).and_then(|it| it.as_array()).map_or(0, Vec::len) as u32;
-        applied.write(warren_applied {
+        applied.write(&warren_applied {
             size: size_of::<warren_applied>(),
             generation: done.generation,
             late: done.laggards.len() as u32,

@@ -98,12 +98,12 @@ impl<T: Growing> Out<T> {
     }
 
     /// Writes what the program knows of it. Its `size` stays.
-    pub(super) fn write(self, value: T) {
+    pub(super) fn write(self, value: &T) {
         let members = size_of::<usize>()..self.bytes;
         // SAFETY: so many bytes are there, and not more than ours.
         unsafe {
             ptr::copy_nonoverlapping(
-                (&raw const value).cast::<u8>().add(members.start),
+                ptr::from_ref(value).cast::<u8>().add(members.start),
                 self.to.cast::<u8>().add(members.start),
                 members.len(),
             );
@@ -148,7 +148,7 @@ mod tests {
             let mut grown = Grown { size, ..ONES };
             // SAFETY: as above.
             let out = unsafe { Out::new(&raw mut grown, "grown") };
-            out.unwrap().write(Grown { size: 32, first: 7, second: 7, third: 7 });
+            out.unwrap().write(&Grown { size: 32, first: 7, second: 7, third: 7 });
             assert_eq!(grown, Grown { size, first: 7, second, third });
         }
     }
