@@ -1,57 +1,64 @@
-//! What a worker's table of connections has done for each port, where the management thread reads it.
+//! What a worker's tables of connections and of NAT bindings have done, where the management thread reads it.
 
-use crate::{flow::connections::PortStats, pipeline::Counter, tables::PortIndex};
+use crate::{
+    flow::{connections::PortStats, nat::NatStats},
+    pipeline::Counter,
+    tables::PortIndex,
+};
 
-/// [`PortStats`] by port, written by the worker, read by the management thread.
-pub struct ConnectionCounters(Box<[OfPort]>);
+/// Counters of the names of a struct's numbers, written by the worker, read by the management thread.
+macro_rules! published {
+    ($(#[$doc:meta])* $published:ident of $stats:ident: $($number:ident),+) => {
+        $(#[$doc])*
+        #[derive(Default)]
+        pub struct $published {
+            $($number: Counter,)+
+        }
 
-#[derive(Default)]
-struct OfPort {
-    unanswered: Counter,
-    established: Counter,
-    spare: Counter,
-    available: Counter,
-    created: Counter,
-    expired: Counter,
-    evicted: Counter,
-    closed: Counter,
-    refused: Counter,
+        impl $published {
+            /// Publishes. For the worker only.
+            #[inline]
+            pub fn publish(&self, stats: &$stats) {
+                $(self.$number.set(stats.$number);)+
+            }
+
+            /// What was published last; each number by itself.
+            pub fn read(&self) -> $stats {
+                $stats { $($number: self.$number.get(),)+ }
+            }
+        }
+    };
 }
+
+published! {
+    /// [`NatStats`].
+    NatCounters of NatStats: capacity, bindings, created, expired, refused_ports, refused_full, refused_no_state, unsolicited
+}
+
+published! {
+    /// [`PortStats`].
+    PortCounters of PortStats: unanswered, established, spare, available, created, expired, evicted, closed, refused
+}
+
+/// [`PortStats`] by port.
+pub struct ConnectionCounters(Box<[PortCounters]>);
 
 impl ConnectionCounters {
     /// Zeros for that many ports.
     pub fn new(ports: usize) -> Self {
-        Self((0..ports).map(|_| OfPort::default()).collect())
+        Self((0..ports).map(|_| PortCounters::default()).collect())
     }
 
     /// Publishes what there is of a port. For the worker only.
     #[inline]
     pub fn publish(&self, port: PortIndex, stats: &PortStats) {
-        let Some(of) = self.0.get(usize::from(port.0)) else { return };
-        of.unanswered.set(stats.unanswered);
-        of.established.set(stats.established);
-        of.spare.set(stats.spare);
-        of.available.set(stats.available);
-        of.created.set(stats.created);
-        of.expired.set(stats.expired);
-        of.evicted.set(stats.evicted);
-        of.closed.set(stats.closed);
-        of.refused.set(stats.refused);
+        if let Some(of) = self.0.get(usize::from(port.0)) {
+            of.publish(stats);
+        }
     }
 
-    /// What was published last; each number by itself.
+    /// What was published last.
     pub fn read(&self, port: PortIndex) -> PortStats {
-        let Some(of) = self.0.get(usize::from(port.0)) else { return PortStats::default() };
-        PortStats {
-            unanswered: of.unanswered.get(),
-            established: of.established.get(),
-            spare: of.spare.get(),
-            available: of.available.get(),
-            created: of.created.get(),
-            expired: of.expired.get(),
-            evicted: of.evicted.get(),
-            closed: of.closed.get(),
-            refused: of.refused.get(),
-        }
+        self.0.get(usize::from(port.0)).map(PortCounters::read).unwrap_or_default()
     }
 }
