@@ -5,7 +5,10 @@ use std::{ffi::c_void, fmt, mem::ManuallyDrop, ptr::NonNull, slice, sync::atomic
 use arrayvec::ArrayVec;
 
 use super::{Mempool, eal::give_back, mempool::alloc_bulk, sys};
-use crate::packet::{Buffer, Checked, HEADROOM, Run, Undone};
+use crate::{
+    ffi::prefetch_to_write,
+    packet::{Buffer, Checked, HEADROOM, Run, Undone},
+};
 
 const _: () = assert!(sys::WARREN_HEADROOM as usize == HEADROOM, "DPDK was built with another headroom");
 const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<*mut c_void>());
@@ -430,5 +433,20 @@ impl Buffer for Mbuf {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             _mm_prefetch::<_MM_HINT_T0>(self.start().cast());
         }
+    }
+
+    #[inline]
+    fn prefetch_head(&self) {
+        // Of two cache lines the second has what it takes to free it.
+        let head = self.0.as_ptr().cast::<u8>();
+        prefetch_to_write(head);
+        prefetch_to_write(head.wrapping_add(64));
+    }
+
+    #[inline]
+    fn prefetch_to_write(&self) {
+        // An outer header is going to be in front of the frame.
+        prefetch_to_write(self.start());
+        prefetch_to_write(self.start().wrapping_sub(64));
     }
 }

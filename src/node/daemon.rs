@@ -361,9 +361,9 @@ impl Node {
                 tracing::error!(cpu = worker.cpu, "worker ended by a panic");
             }
         }
-        // What workers had for each other.
-        for inbox in &self.management.plan.inboxes {
-            while inbox.pop().is_some() {}
+        // What was for workers: the rings between them are gone with them.
+        for posted in &self.management.plan.posted {
+            while posted.pop().is_some() {}
         }
         while self.management.plan.punted.pop().is_some() {}
     }

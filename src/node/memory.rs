@@ -2,8 +2,8 @@
 
 use super::{
     config::{HostConfig, PortConfig},
-    held,
-    worker::INBOX_BURSTS,
+    handover, held,
+    worker::POSTED,
 };
 use crate::{
     packet::HEADROOM,
@@ -46,11 +46,12 @@ fn room(ports: &[PortConfig]) -> u16 {
 /// Bytes of the longest frame that a virtual machine sends.
 const RUN: usize = 0xffff + 18;
 
-/// Buffers that can be in use at once: descriptors of all queues, bursts at work, inboxes, caches, runs of segments.
+/// Buffers that can be in use at once: descriptors of all queues, bursts at work, rings between threads, caches, runs of segments.
 fn count(config: &HostConfig, workers: usize) -> u32 {
     let descriptors: usize =
         config.ports.iter().map(|port| 2 * port.queues_for(workers) * usize::from(port.descriptors)).sum();
-    let at_work = workers * ((config.ports.len() + INBOX_BURSTS + 2) * MAX_BURST + held::DATAGRAMS * EARLY);
+    let handed = handover::waiting(workers) + POSTED;
+    let at_work = workers * ((config.ports.len() + 2) * MAX_BURST + handed + held::DATAGRAMS * EARLY);
     // One less than a power of two is the size that the pool's ring wastes least on.
     // Of a vhost port: bursts of runs of TCP segments, each as long as an IP packet can be.
     let pieces = RUN.div_ceil(usize::from(room(&config.ports)) - HEADROOM) + 1;

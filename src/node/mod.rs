@@ -18,6 +18,7 @@ pub mod daemon;
 pub mod embedded;
 pub mod fleet;
 pub mod flow_logs;
+mod handover;
 mod held;
 pub mod learned;
 pub mod listing;

@@ -1,25 +1,25 @@
 //! A poll-mode worker: takes bursts from queues, runs them through the pipeline, sends what comes out.
 //!
 //! A worker owns its receive queues, its transmit queues and its counters. What it has to give to another worker — a frame
-//! for an ENI that the other owns, or for a port on which it has no transmit queue — goes through the other's inbox, a
-//! bounded ring of bursts; a full ring costs the packets, by name, and never the time.
+//! for an ENI that the other owns, or for a port on which it has no transmit queue — goes through a bounded ring
+//! (`handover`); a full ring costs the packets, by name, and never the time.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use arrayvec::ArrayVec;
 use crossbeam::{queue::ArrayQueue, utils::CachePadded};
 
 use super::{
     capture::{Captures, Tapped, Taps},
     clock::{Clock, Moment},
     config::Idle,
+    handover::{Handed, Inbox, Mailbox, Outbox, mailboxes},
     held::Held,
     listing::{Listing, Walk},
     table_counters::{ConnectionCounters, NatCounters},
@@ -50,23 +50,10 @@ pub trait Transmit<B> {
     fn transmit(&mut self, burst: &mut Burst<B>);
 }
 
-/// A frame for another worker.
-pub enum Handed<B> {
-    /// To be taken on at an ENI.
-    Eni(AtEni, B),
-    /// To be sent out of a port.
-    Transmit(PortIndex, B),
-    /// To be taken on in a gateway.
-    Gateway(AtGateway, B),
-}
-
-/// What workers give each other.
-pub type Inbox<B> = ArrayQueue<ArrayVec<Handed<B>, MAX_BURST>>;
-
-/// Bursts that an inbox holds.
-pub const INBOX_BURSTS: usize = 64;
 /// Packets that wait for the management thread, at most.
 pub const PUNTED: usize = 256;
+/// Packets of the management thread that wait for a worker, at most.
+pub const POSTED: usize = 256;
 /// Connections of a worker, unless said otherwise.
 const CONNECTIONS: u32 = 4096;
 /// Connections that are looked at in a round because they may have expired: more than begin in one.
@@ -121,8 +108,10 @@ impl WorkerCounters {
 pub struct Plan<B> {
     /// By port: the worker that owns the ENI behind it, or the first part of its flows, and sends for workers which have no queue on it.
     pub owners: Box<[usize]>,
-    /// By worker.
-    pub inboxes: Box<[Inbox<B>]>,
+    /// By worker, from the management thread: packets to be sent out of a port.
+    pub posted: Box<[ArrayQueue<(PortIndex, B)>]>,
+    /// By worker, until it begins: its ends of the rings between workers.
+    mailboxes: Mutex<Vec<Option<Mailbox<B>>>>,
     /// To the management thread: packets that it answers.
     pub punted: ArrayQueue<(PortIndex, B)>,
     /// To the management thread: what it should know.
@@ -138,7 +127,8 @@ impl<B> Plan<B> {
     pub fn new(owners: Box<[usize]>, workers: usize) -> Self {
         Self {
             owners,
-            inboxes: (0..workers).map(|_| Inbox::new(INBOX_BURSTS)).collect(),
+            posted: (0..workers).map(|_| ArrayQueue::new(POSTED)).collect(),
+            mailboxes: Mutex::new(mailboxes(workers).into_iter().map(Some).collect()),
             punted: ArrayQueue::new(PUNTED),
             news: ArrayQueue::new(NEWS),
             captures: Arc::new(Captures::new(workers)),
@@ -150,26 +140,33 @@ impl<B> Plan<B> {
         self.owners.get(usize::from(port.0)).copied()
     }
 
-    /// The worker that has a part of the flows of the ENI behind a port: those behind the owner have the next ones, all round.
-    fn worker_of(&self, port: PortIndex, part: u8) -> Option<usize> {
-        Some((self.owner(port)? + usize::from(part)) % self.inboxes.len().max(1))
+    fn workers(&self) -> usize {
+        self.posted.len()
     }
 
-    /// Gives a frame to the worker that sends for a port; returns it where that worker's inbox is full.
+    /// The ends that a worker has of the rings between workers. Another one of the same number has none.
+    fn mailbox(&self, worker: usize) -> Mailbox<B> {
+        let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        mailboxes.get_mut(worker).and_then(Option::take).unwrap_or_default()
+    }
+
+    /// The worker that has a part of the flows of the ENI behind a port: those behind the owner have the next ones, all round.
+    #[inline]
+    fn worker_of(&self, port: PortIndex, part: u8) -> Option<usize> {
+        let (worker, workers) = (self.owner(port)? + usize::from(part), self.workers());
+        // Hardly ever more than once round, and a division takes longer than all else here.
+        match worker.checked_sub(workers) {
+            None => Some(worker),
+            Some(worker) if worker < workers => Some(worker),
+            Some(worker) => worker.checked_rem(workers),
+        }
+    }
+
+    /// Gives a frame to the worker that sends for a port; returns it where too many wait for that worker.
     pub fn send(&self, port: PortIndex, frame: B) -> Result<(), B> {
-        let Some(inbox) = self.owner(port).and_then(|owner| self.inboxes.get(owner)) else {
-            return Err(frame);
-        };
-        let mut burst = ArrayVec::new();
-        burst.push(Handed::Transmit(port, frame));
-        match inbox.push(burst) {
-            Err(mut burst) => match burst.pop() {
-                Some(Handed::Transmit(_, frame) | Handed::Eni(_, frame) | Handed::Gateway(_, frame)) => {
-                    Err(frame)
-                }
-                None => Ok(()),
-            },
-            Ok(()) => Ok(()),
+        match self.owner(port).and_then(|owner| self.posted.get(owner)) {
+            Some(posted) => posted.push((port, frame)).map_err(|(_, frame)| frame),
+            None => Err(frame),
         }
     }
 }
@@ -201,8 +198,8 @@ pub(super) struct Outputs<B, T> {
     dirty: Vec<PortIndex>,
     /// Fragments that wait for their first one.
     held: Held<B>,
-    /// Frames for other workers, by worker.
-    handed: Box<[ArrayVec<Handed<B>, MAX_BURST>]>,
+    /// For frames of other workers.
+    others: Outbox<B>,
     plan: Arc<Plan<B>>,
     counters: Arc<WorkerCounters>,
 }
@@ -236,7 +233,7 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         }
     }
 
-    /// Puts a frame of an ENI where it waits for the worker that has a part of its flows.
+    /// Gives a frame of an ENI to the worker that has a part of its flows.
     #[inline]
     pub(super) fn hand_part(
         &mut self,
@@ -250,7 +247,7 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         }
     }
 
-    /// Puts a frame where it waits for another worker.
+    /// Gives a frame to another worker.
     #[inline]
     pub(super) fn hand_to(
         &mut self,
@@ -258,28 +255,11 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         item: Handed<B>,
         refused: &mut impl FnMut(PortIndex, Reason, &B),
     ) {
-        let Some(pending) = self.handed.get_mut(worker) else { return };
-        pending.push(item);
-        if pending.is_full() {
-            self.flush_handed(refused);
-        }
-    }
-
-    fn flush_handed(&mut self, refused: &mut impl FnMut(PortIndex, Reason, &B)) {
-        for (pending, inbox) in self.handed.iter_mut().zip(&self.plan.inboxes) {
-            if pending.is_empty() {
-                continue;
-            }
-            self.counters.handed_over.add(pending.len() as u64);
-            if let Err(burst) = inbox.push(std::mem::take(pending)) {
-                for item in &burst {
-                    let (Handed::Eni(AtEni { port, .. }, frame)
-                    | Handed::Transmit(port, frame)
-                    | Handed::Gateway(AtGateway { port, .. }, frame)) = item;
-                    self.counters.ports.port(*port).drop(Reason::HandoffFull);
-                    refused(*port, Reason::HandoffFull, frame);
-                }
-            }
+        self.counters.handed_over.add(1);
+        if let Err(item) = self.others.give(worker, item) {
+            let (port, frame) = item.at();
+            self.counters.ports.port(port).drop(Reason::HandoffFull);
+            refused(port, Reason::HandoffFull, frame);
         }
     }
 
@@ -321,9 +301,6 @@ impl<B: Buffer, T: Transmit<B>> Outputs<B, T> {
         while let Some(port) = self.dirty.pop() {
             self.flush_port(port, refused);
         }
-        if self.handed.len() > 1 {
-            self.flush_handed(refused);
-        }
     }
 }
 
@@ -364,21 +341,24 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
     }
 
     #[inline]
+    fn own_part(&self, port: PortIndex, parts: u8) -> Option<u8> {
+        let (owner, workers) = (self.plan.owner(port)?, self.plan.workers());
+        let part = self.worker.checked_sub(owner).unwrap_or(self.worker + workers - owner);
+        (part < parts.into()).then_some(part as u8)
+    }
+
+    #[inline]
     fn hand_over(&mut self, part: u8, at: AtEni, frame: B) {
         self.hand_part(part, at, frame, &mut unseen());
     }
 
     #[inline]
     fn workers(&self) -> (usize, usize) {
-        (self.worker, self.plan.inboxes.len())
+        (self.worker, self.plan.workers())
     }
 
     fn hand_share(&mut self, share: u8, at: AtGateway, frame: B) {
-        self.hand_to(
-            worker_of_share(share, self.plan.inboxes.len()),
-            Handed::Gateway(at, frame),
-            &mut unseen(),
-        );
+        self.hand_to(worker_of_share(share, self.plan.workers()), Handed::Gateway(at, frame), &mut unseen());
     }
 
     fn punt(&mut self, port: PortIndex, frame: B) -> Result<(), B> {
@@ -403,6 +383,7 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
 /// A worker.
 pub struct Worker<B, R, T> {
     inputs: Vec<(PortIndex, R)>,
+    inbox: Inbox<B>,
     outputs: Outputs<B, T>,
     tables: Reader<Tables>,
     plan: Arc<Plan<B>>,
@@ -430,12 +411,13 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
     ) -> Self {
         let ports: Box<[_]> =
             queues.into_iter().map(|queue| Output { queue, waiting: Burst::new() }).collect();
+        let Mailbox { to, from: inbox } = plan.mailbox(worker);
         let outputs = Outputs {
             worker,
             dirty: Vec::with_capacity(ports.len()),
             ports,
             held: Held::new(),
-            handed: plan.inboxes.iter().map(|_| ArrayVec::new()).collect(),
+            others: to,
             plan: Arc::clone(&plan),
             counters: Arc::clone(&counters),
         };
@@ -446,6 +428,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         let (taps, walk) = (Taps::new(), Walk::default());
         Self {
             inputs,
+            inbox,
             outputs,
             tables,
             plan,
@@ -504,6 +487,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         }
         let Self {
             inputs,
+            inbox,
             outputs,
             tables,
             plan,
@@ -519,7 +503,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
         let pinned = tables.pin();
         connections.settle(pinned.generation, || pinned.tenants());
         connections.log(now, pinned.generation, || pinned.logged());
-        let mut queues = Queues { inputs, burst, most: *most, plan, worker: outputs.worker };
+        let mut queues = Queues { inputs, inbox, burst, most: *most, plan, worker: outputs.worker };
         let mut ctx = Context {
             tables: &pinned,
             counters: &counters.ports,
@@ -597,6 +581,7 @@ impl<B: Buffer, R: Receive<B>, T: Transmit<B>> Worker<B, R, T> {
 /// Where a worker's packets come from.
 struct Queues<'a, B, R> {
     inputs: &'a mut [(PortIndex, R)],
+    inbox: &'a mut Inbox<B>,
     burst: &'a mut Burst<B>,
     most: usize,
     plan: &'a Plan<B>,
@@ -612,10 +597,14 @@ impl<B: Buffer, R: Receive<B>> Queues<'_, B, R> {
         ctx: &mut Context<'_, S>,
         mut process: impl FnMut(&mut Context<'_, S>, PortIndex, &mut Burst<B>),
     ) -> usize {
+        self.inbox.look();
         let burst = &mut *self.burst;
         let mut found = 0;
-        for (port, queue) in &mut *self.inputs {
+        for (number, (port, queue)) in self.inputs.iter_mut().enumerate() {
             queue.receive(burst, self.most);
+            if number == 0 {
+                self.inbox.look_inside();
+            }
             if burst.is_empty() {
                 continue;
             }
@@ -626,7 +615,7 @@ impl<B: Buffer, R: Receive<B>> Queues<'_, B, R> {
             process(ctx, *port, burst);
         }
         pipeline::resume_early(ctx);
-        found + self.take_handed(ctx)
+        found + self.take_posted(ctx) + self.take_handed(ctx)
     }
 
     /// The same with taps in front of the outputs, and sends what waits.
@@ -641,31 +630,40 @@ impl<B: Buffer, R: Receive<B>> Queues<'_, B, R> {
         found
     }
 
+    /// Sends what the management thread has for ports of this worker.
+    #[inline]
+    fn take_posted<S: Sink<B>>(&mut self, ctx: &mut Context<'_, S>) -> usize {
+        let Some(posted) = self.plan.posted.get(self.worker).filter(|posted| !posted.is_empty()) else {
+            return 0;
+        };
+        let some = std::iter::from_fn(|| posted.pop()).take(MAX_BURST);
+        some.map(|(port, frame)| ctx.sink.transmit(port, frame)).count()
+    }
+
     /// Does what other workers handed over: what of an ENI came together, together.
     #[inline]
     fn take_handed<S: Sink<B>>(&mut self, ctx: &mut Context<'_, S>) -> usize {
-        let Some(inbox) = self.plan.inboxes.get(self.worker) else { return 0 };
         let together = &mut *self.burst;
         let mut found = 0;
-        // No more than were there at the start of the round: others fill it while it is emptied.
-        for _ in 0..inbox.len() {
-            let Some(burst) = inbox.pop() else { break };
-            found += burst.len();
-            let mut whose = None;
-            for item in burst {
-                let at = if let Handed::Eni(at, _) = &item { Some(*at) } else { None };
-                if let Some(before) = whose.filter(|_| whose != at) {
-                    pipeline::take_over(ctx, before, together);
+        for given in self.inbox.by_giver() {
+            while let Some(some) = given.take() {
+                let mut whose = None;
+                for item in some {
+                    found += 1;
+                    let at = if let Handed::Eni(at, _) = &item { Some(*at) } else { None };
+                    if let Some(before) = whose.filter(|_| whose != at) {
+                        pipeline::take_over(ctx, before, together);
+                    }
+                    whose = at;
+                    match item {
+                        Handed::Eni(_, frame) => together.push(frame),
+                        Handed::Transmit(port, frame) => ctx.sink.transmit(port, frame),
+                        Handed::Gateway(at, frame) => gateway::resume(ctx, at, frame),
+                    }
                 }
-                whose = at;
-                match item {
-                    Handed::Eni(_, frame) => together.push(frame),
-                    Handed::Transmit(port, frame) => ctx.sink.transmit(port, frame),
-                    Handed::Gateway(at, frame) => gateway::resume(ctx, at, frame),
+                if let Some(at) = whose {
+                    pipeline::take_over(ctx, at, together);
                 }
-            }
-            if let Some(at) = whose {
-                pipeline::take_over(ctx, at, together);
             }
         }
         found

@@ -152,6 +152,14 @@ pub trait Buffer: Sized {
     /// Starts loading the frame's first cache line.
     #[inline]
     fn prefetch(&self) {}
+
+    /// Starts loading what the buffer says of itself, to be changed; of one that another processor has used.
+    #[inline]
+    fn prefetch_head(&self) {}
+
+    /// Starts loading the frame's first cache line, and the one in front of it, to be changed.
+    #[inline]
+    fn prefetch_to_write(&self) {}
 }
 
 /// A device's verdict on a checksum.

@@ -33,7 +33,10 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     by: By,
     burst: &mut Burst<B>,
 ) {
-    if eni.workers > 1 || !ctx.sink.owns(port, 0) {
+    let mut packets = ArrayVec::new();
+    if (eni.workers > 1 || !ctx.sink.owns(port, 0))
+        && (eni.watched || !usual::classify_own(ctx, port, eni, burst, &mut packets))
+    {
         spread::leave(ctx, AtEni { port, direction: Direction::Egress, vni: eni.vni }, vlan, eni, by, burst);
     }
     if eni.watched {
@@ -43,8 +46,9 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
             return burst.drain(..).for_each(|frame| decide::decide(ctx, port, vlan, eni, frame));
         }
     }
-    let mut packets = ArrayVec::new();
-    usual::classify(ctx.connections, port, eni, burst, &mut packets);
+    if packets.is_empty() {
+        usual::classify(ctx.connections, port, eni, burst, &mut packets);
+    }
     let (mut packets, mut decisions) = (packets.as_slice(), ArrayVec::new());
     // Usual ones together, up to the next that is not, and so on: what one changes holds for those behind it.
     while !packets.is_empty() {
