@@ -11,7 +11,6 @@ pub mod capture;
 pub mod chores;
 pub mod clock;
 pub mod config;
-pub mod connection_counters;
 pub mod cores;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
@@ -28,12 +27,12 @@ mod management;
 pub mod manager;
 pub mod memory;
 pub mod multicast;
-pub mod nat_counters;
 #[cfg(feature = "dpdk")]
 mod notify;
 pub mod offload;
 mod outside;
 pub mod propagation;
 pub mod replay;
+pub mod table_counters;
 pub mod traffic;
 pub mod worker;

@@ -19,11 +19,10 @@ use super::{
     capture::{Captures, Tapped, Taps},
     clock::{Clock, Moment},
     config::Idle,
-    connection_counters::ConnectionCounters,
     handover::{Handed, Inbox, Mailbox, Outbox, mailboxes},
     held::Held,
     listing::{Listing, Walk},
-    nat_counters::NatCounters,
+    table_counters::{ConnectionCounters, NatCounters},
 };
 use crate::{
     ffi::{cycles, move_front},

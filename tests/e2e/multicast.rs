@@ -54,25 +54,8 @@ fn guest(fleet: &Fleet, nic: &Nic) -> Netns {
     guest
 }
 
-/// An iperf server, a member of the group while it runs.
-struct Iperf(Child);
-
-impl Iperf {
-    fn start(guest: &Netns) -> Self {
-        let mut command = guest.command(tool("iperf", "iperf"));
-        command.args(["-s", "-u", "-B", GROUP]).stdin(Stdio::null()).stdout(Stdio::null());
-        Self(command.stderr(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Iperf {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// SMCRoute's daemon in an instance, which joins and leaves groups.
+/// SMCRoute's daemon in an instance, which joins and leaves groups. It does so when it is told only, and leaves when it ends; a server of
+/// iperf would leave and join by itself whenever a client has gone.
 struct Smcroute<'a> {
     guest: &'a Netns,
     daemon: Child,
@@ -113,6 +96,19 @@ fn answering(sender: &Netns) -> BTreeSet<String> {
     ping.out.lines().filter_map(from).collect()
 }
 
+/// The members by IGMP that a host's node knows of, and where they are.
+fn shown(fleet: &Fleet, host: &str) -> BTreeSet<(String, String)> {
+    let rows = fleet.node(host).daemon.show("multicast");
+    let text = |row: &Map<String, Value>, column| row[column].as_str().unwrap().to_owned();
+    let members = rows.iter().filter(|row| row["origin"] == "igmp");
+    let member = |row: &Map<String, Value>| {
+        assert_eq!(row["group"], GROUP);
+        assert!((0..=420).contains(&row["expires_s"].as_u64().unwrap()), "{row:?}");
+        (text(row, "eni"), text(row, "host"))
+    };
+    members.map(member).collect()
+}
+
 /// MC-2, MC-4, MC-10: members on both hosts get a copy each, others none, and who has left no more.
 #[test]
 fn mc_2_mc_4_members_on_two_hosts_join_and_leave_by_igmp() {
@@ -146,37 +142,32 @@ fn mc_2_mc_4_members_on_two_hosts_join_and_leave_by_igmp() {
             assert_eq!(copies[guest], 0, "{what}: {guest}");
         }
     };
-    let joined = |members: &[usize]| {
-        let wanted: BTreeSet<_> = members.iter().map(|&member| nics()[member + 1].v4().to_string()).collect();
-        wait_for("the members", || answering(sender) == wanted);
+    // The nodes' knowledge is waited for, too: who has left does not answer any more, whatever they still send to it.
+    let members = |members: &[usize]| {
+        let nics = nics();
+        let nics: Vec<_> = members.iter().map(|&member| &nics[member + 1]).collect();
+        for host in ["host-a", "host-b"] {
+            let wanted: BTreeSet<_> = nics.iter().map(|nic| (nic.id(), nic.host.to_owned())).collect();
+            wait_for("the members in `warren show multicast`", || shown(&fleet, host) == wanted);
+        }
+        let wanted: BTreeSet<_> = nics.iter().map(|nic| nic.v4().to_string()).collect();
+        wait_for("the members' answers", || answering(sender) == wanted);
     };
 
     send("before anybody joins", &[]);
-    let iperf = Iperf::start(near);
-    let smcroute = Smcroute::start(far);
-    smcroute.tell("join");
-    joined(&[0, 1]);
+    let [first, second, third] = [near, far, late].map(Smcroute::start);
+    first.tell("join");
+    second.tell("join");
+    members(&[0, 1]);
     send("a member on each host", &[0, 1]);
-    let [near_id, far_id] = [&nics()[1], &nics()[2]].map(|nic| json!(nic.id()));
-    for host in ["host-a", "host-b"] {
-        // iperf's server leaves for a moment when a client has gone.
-        wait_for("both members in `warren show multicast`", || {
-            let shown = fleet.node(host).daemon.show("multicast");
-            let counts =
-                |row: &Map<String, Value>| (1..=420).contains(&row["expires_s"].as_u64().unwrap_or(0));
-            shown.iter().all(|row| row["group"] == GROUP && counts(row))
-                && shown.iter().map(|row| (&row["eni"], &row["host"])).collect::<Vec<_>>()
-                    == [(&near_id, &json!("host-a")), (&far_id, &json!("host-b"))]
-        });
-    }
-    let another = Iperf::start(late);
-    joined(&[0, 1, 2]);
+    third.tell("join");
+    members(&[0, 1, 2]);
     send("another one joins", &[0, 1, 2]);
-    smcroute.tell("leave");
-    joined(&[0, 2]);
+    second.tell("leave");
+    members(&[0, 2]);
     send("one leaves", &[0, 2]);
-    drop(iperf);
-    drop(another);
-    joined(&[]);
+    drop(first);
+    drop(third);
+    members(&[]);
     send("all have left", &[]);
 }

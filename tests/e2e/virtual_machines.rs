@@ -45,15 +45,31 @@ fn blocks(times: usize) -> String {
     format!("for i in $(seq {times}); do cat /block; done")
 }
 
-/// Moves so many blocks from a machine, whose web server hands the kernel a file, to an instance.
-#[track_caller]
-fn upload(machine: &mut Machine, to: &Netns, address: &str, times: usize) -> Duration {
-    /// Blocks in the file.
-    const FILE: usize = 16;
+/// Blocks in the file of a machine's web server.
+const FILE: usize = 16;
 
-    let times = times.next_multiple_of(FILE);
+/// Starts it, which hands the kernel the file.
+#[track_caller]
+fn serve(machine: &mut Machine) {
     machine.sh("pidof httpd >/dev/null || httpd -p 80 -h /tmp");
     machine.sh(&format!("[ -e /tmp/file ] || ({}) >/tmp/file", blocks(FILE)));
+}
+
+/// Moves the file so many times from one machine to another.
+#[track_caller]
+fn fetch(to: &mut Machine, address: &str, times: usize) {
+    let requests = format!("for i in $(seq {times}); do wget -qO- http://{address}/file; done | sha256sum");
+    let start = Instant::now();
+    let found = to.sh_for(&requests, LIMIT);
+    println!("{} MiB from {address} in {:?}", times * FILE, start.elapsed());
+    assert_eq!(found.split(' ').next().unwrap(), digest(times * FILE));
+}
+
+/// Moves so many blocks from a machine to an instance.
+#[track_caller]
+fn upload(machine: &mut Machine, to: &Netns, address: &str, times: usize) -> Duration {
+    let times = times.next_multiple_of(FILE);
+    serve(machine);
     let curl = tool("curl", "curl");
     let requests = format!(
         "for i in $(seq {}); do {} -sSg http://{address}/file; done | sha256sum",
@@ -242,4 +258,50 @@ fn a_machine_with_two_queues_comes_to_the_node_s_socket() {
     node.daemon = Daemon::start(Some(&node.namespace), node.folder.path());
     wait_for("the machine", || peer.ping("-c 1", own.v4()).received == 1);
     upload(&mut machine, &peer, &own.v4().to_string(), 4);
+}
+
+/// Both leave checksums and segments to the node. The one takes them so, too; the other takes nothing unfinished, and its kernel looks at
+/// every checksum.
+#[test]
+fn two_machines_of_a_node_get_each_other_s_segments_whole() {
+    let nics = [nic([1, 1, 10], "host-a", "vm0"), nic([1, 1, 11], "host-a", "vm1")];
+    let site = Site::new("host-a").machine("vm0", "").machine("vm1", "");
+    let fleet = Fleet::start(&Cloud::new(&["host-a"], &nics), vec![site]);
+    let node = &fleet.nodes[0];
+    let finished = ",guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off";
+    let [mut one, mut other] = [(&nics[0], ""), (&nics[1], finished)].map(|(nic, device)| {
+        let socket = node.folder.path().join(format!("{}.sock", nic.port));
+        Machine::boot(&socket, Socket::Machine, nic.mac(), 1, device)
+    });
+    for (machine, nic) in [(&mut one, &nics[0]), (&mut other, &nics[1])] {
+        machine.booted();
+        // ADDR-12.
+        assert_eq!(machine.dhcp(), format!("{}/24", nic.v4()));
+        machine.sh("echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad");
+        machine.sh(&format!("ip -6 addr add {}/64 dev eth0", nic.v6()));
+        serve(machine);
+    }
+    other.sh(&format!("ping -c 2 -A {}", nics[0].v4()));
+    let times = volumes().1 / FILE;
+    let packets = |column| node.daemon.count("stats", &[("port", "vm0")], column);
+
+    let (runs, cut) = (one.counter("tx_packets"), packets("rx_packets"));
+    fetch(&mut other, &nics[0].v4().to_string(), times);
+    let (runs, cut) = (one.counter("tx_packets") - runs, packets("rx_packets") - cut);
+    println!("{runs} of the machine are {cut} packets");
+    assert!(cut as usize > times * FILE * BLOCK / 1460 && runs < cut / 4, "{runs}, {cut}");
+
+    let (runs, joined) = (one.counter("rx_packets"), packets("tx_packets"));
+    fetch(&mut one, &nics[1].v4().to_string(), 1);
+    let (runs, joined) = (one.counter("rx_packets") - runs, packets("tx_packets") - joined);
+    println!("{joined} packets are {runs} of the machine");
+    assert!(joined as usize > FILE * BLOCK / 1460 && runs < joined / 2, "{runs}, {joined}");
+
+    fetch(&mut other, &format!("[{}]", nics[0].v6()), 1);
+    fetch(&mut one, &format!("[{}]", nics[1].v6()), 1);
+    for (machine, port) in [(&mut one, "vm0"), (&mut other, "vm1")] {
+        let wrong = "awk '/^Tcp:/ {wrong = $NF} END {print wrong}' /proc/net/snmp";
+        assert_eq!(machine.sh(wrong), "0", "segments with a wrong checksum: InCsumErrors");
+        assert_eq!(node.daemon.drops(port, "unfinished"), 0);
+    }
 }

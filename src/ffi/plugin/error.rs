@@ -40,6 +40,7 @@ pub struct warren_error {
 }
 
 /// A failure on its way to the caller.
+#[derive(Debug)]
 pub(super) struct Failure {
     code: i32,
     message: String,
@@ -70,6 +71,10 @@ impl Failure {
         }
         self.code
     }
+}
+
+pub(super) fn null(what: &str) -> Failure {
+    Failure::argument(format!("{what} is NULL"))
 }
 
 /// Does something that may fail, or panic; tells of it.

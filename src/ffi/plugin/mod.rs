@@ -10,6 +10,7 @@ mod called;
 mod error;
 mod log;
 mod node;
+mod sized;
 mod worker;
 
 use std::ffi::{c_char, c_void};

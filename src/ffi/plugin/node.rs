@@ -16,9 +16,11 @@ use super::{
     WARREN_ROLE_SERVICE, WARREN_ROLE_UPLINK, WARREN_VERSION,
     error::{
         Failure, WARREN_BUSY, WARREN_DEVICE, WARREN_HOST, WARREN_PANIC, WARREN_PORT, WARREN_STATE,
-        WARREN_SYSTEM, guarded, warren_error,
+        WARREN_SYSTEM, guarded, null, warren_error,
     },
-    log, warren_applied, warren_counters, warren_device, warren_options, warren_port,
+    log,
+    sized::{self, Out},
+    warren_applied, warren_counters, warren_device, warren_options, warren_port,
 };
 use crate::{
     api::Reply,
@@ -68,9 +70,9 @@ pub unsafe extern "C" fn warren_open(
         let host = unsafe { host.as_mut() }.ok_or_else(|| null("host"))?;
         *host = ptr::null_mut();
         // SAFETY: as above.
-        let options = unsafe { sized(options, "options", "warren_options")? };
+        let options = unsafe { sized::read(options, "options")? };
         // SAFETY: as above.
-        *host = Box::into_raw(Box::new(unsafe { open(options)? }));
+        *host = Box::into_raw(Box::new(unsafe { open(&options)? }));
         Ok(())
     };
     // SAFETY: `error` is as the header says.
@@ -119,10 +121,10 @@ pub unsafe extern "C" fn warren_port_info(
 ) -> i32 {
     let describe = || {
         // SAFETY: what is not NULL is as the header says.
-        let (host, port) = unsafe { (the(host)?, sized_mut(port, "port", "warren_port")?) };
+        let (host, port) = unsafe { (the(host)?, Out::new(port, "port")?) };
         let known = host.node.config().ports.get(usize::from(index)).zip(host.names.get(usize::from(index)));
         let (config, names) = known.ok_or_else(|| no_port(host, index))?;
-        *port = port_info(config, names, index, host.node.workers());
+        port.write(&port_info(config, names, index, host.node.workers()));
         Ok(())
     };
     // SAFETY: `error` is as the header says.
@@ -186,16 +188,16 @@ pub unsafe extern "C" fn warren_port_counters(
 ) -> i32 {
     let read = || {
         // SAFETY: what is not NULL is as the header says.
-        let (host, counters) = unsafe { (the(host)?, sized_mut(counters, "counters", "warren_counters")?) };
+        let (host, counters) = unsafe { (the(host)?, Out::new(counters, "counters")?) };
         let counted = host.node.counters(PortIndex(port)).ok_or_else(|| no_port(host, port))?;
-        *counters = warren_counters {
+        counters.write(&warren_counters {
             size: size_of::<warren_counters>(),
             rx_packets: counted.rx_packets,
             rx_bytes: counted.rx_bytes,
             tx_packets: counted.tx_packets,
             tx_bytes: counted.tx_bytes,
             dropped: counted.drops.iter().sum(),
-        };
+        });
         Ok(())
     };
     // SAFETY: `error` is as the header says.
@@ -354,7 +356,7 @@ unsafe fn put_in_force(host: &warren, model: Model, applied: *mut warren_applied
         None
     } else {
         // SAFETY: as the caller promises.
-        Some(unsafe { sized_mut(applied, "applied", "warren_applied")? })
+        Some(unsafe { Out::new(applied, "applied")? })
     };
     let reply = host.node.apply(model).ok_or_else(|| {
         Failure::new(WARREN_PANIC, "the management thread ended by a fault of Warren's: open the host anew")
@@ -367,20 +369,16 @@ unsafe fn put_in_force(host: &warren, model: Model, applied: *mut warren_applied
     if let Some(applied) = applied {
         let count =
             |key: &str| done.difference.get(key).and_then(|it| it.as_array()).map_or(0, Vec::len) as u32;
-        *applied = warren_applied {
+        applied.write(&warren_applied {
             size: size_of::<warren_applied>(),
             generation: done.generation,
             late: done.laggards.len() as u32,
             added: count("added"),
             removed: count("removed"),
             changed: count("changed"),
-        };
+        });
     }
     Ok(())
-}
-
-fn null(what: &str) -> Failure {
-    Failure::argument(format!("{what} is NULL"))
 }
 
 fn no_port(host: &warren, port: u16) -> Failure {
@@ -406,37 +404,4 @@ unsafe fn path(text: *const c_char) -> Result<Option<PathBuf>, Failure> {
     // SAFETY: as the caller promises.
     let text = unsafe { CStr::from_ptr(text) };
     Ok(Some(PathBuf::from(OsStr::from_bytes(text.to_bytes()))))
-}
-
-/// A struct of the caller's, whose first member is its size.
-///
-/// # Safety
-///
-/// `value` is NULL, or valid for as many bytes as its first member says.
-unsafe fn sized<'a, T>(value: *const T, name: &str, kind: &str) -> Result<&'a T, Failure> {
-    if value.is_null() {
-        return Err(null(name));
-    }
-    // SAFETY: as the caller promises.
-    let size = unsafe { value.cast::<usize>().read() };
-    if size != size_of::<T>() {
-        return Err(Failure::argument(format!(
-            "{name}->size is {size}; set it to sizeof(struct {kind}), which is {} in this version",
-            size_of::<T>()
-        )));
-    }
-    // SAFETY: as the caller promises.
-    Ok(unsafe { &*value })
-}
-
-/// As [`sized`], to write to.
-///
-/// # Safety
-///
-/// As there.
-unsafe fn sized_mut<'a, T>(value: *mut T, name: &str, kind: &str) -> Result<&'a mut T, Failure> {
-    // SAFETY: as the caller promises.
-    unsafe { sized(value, name, kind)? };
-    // SAFETY: as above, and nobody else has it.
-    Ok(unsafe { &mut *value })
 }

@@ -462,6 +462,12 @@ impl Connections {
         }
     }
 
+    /// Whether it is decided for what goes out of an entry where that goes.
+    #[inline]
+    pub fn has_way(&self, entry: u32, generation: u32) -> bool {
+        self.hot.get(entry as usize).is_some_and(|hot| hot.has_way(generation))
+    }
+
     /// The passage with a number.
     #[inline]
     pub fn passage(&self, number: NonZeroU16) -> Option<Passage> {

@@ -274,6 +274,12 @@ impl Hot {
         self.bits & SETTLED != 0 && tcp_flags & (FIN | SYN | RST) == 0
     }
 
+    /// Whether it is decided where what goes out goes, over a passage or not.
+    #[inline]
+    pub fn has_way(&self, generation: u32) -> bool {
+        self.generation == generation && (self.bits & EGRESS != 0 || self.passage.is_some())
+    }
+
     /// Where what goes over a passage goes, and with which MACs.
     #[inline(always)]
     pub fn beyond(&self) -> (Location, MacPair) {

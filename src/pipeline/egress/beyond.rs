@@ -33,6 +33,9 @@ pub(super) fn send_all<B: Buffer, S: Sink<B>>(
         }
         decisions.push(decision);
     }
+    if decisions.is_empty() {
+        return 0;
+    }
     let sender = Sender { vni: eni.vni, mac: eni.mac };
     let count = decisions.len().min(burst.len());
     for (decision, frame) in decisions.into_iter().zip(burst.drain(..count)) {

@@ -74,8 +74,8 @@ fn take_others<B: Buffer, S: Sink<B>>(
 ) -> usize {
     let mut done = beyond::send_all(ctx, port, eni, packets, burst);
     if done == 0 {
-        let begin = packets.iter().skip(1).take_while(|packet| packet.begins());
-        done = packets.len().min(1 + begin.count());
+        let undecided = packets.iter().skip(1).take_while(|packet| !packet.may_be_decided(ctx));
+        done = packets.len().min(1 + undecided.count());
         let count = done.min(burst.len());
         burst.drain(..count).for_each(|frame| decide::decide(ctx, port, vlan, eni, frame));
     }

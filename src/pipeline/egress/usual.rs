@@ -35,9 +35,9 @@ pub(super) struct Usual {
 }
 
 impl Usual {
-    /// Whether there can be no decision about it: it has no connection, or begins one.
-    pub(super) fn begins(&self) -> bool {
-        self.found == connections::NONE || self.tcp_flags & SYN != 0
+    /// Whether there may be a decision about it: not if it has no connection, begins one, or is the first since the tables changed.
+    pub(super) fn may_be_decided<S>(&self, ctx: &Context<'_, S>) -> bool {
+        self.tcp_flags & SYN == 0 && ctx.connections.has_way(self.found, ctx.tables.generation)
     }
 }
 

@@ -121,6 +121,8 @@ static void refusals(const char *folder)
 	CHECK(fails(warren_open(&options, &host, &error), WARREN_ARGUMENT, "host_file is NULL"));
 	options.size = 1;
 	CHECK(fails(warren_open(&options, &host, &error), WARREN_ARGUMENT, "sizeof(struct warren_options)"));
+	options.size = sizeof(options) + 8;
+	CHECK(fails(warren_open(&options, &host, &error), WARREN_ARGUMENT, "as new as the warren.h"));
 	options.size = sizeof(options);
 	options.host_file = "/nowhere.toml";
 	CHECK(fails(warren_open(&options, &host, &error), WARREN_HOST, "/nowhere.toml") && host == NULL);

@@ -1,10 +1,11 @@
 //! `libwarren.so` as C programs see it: its header, its binary interface, and its functions without packets, also under Valgrind. What it
 //! does to packets, the conformance suite shows through `examples/`.
 //!
-//! `WARREN_BLESS=1` writes `warren.h` and `abi.txt`.
+//! `WARREN_BLESS=1` writes `warren.h`, and what is kept of the present version.
 
-mod abi;
 mod header;
+mod interface;
+mod versions;
 
 use std::{
     env, fs,
@@ -62,14 +63,20 @@ fn compare(file: &str, text: &str) {
     }
 }
 
+/// The compiler, for a program with the `warren.h` of a folder.
+fn gcc(folder: &Path, program: &Path) -> Command {
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-Wall", "-Wextra", "-Werror", "-g", "-o"]).arg(program);
+    gcc.arg(format!("-I{}", folder.display()));
+    gcc
+}
+
 /// A program of C without DPDK's headers, against `warren.h` only.
 fn compile(source: &Path, program: &str) -> PathBuf {
     let program = built().join(program);
-    run(Command::new("gcc")
-        .args(["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-g", "-o"])
-        .arg(&program)
+    run(gcc(package(), &program)
+        .args(["-std=c11", "-pedantic"])
         .arg(source)
-        .arg(format!("-I{}", package().display()))
         .arg(format!("-L{}", library().join("lib").display()))
         .arg("-lwarren")
         // What libwarren.so needs of DPDK, its program has, or the system.

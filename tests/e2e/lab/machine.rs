@@ -74,6 +74,14 @@ impl Machine {
     /// Starts one with so many queue pairs, and as many processors, and waits until it does what it is told.
     #[track_caller]
     pub fn start(socket: &Path, by: Socket, mac: Mac, queues: u16) -> Self {
+        let mut machine = Self::boot(socket, by, mac, queues, "");
+        machine.booted();
+        machine
+    }
+
+    /// Starts one; more properties of its device are in `device`, each with a comma before it.
+    #[track_caller]
+    pub fn boot(socket: &Path, by: Socket, mac: Mac, queues: u16, device: &str) -> Self {
         let (kernel, folder) = (kernel(), TempDir::new().unwrap());
         let initrd = initrd(&kernel, folder.path());
         let side = match by {
@@ -89,7 +97,10 @@ impl Machine {
             .args(["-chardev", &format!("socket,id=vhost,path={},{side}", socket.display())])
             .args(["-netdev", &format!("vhost-user,id=eth0,chardev=vhost,queues={queues}")])
             // Without MSI-X, over which QEMU 7.2 stumbles where it emulates the processor.
-            .args(["-device", &format!("virtio-net-pci,netdev=eth0,mac={mac},mq=on,vectors=0,romfile=")])
+            .args([
+                "-device",
+                &format!("virtio-net-pci,netdev=eth0,mac={mac},mq=on,vectors=0,romfile={device}"),
+            ])
             .arg("-kernel")
             .arg(kernel.join("vmlinuz"))
             .arg("-initrd")
@@ -107,9 +118,13 @@ impl Machine {
                 written.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..len]));
             }
         });
-        let mut machine = Self { qemu, input, output, read: 0, _folder: folder };
-        machine.wait(Duration::from_secs(120));
-        machine
+        Self { qemu, input, output, read: 0, _folder: folder }
+    }
+
+    /// Waits until it does what it is told.
+    #[track_caller]
+    pub fn booted(&mut self) {
+        self.wait(Duration::from_secs(120));
     }
 
     /// Gets its address by DHCP.
