@@ -341,13 +341,6 @@ impl<B: Buffer, T: Transmit<B>> Sink<B> for Outputs<B, T> {
     }
 
     #[inline]
-    fn own_part(&self, port: PortIndex, parts: u8) -> Option<u8> {
-        let (owner, workers) = (self.plan.owner(port)?, self.plan.workers());
-        let part = self.worker.checked_sub(owner).unwrap_or(self.worker + workers - owner);
-        (part < parts.into()).then_some(part as u8)
-    }
-
-    #[inline]
     fn hand_over(&mut self, part: u8, at: AtEni, frame: B) {
         self.hand_part(part, at, frame, &mut unseen());
     }

@@ -77,12 +77,6 @@ pub trait Sink<B>: Notes {
     /// workers ([`crate::tables::LocalEni::workers`]); the first is that of the worker which owns the port.
     fn owns(&self, port: PortIndex, part: u8) -> bool;
 
-    /// Which of so many parts is this worker's, if one is.
-    #[inline]
-    fn own_part(&self, port: PortIndex, parts: u8) -> Option<u8> {
-        (0..parts).find(|&part| self.owns(port, part))
-    }
-
     /// Gives a frame of an ENI to the worker that has a part of its flows, which calls [`take_over`].
     fn hand_over(&mut self, part: u8, at: AtEni, frame: B);
 

@@ -4,9 +4,7 @@
 //! has all there is to know of a connection. Later fragments do not tell their flow. All those of a datagram go to the worker that
 //! their addresses name; it learns the ports from the first one, and hands all to the worker that has the flow.
 
-use arrayvec::ArrayVec;
-
-use super::{AtEni, Burst, Context, MAX_BURST, Reason, Sink, egress::parse_frame, security::Seen};
+use super::{AtEni, Burst, Context, Reason, Sink, egress::parse_frame, security::Seen};
 use crate::{
     packet::{Buffer, Fragment, Plain, flow_hash, parse},
     tables::{LocalEni, VlanMode},
@@ -21,12 +19,6 @@ pub(super) enum By {
     Worker,
 }
 
-/// How far ahead of the packet in work the next packets' first bytes are asked for.
-const AHEAD: usize = 4;
-
-/// Stands for the part of a packet that is not [`Plain`].
-const UNKNOWN: u8 = u8::MAX;
-
 /// Keeps what is this worker's of the packets that an ENI has sent, and hands over the rest.
 #[inline(never)]
 pub(super) fn leave<B: Buffer, S: Sink<B>>(
@@ -37,42 +29,35 @@ pub(super) fn leave<B: Buffer, S: Sink<B>>(
     by: By,
     burst: &mut Burst<B>,
 ) {
-    let own = ctx.sink.own_part(at.port, eni.workers);
-    let mut parts = ArrayVec::new();
-    look(eni, burst, &mut parts);
-    if parts.iter().all(|&part| Some(part) == own) {
-        return;
-    }
-    for (part, mut frame) in parts.into_iter().zip(std::mem::take(burst)) {
-        let other = if part == UNKNOWN {
-            if let Err(Reason::Vlan) = parse_frame(vlan, &mut frame)
-                && vlan == VlanMode::Strip
-            {
-                // A second tag, which nobody must take for the first.
-                ctx.drop(at.port, Reason::Vlan, frame);
-                continue;
-            }
-            elsewhere(ctx, at, Some(eni), by, frame.data())
-        } else {
-            Some(part).filter(|_| Some(part) != own)
-        };
-        match other {
-            Some(part) => ctx.sink.hand_over(part, at, frame),
-            None => burst.push(frame),
-        }
+    for frame in std::mem::take(burst) {
+        burst.extend(keep(ctx, at, vlan, eni, by, frame));
     }
 }
 
-/// In which parts of an ENI's flows packets are, or [`UNKNOWN`].
-#[inline(never)]
-fn look<B: Buffer>(eni: &LocalEni, burst: &[B], parts: &mut ArrayVec<u8, MAX_BURST>) {
-    burst.iter().take(AHEAD).for_each(Buffer::prefetch);
-    let mut coming = burst.iter().skip(AHEAD);
-    for frame in burst {
-        if let Some(coming) = coming.next() {
-            coming.prefetch();
+/// Keeps a packet if it is this worker's, or hands it over. One with a tag that is to be stripped has none any more.
+#[inline]
+pub(super) fn keep<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    at: AtEni,
+    vlan: VlanMode,
+    eni: &LocalEni,
+    by: By,
+    mut frame: B,
+) -> Option<B> {
+    if vlan == VlanMode::Strip
+        && Plain::of(frame.data()).is_none()
+        && let Err(Reason::Vlan) = parse_frame(vlan, &mut frame)
+    {
+        // A second tag, which nobody must take for the first.
+        ctx.drop(at.port, Reason::Vlan, frame);
+        return None;
+    }
+    match elsewhere(ctx, at, Some(eni), by, frame.data()) {
+        Some(part) => {
+            ctx.sink.hand_over(part, at, frame);
+            None
         }
-        parts.push(Plain::of(frame.data()).map_or(UNKNOWN, |plain| part(eni, plain.flow_hash())));
+        None => Some(frame),
     }
 }
 
@@ -96,8 +81,8 @@ pub(super) fn elsewhere<B, S: Sink<B>>(
 }
 
 /// Of so many equal parts, that of a hash.
-#[inline(always)]
-pub(super) fn part(eni: &LocalEni, hash: u32) -> u8 {
+#[inline]
+fn part(eni: &LocalEni, hash: u32) -> u8 {
     ((u64::from(hash) * u64::from(eni.workers)) >> 32) as u8
 }
 

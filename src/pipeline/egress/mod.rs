@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 
 use self::usual::{Decision, Usual};
 use super::{
-    AtEni, Burst, Context, Reason, Sink, Step, ingress, mtu,
+    AtEni, Burst, Context, MAX_BURST, Reason, Sink, Step, ingress, mtu,
     spread::{self, By},
     watch,
 };
@@ -34,20 +34,21 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
     burst: &mut Burst<B>,
 ) {
     let mut packets = ArrayVec::new();
-    if (eni.workers > 1 || !ctx.sink.owns(port, 0))
-        && (eni.watched || !usual::classify_own(ctx, port, eni, burst, &mut packets))
-    {
-        spread::leave(ctx, AtEni { port, direction: Direction::Egress, vni: eni.vni }, vlan, eni, by, burst);
-    }
+    let shared = (eni.workers > 1 || !ctx.sink.owns(port, 0)).then_some(by);
     if eni.watched {
+        if let Some(by) = shared {
+            spread::leave(ctx, at(port, eni), vlan, eni, by, burst);
+        }
         watch::leave(ctx, port, eni, burst);
         if eni.mirrors.is_some() {
             // Each is looked at by itself, and copied when it has passed.
             return burst.drain(..).for_each(|frame| decide::decide(ctx, port, vlan, eni, frame));
         }
     }
-    if packets.is_empty() {
-        usual::classify(ctx.connections, port, eni, burst, &mut packets);
+    usual::classify(ctx.connections, port, eni, burst, &mut packets);
+    if let Some(by) = shared.filter(|_| !packets.iter().all(Usual::is_known)) {
+        // A connection that this worker has is its own.
+        keep_own(ctx, (port, vlan), eni, by, burst, &mut packets);
     }
     let (mut packets, mut decisions) = (packets.as_slice(), ArrayVec::new());
     // Usual ones together, up to the next that is not, and so on: what one changes holds for those behind it.
@@ -58,17 +59,47 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
         if others.is_empty() {
             return;
         }
-        packets = others.get(take_others(ctx, (port, vlan), eni, others, burst)..).unwrap_or_default();
+        let done = take_others(ctx, (port, vlan), eni, shared, others, burst);
+        packets = others.get(done..).unwrap_or_default();
+    }
+}
+
+/// Where packets of an ENI are.
+fn at(port: PortIndex, eni: &LocalEni) -> AtEni {
+    AtEni { port, direction: Direction::Egress, vni: eni.vni }
+}
+
+/// Keeps what is this worker's of the packets that an ENI has sent whose flows several workers share, and hands over the rest.
+#[inline(never)]
+fn keep_own<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    (port, vlan): (PortIndex, VlanMode),
+    eni: &LocalEni,
+    by: By,
+    burst: &mut Burst<B>,
+    packets: &mut ArrayVec<Usual, MAX_BURST>,
+) {
+    for (packet, frame) in std::mem::take(packets).into_iter().zip(std::mem::take(burst)) {
+        let kept = if packet.is_known() {
+            Some(frame)
+        } else {
+            spread::keep(ctx, at(port, eni), vlan, eni, by, frame)
+        };
+        if let Some(frame) = kept {
+            packets.push(packet);
+            burst.push(frame);
+        }
     }
 }
 
 /// Takes the first packets of a burst on that are not usual, and of those that are to be looked at by themselves all up to the next about
-/// which there may be a decision. Returns how many.
+/// which there may be a decision. Returns how many. Where several workers share the ENI's flows, `shared` says how they came.
 #[inline(never)]
 fn take_others<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
     (port, vlan): (PortIndex, VlanMode),
     eni: &LocalEni,
+    shared: Option<By>,
     packets: &[Usual],
     burst: &mut Burst<B>,
 ) -> usize {
@@ -77,7 +108,16 @@ fn take_others<B: Buffer, S: Sink<B>>(
         let undecided = packets.iter().skip(1).take_while(|packet| !packet.may_be_decided(ctx));
         done = packets.len().min(1 + undecided.count());
         let count = done.min(burst.len());
-        burst.drain(..count).for_each(|frame| decide::decide(ctx, port, vlan, eni, frame));
+        for (packet, frame) in packets.iter().zip(burst.drain(..count)) {
+            // What was not known is this worker's by now; what seemed to be may be another's.
+            let kept = match shared {
+                Some(by) if packet.is_known() => spread::keep(ctx, at(port, eni), vlan, eni, by, frame),
+                _ => Some(frame),
+            };
+            if let Some(frame) = kept {
+                decide::decide(ctx, port, vlan, eni, frame);
+            }
+        }
     }
     done
 }

@@ -13,7 +13,7 @@ use crate::{
     },
     flowlogs::path,
     packet::{Buffer, GROUP, Plain, PlainV6, Sender, mac_numbers, macs, tcp::SYN},
-    pipeline::{Context, MAX_BURST, Notes, Sink, Step, glance::Glance, spread},
+    pipeline::{Context, MAX_BURST, Notes, Step, glance::Glance},
     tables::{Direction, LocalEni, Location, PortIndex},
 };
 
@@ -35,6 +35,11 @@ pub(super) struct Usual {
 }
 
 impl Usual {
+    /// Whether it is probably of a connection that this worker has.
+    pub(super) fn is_known(&self) -> bool {
+        self.found != connections::NONE
+    }
+
     /// Whether there may be a decision about it: not if it has no connection, begins one, or is the first since the tables changed.
     pub(super) fn may_be_decided<S>(&self, ctx: &Context<'_, S>) -> bool {
         self.tcp_flags & SYN == 0 && ctx.connections.has_way(self.found, ctx.tables.generation)
@@ -71,7 +76,7 @@ pub(super) fn classify<B: Buffer>(
             coming.prefetch();
         }
         // A push each, so that nothing is gathered elsewhere before.
-        match usual(connections, port, eni, router, frame, |_| true) {
+        match usual(connections, port, eni, router, frame) {
             Some(usual) => packets.push(usual),
             None => packets.push(less_usual(connections, port, eni, router, frame).unwrap_or(OTHER)),
         }
@@ -81,41 +86,7 @@ pub(super) fn classify<B: Buffer>(
     }
 }
 
-/// The same of packets of an ENI whose flows several workers share, where all are the usual ones, of this worker's part, as queues of
-/// network cards sort them: to know that costs little here. Returns whether they are; none are classified if not.
-#[inline(never)]
-pub(super) fn classify_own<B: Buffer, S: Sink<B>>(
-    ctx: &Context<'_, S>,
-    port: PortIndex,
-    eni: &LocalEni,
-    burst: &[B],
-    packets: &mut ArrayVec<Usual, MAX_BURST>,
-) -> bool {
-    let Some(own) = ctx.sink.own_part(port, eni.workers) else { return false };
-    burst.iter().take(AHEAD).for_each(Buffer::prefetch);
-    let mut coming = burst.iter().skip(AHEAD);
-    let router = eni.router_mac.to_u64();
-    for frame in burst {
-        if let Some(coming) = coming.next() {
-            coming.prefetch();
-        }
-        let is_own = |plain: &Plain| spread::part(eni, plain.flow_hash()) == own;
-        match usual(ctx.connections, port, eni, router, frame, is_own) {
-            Some(usual) => packets.push(usual),
-            None => {
-                packets.clear();
-                return false;
-            }
-        }
-    }
-    for packet in packets {
-        packet.found = ctx.connections.candidate(packet.found);
-    }
-    true
-}
-
-/// The usual packet from the ENI's first IPv4 address, if it is one to `take`; `None` of all others, right or wrong. `router`: the MAC of
-/// the ENI's router.
+/// The usual packet from the ENI's first IPv4 address; `None` of all others, right or wrong. `router`: the MAC of the ENI's router.
 #[inline(always)]
 fn usual<B: Buffer>(
     connections: &Connections,
@@ -123,10 +94,9 @@ fn usual<B: Buffer>(
     eni: &LocalEni,
     router: u64,
     frame: &B,
-    take: impl Fn(&Plain) -> bool,
 ) -> Option<Usual> {
     let data = frame.data();
-    let plain = Plain::of_sender(&eni.plain, data).filter(take)?;
+    let plain = Plain::of_sender(&eni.plain, data)?;
     admitted(connections, eni, router, frame, Glance::v4(connections, port, Direction::Egress, &plain, data))
 }
 
