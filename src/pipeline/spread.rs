@@ -19,6 +19,17 @@ pub(super) enum By {
     Worker,
 }
 
+/// Whose a packet of an ENI is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// This worker's.
+    Ours,
+    /// That of the worker with a part of the ENI's flows.
+    Part(u8),
+    /// Nobody's: it has a second tag, which nobody must take for the first.
+    Tagged,
+}
+
 /// Keeps what is this worker's of the packets that an ENI has sent, and hands over the rest.
 #[inline(never)]
 pub(super) fn leave<B: Buffer, S: Sink<B>>(
@@ -34,7 +45,7 @@ pub(super) fn leave<B: Buffer, S: Sink<B>>(
     }
 }
 
-/// Keeps a packet if it is this worker's, or hands it over. One with a tag that is to be stripped has none any more.
+/// Keeps a packet if it is this worker's, or hands it over.
 #[inline]
 pub(super) fn keep<B: Buffer, S: Sink<B>>(
     ctx: &mut Context<'_, S>,
@@ -44,21 +55,43 @@ pub(super) fn keep<B: Buffer, S: Sink<B>>(
     by: By,
     mut frame: B,
 ) -> Option<B> {
+    let whose = whose(ctx, at, vlan, eni, by, &mut frame);
+    give(ctx, at, whose, frame)
+}
+
+/// Whose a packet is. One with a tag that is to be stripped has none any more.
+#[inline]
+pub(super) fn whose<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    at: AtEni,
+    vlan: VlanMode,
+    eni: &LocalEni,
+    by: By,
+    frame: &mut B,
+) -> Whose {
     if vlan == VlanMode::Strip
         && Plain::of(frame.data()).is_none()
-        && let Err(Reason::Vlan) = parse_frame(vlan, &mut frame)
+        && let Err(Reason::Vlan) = parse_frame(vlan, frame)
     {
-        // A second tag, which nobody must take for the first.
-        ctx.drop(at.port, Reason::Vlan, frame);
-        return None;
+        return Whose::Tagged;
     }
-    match elsewhere(ctx, at, Some(eni), by, frame.data()) {
-        Some(part) => {
-            ctx.sink.hand_over(part, at, frame);
-            None
-        }
-        None => Some(frame),
+    elsewhere(ctx, at, Some(eni), by, frame.data()).map_or(Whose::Ours, Whose::Part)
+}
+
+/// Gives a packet to whom it belongs, if that is another.
+#[inline]
+pub(super) fn give<B: Buffer, S: Sink<B>>(
+    ctx: &mut Context<'_, S>,
+    at: AtEni,
+    whose: Whose,
+    frame: B,
+) -> Option<B> {
+    match whose {
+        Whose::Ours => return Some(frame),
+        Whose::Part(part) => ctx.sink.hand_over(part, at, frame),
+        Whose::Tagged => ctx.drop(at.port, Reason::Vlan, frame),
     }
+    None
 }
 
 /// The part of an ENI's flows that a packet is in, if another worker has it.

@@ -216,7 +216,11 @@ pub(crate) fn sound(to: Mac, from: Mac, ends: (&str, &str), protocol: u8, payloa
     let l4 = if frame[14] >> 4 == 6 { 54 } else { 34 };
     if let Some(at) = [(6, 16), (17, 6), (1, 2), (58, 2)].iter().find(|(of, _)| *of == protocol) {
         frame[l4 + at.1..l4 + at.1 + 2].fill(0);
-        let sum = !transport_sum(&frame);
+        // Zero says of UDP that there is none (RFC 768).
+        let sum = match !transport_sum(&frame) {
+            0 if protocol == 17 => 0xffff,
+            sum => sum,
+        };
         frame[l4 + at.1..l4 + at.1 + 2].copy_from_slice(&sum.to_be_bytes());
     }
     frame

@@ -13,7 +13,7 @@ use arrayvec::ArrayVec;
 use self::usual::{Decision, Usual};
 use super::{
     AtEni, Burst, Context, MAX_BURST, Reason, Sink, Step, ingress, mtu,
-    spread::{self, By},
+    spread::{self, By, Whose},
     watch,
 };
 use crate::{
@@ -79,16 +79,17 @@ fn keep_own<B: Buffer, S: Sink<B>>(
     burst: &mut Burst<B>,
     packets: &mut ArrayVec<Usual, MAX_BURST>,
 ) {
-    for (packet, frame) in std::mem::take(packets).into_iter().zip(std::mem::take(burst)) {
-        let kept = if packet.is_known() {
-            Some(frame)
-        } else {
-            spread::keep(ctx, at(port, eni), vlan, eni, by, frame)
-        };
-        if let Some(frame) = kept {
-            packets.push(packet);
-            burst.push(frame);
-        }
+    let at = at(port, eni);
+    let mut all: ArrayVec<Whose, MAX_BURST> = ArrayVec::new();
+    for (packet, frame) in packets.iter().zip(burst.iter_mut()) {
+        let whose =
+            if packet.is_known() { Whose::Ours } else { spread::whose(ctx, at, vlan, eni, by, frame) };
+        all.push(whose);
+    }
+    let mut of_packets = all.iter();
+    packets.retain(|_| of_packets.next() == Some(&Whose::Ours));
+    for (whose, frame) in all.iter().zip(std::mem::take(burst)) {
+        burst.extend(spread::give(ctx, at, *whose, frame));
     }
 }
 
