@@ -35,10 +35,10 @@ pub(super) fn process<B: Buffer, S: Sink<B>>(
 ) {
     let mut packets = ArrayVec::new();
     let shared = (eni.workers > 1 || !ctx.sink.owns(port, 0)).then_some(by);
+    if let Some(by) = shared.filter(|_| eni.watched || spread::seem_mixed(ctx, at(port, eni), eni, burst)) {
+        spread::leave(ctx, at(port, eni), vlan, eni, by, burst);
+    }
     if eni.watched {
-        if let Some(by) = shared {
-            spread::leave(ctx, at(port, eni), vlan, eni, by, burst);
-        }
         watch::leave(ctx, port, eni, burst);
         if eni.mirrors.is_some() {
             // Each is looked at by itself, and copied when it has passed.
