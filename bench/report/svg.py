@@ -24,7 +24,8 @@ class Plot:
     lines: list[tuple[str, list[tuple[float, float]]]] = field(default_factory=list)
 
     def add(self, name: str, points: Sequence[tuple[float, float]]) -> None:
-        """A line, if it has points."""
+        """A line, if it has points. A logarithmic axis has no place for one at zero: that stands in the table only."""
+        points = [point for point in points if point[0] > 0 or not self.log_x]
         if points:
             self.lines.append((name, sorted(points)))
 

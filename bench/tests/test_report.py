@@ -53,6 +53,13 @@ class Report(unittest.TestCase):
             self.assertEqual(drawn, plots.all_plots(self.results)[name].render())
             self.assertNotIn("nan", drawn)
 
+    def test_a_logarithmic_axis_leaves_zero_out(self):
+        plot = Plot("Routes", "routes", "cycles", log_x=True)
+        plot.add("some", [(0, 5.0), (10, 6.0), (100, 7.0)])
+        plot.add("none", [(0, 5.0)])
+        self.assertEqual(plot.lines, [("some", [(10, 6.0), (100, 7.0)])])
+        xml.dom.minidom.parseString(plot.render())
+
     def test_filling_twice_is_filling_once(self):
         once = report.filled(DOCUMENT.read_text(), self.results)
         self.assertEqual(report.filled(once, self.results), once)
