@@ -12,12 +12,9 @@ use super::{
 use crate::{
     flow::connections::{self, Passage},
     flowlogs::path,
-    packet::{
-        Buffer, ETHERNET, Headers, Mac, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs,
-        tcp,
-    },
+    packet::{Buffer, Headers, Mac, Network, Sender, Vni, endpoints, flow_hash, macs, parse, set_macs, tcp},
     pipeline::{
-        AtGateway, Context, Notes, Packet, Reason, Sink, Step, encapsulate_as, fit, mirror, pass_on, tell,
+        AtGateway, Context, Notes, Packet, Reason, Sink, Step, fit, mirror, pass_on, path_mtu, send_to, tell,
     },
     tables::{
         Destination, Direction, Gateway, GatewayIndex, GatewayKind, HostIndex, LocalEni, Location,
@@ -332,7 +329,7 @@ fn seat_of<S: Notes>(ctx: &mut Context<'_, S>, way: &Way<'_>, gateway: &Gateway,
 
 /// The largest IP packet that goes to a host, in bytes; 0 if it can't be reached now.
 fn mtu_of(tables: &Tables, host: HostIndex) -> u16 {
-    tables.hosts.get(host).map_or(0, |host| host.max_inner.saturating_sub(ETHERNET as u16))
+    tables.hosts.get(host).map_or(0, path_mtu)
 }
 
 /// Encapsulates a packet towards another host, in the VPC that it is in.
@@ -347,13 +344,9 @@ pub(super) fn to_host<B: Buffer, S: Sink<B>>(
         return ctx.drop(way.port, Reason::UnderlayUnreachable, frame);
     };
     let &Way { port, vni, sender, flow, .. } = way;
-    fit_to(ctx, way, host.max_inner.saturating_sub(ETHERNET as u16), frame, |ctx, mut frame| {
-        match encapsulate_as(host, vni, sender, flow, &mut frame) {
-            Ok(()) => {
-                ctx.sink.note(Step::Encapsulated(host, vni));
-                ctx.sink.transmit(host.uplink, frame);
-            }
-            Err(reason) => ctx.drop(port, reason, frame),
+    fit_to(ctx, way, path_mtu(host), frame, |ctx, frame| {
+        if let Err((reason, frame)) = send_to(ctx.sink, host, vni, sender, flow, frame) {
+            ctx.drop(port, reason, frame);
         }
     });
 }

@@ -220,7 +220,7 @@ fn receive<B: Buffer>(
     if arrived.network == Network::Arp {
         return Err(Reason::ArpUnanswered);
     }
-    if !is_from(tables, arrived, inner, source, eni) && !is_from_beyond(tables, arrived, inner, source, eni) {
+    if !comes_from_its_origin(tables, arrived, inner, source, eni) {
         return Err(Reason::UnderlaySpoof);
     }
     notes.note(Step::Passed(Check::Origin));
@@ -298,6 +298,19 @@ fn elsewhere(tables: &Tables, vni: Vni, destination: Mac) -> Reason {
     } else {
         Reason::UnknownMac
     }
+}
+
+/// P-4, whichever way it came.
+#[inline(always)]
+fn comes_from_its_origin(
+    tables: &Tables,
+    arrived: &Arrived,
+    inner: &[u8],
+    source: Mac,
+    receiver: &LocalEni,
+) -> bool {
+    is_from(tables, arrived, inner, source, receiver)
+        || is_from_beyond(tables, arrived, inner, source, receiver)
 }
 
 /// P-4: whether the inner sender lives behind the outer source. What the sending node wrote tells the path: the router's
@@ -544,21 +557,25 @@ fn admit<'t>(
             .ok_or(Reason::NotHere);
     }
     notes.note(Step::ToLocal(port, eni));
-    // ADDR-6, ADDR-7. The frame was parsed on the way here.
-    let has_address = || match ethertype_of(frame) {
-        ethertype::IPV4 => eni.v4.contain(ipv4_addresses(frame).1),
-        ethertype::IPV6 => eni.v6.contain(ipv6_addresses(frame).1),
-        _ => false,
-    };
     let check = Check::DestinationAddress;
     if !eni.source_dest_check {
         notes.note(Step::Waived(check));
-    } else if has_address() {
+    } else if has_destination(eni, frame) {
         notes.note(Step::Passed(check));
     } else {
         return Err(Reason::DstCheck);
     }
     Ok(eni)
+}
+
+/// ADDR-6: whether the destination address of a frame, which was parsed on the way here, is the ENI's.
+#[inline(always)]
+fn has_destination(eni: &LocalEni, frame: &[u8]) -> bool {
+    match ethertype_of(frame) {
+        ethertype::IPV4 => eni.v4.contain(ipv4_addresses(frame).1),
+        ethertype::IPV6 => eni.v6.contain(ipv6_addresses(frame).1),
+        _ => false,
+    }
 }
 
 /// [`admit`] of a frame to a group that the ENI is a member of. Its destination is not checked (MC-9).

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The longest IP packet that fits the path to a host.
-fn path_mtu(host: &Host) -> u16 {
+pub(crate) fn path_mtu(host: &Host) -> u16 {
     host.max_inner.saturating_sub(ETHERNET as u16)
 }
 

@@ -55,8 +55,8 @@ pub(super) fn seem_mixed<B: Buffer, S: Sink<B>>(
     burst: &[B],
 ) -> bool {
     const FIRST: usize = 2;
-    let first = burst.iter().take(FIRST).filter_map(|frame| Plain::of(frame.data()));
-    first.into_iter().any(|plain| !ctx.sink.owns(at.port, part(eni, plain.flow_hash())))
+    let mut first = burst.iter().take(FIRST).filter_map(|frame| Plain::of(frame.data()));
+    first.any(|plain| !ctx.sink.owns(at.port, part(eni, plain.flow_hash())))
 }
 
 /// Keeps a packet if it is this worker's, or hands it over.

@@ -3,12 +3,12 @@
 
 use arrayvec::ArrayVec;
 
-use super::{encapsulate_as, usual::Usual};
+use super::{send_to, usual::Usual};
 use crate::{
     ffi::prefetch,
     flow::connections::{self, Logged, Passage},
     packet::{Buffer, Sender, Vni},
-    pipeline::{Burst, Context, MAX_BURST, Reason, Sink, Step, glance::Glance, ingress},
+    pipeline::{Burst, Context, MAX_BURST, Reason, Sink, glance::Glance, ingress},
     tables::{Direction, LocalEni, Location, Place, PortIndex},
 };
 
@@ -78,7 +78,7 @@ fn send<B: Buffer, S: Sink<B>>(
     port: PortIndex,
     sender: Sender,
     (to, vni, flow): Decision,
-    mut frame: B,
+    frame: B,
 ) {
     let host = match to.place() {
         Place::Remote(host) => ctx.tables.hosts.get(host),
@@ -86,11 +86,7 @@ fn send<B: Buffer, S: Sink<B>>(
         Place::Nowhere | Place::Gateway(_) => None,
     };
     let Some(host) = host else { return ctx.drop(port, Reason::UnderlayUnreachable, frame) };
-    match encapsulate_as(host, vni, sender, flow, &mut frame) {
-        Ok(()) => {
-            ctx.sink.note(Step::Encapsulated(host, vni));
-            ctx.sink.transmit(host.uplink, frame);
-        }
-        Err(reason) => ctx.drop(port, reason, frame),
+    if let Err((reason, frame)) = send_to(ctx.sink, host, vni, sender, flow, frame) {
+        ctx.drop(port, reason, frame);
     }
 }

@@ -171,22 +171,45 @@ fn send<B: Buffer, S: Sink<B>>(
     port: PortIndex,
     eni: &LocalEni,
     (to, flow): Decision,
-    mut frame: B,
+    frame: B,
 ) {
     let tables = ctx.tables;
     match to.place() {
         Place::Remote(host) => match tables.hosts.get(host) {
-            Some(host) => match encapsulate(eni, host, flow, &mut frame) {
-                Ok(()) => {
-                    ctx.sink.note(Step::Encapsulated(host, eni.vni));
-                    ctx.sink.transmit(host.uplink, frame);
+            Some(host) => {
+                let sender = Sender { vni: eni.vni, mac: eni.mac };
+                if let Err((reason, frame)) = send_to(ctx.sink, host, eni.vni, sender, flow, frame) {
+                    mtu::refused(ctx, port, eni, (host, flow), reason, frame);
                 }
-                Err(reason) => mtu::refused(ctx, port, eni, (host, flow), reason, frame),
-            },
+            }
             None => ctx.drop(port, Reason::UnderlayUnreachable, frame),
         },
         Place::Local(receiver) => ingress::pass_on(ctx, receiver, eni.vni, frame),
         Place::Nowhere | Place::Gateway(_) => ctx.drop(port, Reason::Unattached, frame),
+    }
+}
+
+/// Sends a frame from `sender` to a host, in the VPC `vni`.
+///
+/// # Errors
+///
+/// The frame, which can't be sent there, and why.
+#[inline(always)]
+pub(crate) fn send_to<B: Buffer, S: Sink<B>>(
+    sink: &mut S,
+    host: &Host,
+    vni: Vni,
+    sender: Sender,
+    flow: u32,
+    mut frame: B,
+) -> Result<(), (Reason, B)> {
+    match encapsulate_as(host, vni, sender, flow, &mut frame) {
+        Ok(()) => {
+            sink.note(Step::Encapsulated(host, vni));
+            sink.transmit(host.uplink, frame);
+            Ok(())
+        }
+        Err(reason) => Err((reason, frame)),
     }
 }
 
@@ -203,7 +226,7 @@ pub(super) fn encapsulate<B: Buffer>(
 
 /// Puts the header towards a host in front of a frame from `sender` in the VPC `vni`.
 #[inline(always)]
-pub(crate) fn encapsulate_as<B: Buffer>(
+fn encapsulate_as<B: Buffer>(
     host: &Host,
     vni: Vni,
     sender: Sender,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Arrived, is_from, is_from_beyond,
+    Arrived, comes_from_its_origin, has_destination,
     usual::{self, Usual},
 };
 use crate::{
@@ -15,10 +15,7 @@ use crate::{
         Tcp,
         connections::{self, Logged, Origin},
     },
-    packet::{
-        Buffer, Network, PlainOuter, ethertype, ethertype_of, ipv4_addresses, ipv6_addresses, macs, mapped,
-        strip_outer,
-    },
+    packet::{Buffer, Network, PlainOuter, ethertype, ethertype_of, macs, mapped, strip_outer},
     pipeline::{Context, Sink, glance::Glance},
     tables::{Direction, LocalEni},
 };
@@ -46,20 +43,17 @@ fn answers<B: Buffer, S: Sink<B>>(ctx: &mut Context<'_, S>, packet: &Usual, fram
         return None;
     }
     let (_, mac) = macs(inner);
-    let (network, reaches) = match ethertype_of(inner) {
-        ethertype::IPV4 => (Network::Ipv4, eni.v4.contain(ipv4_addresses(inner).1)),
-        _ => (Network::Ipv6, eni.v6.contain(ipv6_addresses(inner).1)),
-    };
     // ADDR-6, ADDR-7.
-    if eni.source_dest_check && !reaches {
+    if eni.source_dest_check && !has_destination(eni, inner) {
         return None;
     }
+    let network = if ethertype_of(inner) == ethertype::IPV4 { Network::Ipv4 } else { Network::Ipv6 };
     let from = NonZeroU32::new(host)?;
     let host = tables.hosts.at(mapped(IpAddr::V4(Ipv4Addr::from_bits(host))))?;
     let inner_at = PlainOuter::LEN as u16;
     let arrived =
         Arrived { host, from: Some(from), vni: eni.vni, sender: None, inner: inner_at, end, ecn, network };
-    if !is_from(tables, &arrived, inner, mac, eni) && !is_from_beyond(tables, &arrived, inner, mac, eni) {
+    if !comes_from_its_origin(tables, &arrived, inner, mac, eni) {
         return None;
     }
     strip_outer(frame, inner_at, end, ecn).ok()?;
