@@ -95,15 +95,7 @@ impl Plain {
 
     #[inline(always)]
     pub(super) fn headers(self) -> Headers {
-        Headers {
-            ip_len: self.ip_len.into(),
-            l4: 34,
-            source_port: (self.ports >> 16) as u16,
-            destination_port: self.ports as u16,
-            network: Network::Ipv4,
-            protocol: self.protocol,
-            fragment: Fragment::Whole,
-        }
+        whole((Network::Ipv4, 34), self.ip_len.into(), self.ports, self.protocol)
     }
 }
 
@@ -144,16 +136,15 @@ impl PlainV6 {
 
     #[inline(always)]
     pub(super) fn headers(self) -> Headers {
-        Headers {
-            ip_len: self.ip_len,
-            l4: 54,
-            source_port: (self.ports >> 16) as u16,
-            destination_port: self.ports as u16,
-            network: Network::Ipv6,
-            protocol: self.protocol,
-            fragment: Fragment::Whole,
-        }
+        whole((Network::Ipv6, 54), self.ip_len, self.ports, self.protocol)
     }
+}
+
+/// What [`super::parse`] finds in a plain packet, whose transport header is at `l4`.
+#[inline(always)]
+fn whole((network, l4): (Network, u16), ip_len: u32, ports: u32, protocol: u8) -> Headers {
+    let (source_port, destination_port) = ((ports >> 16) as u16, ports as u16);
+    Headers { ip_len, l4, source_port, destination_port, network, protocol, fragment: Fragment::Whole }
 }
 
 /// Whether it is TCP or UDP, and `len` octets hold its header behind the first `skip`.

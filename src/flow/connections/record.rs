@@ -199,8 +199,13 @@ impl Hot {
     /// Whether one that is not settled passes as decided for one before: the rest is for [`super::Connections::follow`]. If not, it has
     /// to be decided about.
     pub fn follows(&self, direction: Direction, generation: u32, now: u32, tcp_flags: u8) -> bool {
-        let decided = self.is_decided(direction, generation) && self.lives(now);
-        decided && self.bits & CHECKED == 0 && tcp_flags & SYN == 0
+        self.bits & (1 << direction as u8) != 0 && self.may_follow(generation, now, tcp_flags)
+    }
+
+    /// Whether a packet may pass as decided under tables of a generation, if that was decided for its direction.
+    #[inline(always)]
+    fn may_follow(&self, generation: u32, now: u32, tcp_flags: u8) -> bool {
+        self.generation == generation && self.lives(now) && self.bits & CHECKED == 0 && tcp_flags & SYN == 0
     }
 
     /// Whether it is a connection whose packets pass whatever the rules, without a look at their segments.
@@ -264,8 +269,7 @@ impl Hot {
     /// [`super::Connections::follow`].
     #[inline(always)]
     pub fn passage(&self, generation: u32, now: u32, tcp_flags: u8) -> Option<NonZeroU16> {
-        let holds = self.generation == generation && self.lives(now);
-        self.passage.filter(|_| holds && self.bits & CHECKED == 0 && tcp_flags & SYN == 0)
+        self.passage.filter(|_| self.may_follow(generation, now, tcp_flags))
     }
 
     /// Whether one that passes over a passage changes nothing: the rest is for [`Hot::settled`].
