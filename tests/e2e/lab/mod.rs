@@ -6,6 +6,8 @@ pub mod cloud;
 #[cfg(feature = "dpdk")]
 pub mod daemon;
 #[cfg(feature = "dpdk")]
+pub mod fetched;
+#[cfg(feature = "dpdk")]
 pub mod fleet;
 #[cfg(feature = "dpdk")]
 pub mod frr;
