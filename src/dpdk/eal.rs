@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{Errno, HugepageMode, mempool::RawPool, sys};
+use super::{Errno, HugepageMode, hugepages::Turn, mempool::RawPool, sys};
 use crate::machine::hugepages::is_option;
 
 /// How to start the EAL.
@@ -126,12 +126,14 @@ pub struct Eal {
     hugepages: HugepageMode,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct EalInner {
     /// The ports that have a `Port`; held while devices are attached and detached, which EAL does not lock itself.
     claimed: Mutex<Vec<u16>>,
     /// All pools ever made.
     pools: Mutex<Vec<RawPool>>,
+    /// Until the first of them has its memory, which is most of what the process takes.
+    turn: Mutex<Option<Turn>>,
 }
 
 impl Eal {
@@ -142,6 +144,7 @@ impl Eal {
     ///
     /// On a second call in one process, and where EAL refuses the arguments or finds no memory.
     pub fn init(config: &EalConfig) -> Result<Self, EalError> {
+        let turn = Turn::take();
         let (hugepages, args) = config.arguments();
         let mut strings = Vec::with_capacity(args.len());
         for arg in &args {
@@ -159,7 +162,8 @@ impl Eal {
         if parsed < 0 {
             return Err(EalError::Init { args, errno: Errno::last() });
         }
-        Ok(Self { inner: Arc::default(), hugepages })
+        let inner = EalInner { claimed: Mutex::default(), pools: Mutex::default(), turn: Mutex::new(turn) };
+        Ok(Self { inner: Arc::new(inner), hugepages })
     }
 
     /// What memory it runs on.
@@ -198,6 +202,7 @@ impl EalInner {
 
     pub(super) fn keep(&self, pool: RawPool) {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool);
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether all buffers are back in their pools, for good. Nothing but an `Mbuf` is left that could touch a pool, in a

@@ -1,8 +1,11 @@
 //! The hugepages of the machine.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::machine::{
@@ -56,6 +59,31 @@ impl HugepageMode {
         }
         args.extend(["-m".to_owned(), memory_mib.to_string()]);
         (Self::OrdinaryPages { memory_mib, free_mib }, args)
+    }
+}
+
+/// A process's turn to count the free hugepages and take its own. Two that start together would else count the same pages, and the
+/// second come to too few, when it can't be started on others any more.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _lock: File,
+}
+
+impl Turn {
+    /// Waits for those that had theirs before, though not for one that hangs; `None` after that, and where there are no hugepages.
+    pub(super) fn take() -> Option<Self> {
+        Self::take_at(Path::new(SIZES), Duration::from_secs(3))
+    }
+
+    fn take_at(folder: &Path, longest: Duration) -> Option<Self> {
+        let (lock, until) = (File::open(folder).ok()?, Instant::now() + longest);
+        while lock.try_lock().is_err() {
+            if Instant::now() >= until {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Some(Self { _lock: lock })
     }
 }
 
@@ -116,6 +144,19 @@ mod tests {
         assert_eq!(HugepageMode::choose(&args, 64), (HugepageMode::AsArgued, args));
         let args = strings(&["--huge-dir=/mnt/huge"]);
         assert_eq!(HugepageMode::choose(&args, 64), (HugepageMode::AsArgued, args));
+    }
+
+    #[test]
+    fn processes_that_start_count_pages_in_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let take = |millis| Turn::take_at(folder.path(), Duration::from_millis(millis));
+        let first = take(0).unwrap();
+        assert!(take(20).is_none(), "it has not ended");
+        thread::scope(|scope| {
+            let second = scope.spawn(|| take(60_000));
+            drop(first);
+            assert!(second.join().unwrap().is_some());
+        });
     }
 
     #[test]
