@@ -1,5 +1,5 @@
 //! Programs of earlier versions. A folder of `versions/` is what one was: its header, its symbols, and a program that uses all of it. The
-//! present version's is made with `WARREN_BLESS=1`, and is never written again once the version in `Cargo.toml` is a later one.
+//! present version's is made with `WARREN_BLESS=1` until it is released, and is never written again then.
 
 use std::{
     collections::BTreeSet,
@@ -15,6 +15,12 @@ fn present() -> String {
     let manifest = fs::read_to_string(package().join("Cargo.toml")).unwrap();
     let version = manifest.lines().find_map(|line| line.strip_prefix("version = "));
     version.unwrap().trim_matches('"').to_owned()
+}
+
+/// Whether programs may have been built with it: the changelog has it under its own name, no longer as what comes.
+fn is_released(version: &str) -> bool {
+    let changelog = fs::read_to_string(package().join("../../CHANGELOG.md")).unwrap();
+    changelog.lines().any(|line| line.starts_with(&format!("## [{version}]")))
 }
 
 /// The folders of all versions, the present one's too.
@@ -55,6 +61,10 @@ fn a_program_of_an_earlier_version_finds_all_that_it_knows() {
     let version = present();
     let folder = format!("versions/{version}");
     if env::var_os("WARREN_BLESS").is_some() {
+        assert!(
+            !is_released(&version),
+            "{version} has been released: give Cargo.toml the next version first"
+        );
         fs::create_dir_all(package().join(&folder)).unwrap();
     }
     let header = fs::read_to_string(package().join("warren.h")).unwrap();
