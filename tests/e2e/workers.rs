@@ -58,11 +58,11 @@ fn two_workers_share_the_flows_of_an_instance() {
             assert!(by > 100, "{host}: {worker:?}");
             given += by;
         }
-        for reason in ["sg_in", "frag_orphan"] {
-            assert_eq!(drops(reason), 0, "{host}: {reason}");
-        }
+        assert_eq!(drops("sg_in"), 0, "{host}");
         // While the kernel runs other programs on a worker's core, nobody takes what is for it.
         let full = drops("handoff_full");
         assert!(full <= given / 100, "{host}: {full} of {given} handed over met a full ring");
+        // Each may have been the first of three.
+        assert!(drops("frag_orphan") <= 2 * full, "{host}");
     }
 }
