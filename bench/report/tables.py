@@ -205,8 +205,8 @@ def exchange(results: Results) -> str:
 
 
 def micro(results: Results) -> str:
-    rows = [[f"`{line['name']}`", f"{line['ns']:.4g} ns", line["unit"]] for line in results.where(what="criterion")]
-    return table(["benchmark", "median", "for"], rows)
+    rows = [[f"`{line['name']}`", f"{line['ns'] / line['count']:.1f}", line["count"]] for line in results.where(what="criterion")]
+    return table(["benchmark", "ns each", "at once"], rows)
 
 
 def goals_table(results: Results) -> str:

@@ -23,7 +23,7 @@ CRITERION = """parse/ipv4              time:   [12.345 ns 12.400 ns 12.500 ns]
                         change: [-1.0% +0.0% +1.0%] (p = 0.50 > 0.05)
 flow/a name that does not fit into the column
                         time:   [1.0500 µs 1.0600 µs 1.0700 µs]
-                        thrpt:  [1.00 Melem/s 1.01 Melem/s 1.02 Melem/s]
+                        thrpt:  [29.907 Melem/s 30.189 Melem/s 30.476 Melem/s]
 Found 3 outliers among 100 measurements (3.00%)
 """
 
@@ -80,8 +80,8 @@ class Report(unittest.TestCase):
                 Results.of(Path(folder))
 
     def test_criterion_is_read_also_where_a_name_has_its_own_line(self):
-        found = [(line["name"], round(line["ns"], 1)) for line in criterion.lines(CRITERION)]
-        self.assertEqual(found, [("parse/ipv4", 12.4), ("flow/a name that does not fit into the column", 1060.0)])
+        found = [(line["name"], round(line["ns"], 1), line["count"]) for line in criterion.lines(CRITERION)]
+        self.assertEqual(found, [("parse/ipv4", 12.4, 1), ("flow/a name that does not fit into the column", 1060.0, 32)])
 
 
 class Goals(unittest.TestCase):
