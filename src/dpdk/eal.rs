@@ -144,6 +144,10 @@ impl Eal {
     ///
     /// On a second call in one process, and where EAL refuses the arguments or finds no memory.
     pub fn init(config: &EalConfig) -> Result<Self, EalError> {
+        // Else it would wait for a turn that this process may have itself.
+        if INITIALISED.load(Ordering::Acquire) {
+            return Err(EalError::AlreadyInitialised);
+        }
         let turn = Turn::take();
         let (hugepages, args) = config.arguments();
         let mut strings = Vec::with_capacity(args.len());
